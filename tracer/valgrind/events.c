@@ -19,7 +19,11 @@
 
 #define NAME_MAX_BYTES 1000u
 #define SYSCALL_ARGUMENTS 6u
-#define NANOSECONDS 1000000000ULL
+/* What a program asks for; Linux moves at most this (MAX_RW_COUNT) in one system call. */
+#define KERNEL_ACCESS_BYTES_MAX 0x7ffff000ULL
+
+/* In coregrind, but not in the tool headers. */
+extern Bool VG_(clo_trace_children);
 
 static ThreadId running = VG_INVALID_THREADID; /* as last written to the stream */
 static Addr first_stack_pointer;
@@ -122,7 +126,7 @@ static void note_kernel(UInt kind, CorePart part, ThreadId tid, Addr a, SizeT si
    if (!recording_on || size == 0 || (part != Vg_CoreSysCall && part != Vg_CoreSignal))
       return;
    note_thread(tid);
-   note_range(kind, 0, a, size);
+   note_range(kind, 0, a, size < KERNEL_ACCESS_BYTES_MAX ? size : KERNEL_ACCESS_BYTES_MAX);
 }
 
 static void on_pre_read(CorePart part, ThreadId tid, const HChar *what, Addr a, SizeT size) {
@@ -238,6 +242,7 @@ static Bool on_request(ThreadId tid, UWord *request, UWord *answer) {
       instrument_discard_all();
    }
    note_thread(tid);
+   ring_tick();
    ring_record_text(SGXLENS_MARK, (UInt)size, NULL, 0, name, size);
    *answer = 1;
    return True;
@@ -265,6 +270,8 @@ static void on_fork_child(ThreadId tid) {
    } else {
       recording_on = False;
       start_mark = NULL;
+      /* What it executes then runs natively. */
+      VG_(clo_trace_children) = False;
    }
    /* The translations at hand write what only the parent's stream defines. */
    instrument_discard_all();

@@ -8,6 +8,9 @@
 #include "pub_tool_options.h"
 #include "tool.h"
 
+/* In coregrind, but not in the tool headers. */
+extern Bool VG_(clo_trace_children);
+
 Bool follow_children = False;
 const HChar *session_folder = NULL;
 const HChar *start_mark = NULL;
@@ -49,10 +52,13 @@ static void on_options_read(void) {
    if (sink_wanted == SINK_READER && session_folder == NULL)
       VG_(fmsg_bad_option)("--session", "It is needed: this program is started by sgxlens.\n");
    recording_on = start_mark == NULL;
+   /* A process is followed when it replaces itself; forked ones see events.c. */
+   VG_(clo_trace_children) = True;
    ring_open(sink_wanted, session_folder);
 }
 
 static void on_end(Int exit_code) {
+   ring_tick();
    ring_record(SGXLENS_PROCESS_END, 0, (UInt)exit_code);
    ring_close();
 }

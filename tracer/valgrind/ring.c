@@ -75,6 +75,13 @@ static Bool reader_is_alive(void) {
    return got != 0;
 }
 
+void ring_tick(void) {
+   struct vki_timespec now = {0, 0};
+   raw_syscall(__NR_clock_gettime, 1 /* CLOCK_MONOTONIC */, (Word)&now, 0, 0, 0, 0);
+   ULong *payload = ring_record(SGXLENS_TICK, 1, 0);
+   payload[0] = (ULong)now.tv_sec * 1000000000ULL + (ULong)now.tv_nsec;
+}
+
 static void take_chunk(void) {
    UInt number = ring->published;
    while (number - __atomic_load_n(&ring->consumed, __ATOMIC_ACQUIRE) >= CHUNK_COUNT) {
@@ -93,11 +100,7 @@ static void take_chunk(void) {
    ring_limit = chunk + CHUNK_WORDS - SGXLENS_RECORD_WORDS_MAX;
    ring->partial_words = 0;
 
-   struct vki_timespec now = {0, 0};
-   raw_syscall(__NR_clock_gettime, 1 /* CLOCK_MONOTONIC */, (Word)&now, 0, 0, 0, 0);
-   ring_next[0] = SGXLENS_HEAD(SGXLENS_TICK, 1, 0);
-   ring_next[1] = (ULong)now.tv_sec * 1000000000ULL + (ULong)now.tv_nsec;
-   ring_next += 2;
+   ring_tick();
 }
 
 static void publish(void) {

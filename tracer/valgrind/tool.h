@@ -38,6 +38,8 @@ void ring_advance(void);
 void ring_note_partial(void);
 /* In a child after fork: gives up the parent's ring. */
 void ring_forget(void);
+/* Writes what time it is. */
+void ring_tick(void);
 /* Makes room for a record and writes its head; returns where its payload goes. */
 ULong *ring_record(UInt kind, UInt payload_words, UInt value);
 /* Writes a record whose payload is `count` numbers and then a string of `size` bytes. */

@@ -20,7 +20,9 @@ static inline unsigned long sgxlens_request(unsigned long request, const void *a
     block[0] = request;
     block[1] = (unsigned long)argument;
     block[2] = size;
-    block[3] = block[4] = block[5] = 0;
+    block[3] = 0;
+    block[4] = 0;
+    block[5] = 0;
     __asm__ volatile("rolq $3, %%rdi\n\trolq $13, %%rdi\n\t"
                      "rolq $61, %%rdi\n\trolq $51, %%rdi\n\t"
                      "xchgq %%rbx, %%rbx"

@@ -122,7 +122,8 @@ enum sgxlens_kind {
     SGXLENS_PROCESS_END = 20,
     /* value: 1 recording is on from here, 0 off */
     SGXLENS_RECORDING = 21,
-    /* payload: CLOCK_MONOTONIC of the host, nanoseconds; at the start of each chunk */
+    /* payload: CLOCK_MONOTONIC of the host, nanoseconds; at the start of each chunk,
+     * before each mark and before the end */
     SGXLENS_TICK = 22,
 };
 #define SGXLENS_KIND_LAST SGXLENS_TICK

@@ -1,0 +1,176 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The analysis of one process: takes its stream chunk by chunk, while it runs
+// or later from a file, and keeps what a recording holds of it.
+#pragma once
+
+#include "sgxlens/address_space.hpp"
+#include "sgxlens/reuse_stack.hpp"
+#include "sgxlens/superblocks.hpp"
+
+#include <array>
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <map>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace sgxlens {
+
+struct Phase {
+    std::string name;
+    std::uint64_t start_position = 0; ///< line accesses made before it
+    std::uint64_t end_position = 0;
+    std::uint64_t start_ns = 0; ///< CLOCK_MONOTONIC of the host
+    std::uint64_t end_ns = 0;
+    std::uint64_t instruction_count = 0;
+    PhaseCounts lines;
+    PhaseCounts pages;
+    /// Trap kind (SGXLENS_OP_CPUID ...), then leaf | subleaf << 32, to how often.
+    std::map<std::pair<std::uint8_t, std::uint64_t>, std::uint64_t> traps;
+};
+
+struct SystemCall {
+    std::uint64_t position;
+    std::array<std::uint64_t, 6> arguments;
+    std::int64_t result;
+    std::uint64_t kernel_read_bytes;
+    std::uint64_t kernel_write_bytes;
+    std::uint32_t phase;
+    std::uint32_t thread;
+    std::uint32_t number;
+    std::uint32_t caller; ///< name number of the object file that made it
+    std::uint32_t path;   ///< name number of the first path passed
+    bool returned;
+    bool has_path;
+};
+
+struct ClockRead {
+    std::uint64_t position;
+    std::int64_t seconds;
+    std::int64_t nanoseconds;
+    std::uint32_t thread;
+    std::uint32_t clock;
+};
+
+enum class MappingEvent : std::uint8_t { map, unmap, protect, remap, break_grow, break_shrink };
+
+struct MappingChange {
+    std::uint64_t position;
+    std::uint64_t address;
+    std::uint64_t size_bytes;
+    std::uint64_t file_offset;
+    std::uint64_t from_address; ///< remap only
+    std::uint32_t name;
+    std::uint32_t flags; ///< SGXLENS_PROT_* | SGXLENS_MAP_*
+    MappingEvent event;
+};
+
+struct ThreadLife {
+    std::uint64_t start_position;
+    std::uint64_t end_position;
+    std::uint64_t stack_pointer;
+    std::uint32_t thread;
+    std::uint32_t creator; ///< 0: none, the first
+    std::uint32_t kernel_tid;
+    bool ended;
+};
+
+struct SignalDelivery {
+    std::uint64_t position;
+    std::uint32_t thread;
+    std::uint32_t number;
+};
+
+/// What a progress display needs; written by the thread that feeds, read by any.
+struct Progress {
+    std::atomic<std::uint64_t> line_access_count{0};
+    std::atomic<std::uint32_t> phase_count{0};
+};
+
+class Analysis {
+  public:
+    explicit Analysis(double sampling_rate = 1.0);
+
+    /// Takes whole records. Raises StreamError at the first malformed one; the
+    /// analysis then holds what came before it.
+    void feed(const std::uint64_t *words, std::size_t count);
+    /// Ends the last phase. No feeding after it.
+    void finish();
+
+    const std::vector<Phase> &phases() const { return phases_; }
+    const std::vector<SystemCall> &system_calls() const { return system_calls_; }
+    const std::vector<ClockRead> &clock_reads() const { return clock_reads_; }
+    const std::vector<MappingChange> &mapping_changes() const { return mapping_changes_; }
+    const std::vector<ThreadLife> &threads() const { return threads_; }
+    const std::vector<SignalDelivery> &signals() const { return signals_; }
+    const Names &names() const { return names_; }
+    const ReuseStack &lines() const { return lines_; }
+    const ReuseStack &pages() const { return pages_; }
+    const Progress &progress() const { return progress_; }
+
+    std::int32_t pid() const { return pid_; }
+    std::int32_t parent_pid() const { return parent_pid_; }
+    const std::string &program() const { return program_; }
+    bool was_forked() const { return was_forked_; }
+    bool ended() const { return ended_; }
+    std::int32_t exit_status() const { return exit_status_; }
+    std::uint64_t dropped_system_calls() const { return dropped_system_calls_; }
+    std::uint64_t dropped_marks() const { return dropped_marks_; }
+    std::size_t memory_bytes() const;
+
+  private:
+    static constexpr std::size_t kBatchEntries = 4096;
+
+    void run(const SuperblockExit &exit, const std::uint64_t *record);
+    void run_general(const SuperblockExit &exit, const std::uint64_t *record);
+    void access(std::uint64_t address, std::uint64_t size_bytes, std::uint8_t access_class);
+    void flush();
+    void event(std::uint32_t kind, std::uint32_t value, const std::uint64_t *payload,
+               std::size_t words);
+    void system_call_enters(std::uint32_t number, const std::uint64_t *payload);
+    void system_call_exits(std::uint32_t number, std::uint64_t result);
+    void kernel_access(std::uint64_t address, std::uint64_t size_bytes, AccessClass access_class);
+    void begin_phase(std::string name);
+    void end_phase();
+    void note_mapping(MappingEvent event, std::uint32_t flags, std::uint64_t address,
+                      std::uint64_t size_bytes, std::uint32_t name = 0,
+                      std::uint64_t file_offset = 0, std::uint64_t from_address = 0);
+    std::uint64_t position() const { return position_ + batch_size_; }
+
+    Superblocks superblocks_;
+    ReuseStack lines_;
+    ReuseStack pages_;
+    std::vector<std::uint64_t> batch_; ///< entries as ReuseStack::access takes them
+    std::size_t batch_size_ = 0;
+    std::uint64_t position_ = 0; ///< of the first entry of the batch
+    std::uint64_t instruction_count_ = 0;
+
+    std::vector<Phase> phases_;
+    std::vector<SystemCall> system_calls_;
+    std::vector<ClockRead> clock_reads_;
+    std::vector<MappingChange> mapping_changes_;
+    std::vector<ThreadLife> threads_;
+    std::vector<SignalDelivery> signals_;
+    Names names_;
+    AddressSpace address_space_;
+    std::map<std::uint32_t, std::size_t> open_calls_;   ///< thread to its call in system_calls_
+    std::map<std::uint32_t, std::size_t> live_threads_; ///< thread to its life in threads_
+    Progress progress_;
+
+    std::uint32_t thread_ = 0;
+    std::uint64_t now_ns_ = 0;
+    std::int32_t pid_ = 0;
+    std::int32_t parent_pid_ = 0;
+    std::int32_t exit_status_ = 0;
+    std::uint64_t dropped_system_calls_ = 0; ///< beyond those kept one by one
+    std::uint64_t dropped_marks_ = 0;
+    std::string program_;
+    bool was_forked_ = false;
+    bool ended_ = false;
+    bool finished_ = false;
+};
+
+} // namespace sgxlens

@@ -1,0 +1,344 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "sgxlens/analysis.hpp"
+
+#include "sgxlens/error.hpp"
+#include "sgxlens/histogram.hpp"
+#include "sgxlens/stream.h"
+
+#include <cstring>
+
+namespace sgxlens {
+namespace {
+
+/// User space ends here, so that a line number has 41 bits.
+constexpr std::uint64_t kAddressMask = (std::uint64_t{1} << 47) - 1;
+constexpr unsigned kLineShift = 6;
+constexpr std::uint64_t kLinesInPage = SGXLENS_PAGE_BYTES / SGXLENS_LINE_BYTES;
+
+/// Linux moves at most this much in one system call (MAX_RW_COUNT in include/linux/fs.h).
+constexpr std::uint64_t kKernelAccessBytesMax = 0x7ffff000;
+
+/// A record of a system call takes about 120 bytes: beyond this many they are counted only.
+constexpr std::size_t kSystemCallsMax = 5'000'000;
+/// Further marks are counted only: a phase is meant to be an inference, not a loop's turn.
+constexpr std::size_t kPhasesMax = 20'000;
+
+constexpr std::uint64_t entry(std::uint64_t line, std::uint64_t continuation,
+                              std::uint64_t access_class) {
+    return line << 4 | continuation << 3 | access_class;
+}
+
+void need_words(std::size_t words, std::size_t needed) {
+    if (words < needed)
+        throw StreamError("a record is too short for its kind");
+}
+
+/// The text of `size_bytes` at the end of a record.
+std::string text_of(const std::uint64_t *payload, std::size_t words, std::uint64_t size_bytes) {
+    if (size_bytes > words * sizeof(std::uint64_t))
+        throw StreamError("a record is too short for its text");
+    return std::string(reinterpret_cast<const char *>(payload), size_bytes);
+}
+
+} // namespace
+
+Analysis::Analysis(double sampling_rate)
+    : lines_(Granularity::line, sampling_rate), pages_(Granularity::page, sampling_rate),
+      // A superblock adds at most two entries an operation and 64 for each large one; entries
+      // are flushed as soon as there are kBatchEntries.
+      batch_(kBatchEntries + 2 * SGXLENS_RECORD_WORDS_MAX) {
+    names_.number_of("");
+    begin_phase("start");
+}
+
+void Analysis::feed(const std::uint64_t *words, std::size_t count) {
+    const std::uint64_t *const end = words + count;
+    while (words < end) {
+        const std::uint64_t head = *words;
+        const std::uint32_t payload = SGXLENS_PAYLOAD(head);
+        if (payload >= static_cast<std::size_t>(end - words))
+            throw StreamError("a record is cut short");
+        if (SGXLENS_KIND(head) == SGXLENS_RUN) {
+            const SuperblockExit *exit = superblocks_.exit(SGXLENS_VALUE(head));
+            if (exit == nullptr || exit->value_count != payload)
+                throw StreamError("a superblock runs that is not defined so");
+            run(*exit, words);
+        } else {
+            event(SGXLENS_KIND(head), SGXLENS_VALUE(head), words + 1, payload);
+        }
+        words += 1 + payload;
+    }
+    progress_.line_access_count.store(position(), std::memory_order_relaxed);
+}
+
+void Analysis::run(const SuperblockExit &exit, const std::uint64_t *record) {
+    instruction_count_ += exit.instruction_count;
+    if (!exit.simple) {
+        run_general(exit, record);
+        return;
+    }
+    const Operation *operation = superblocks_.operations(exit);
+    const Operation *const end = operation + exit.operation_count;
+    std::uint64_t *out = batch_.data() + batch_size_;
+    for (; operation < end; ++operation) {
+        const std::uint64_t address = operation->address(record);
+        const std::uint64_t first = (address & kAddressMask) >> kLineShift;
+        const std::uint64_t last =
+            ((address + operation->size_bytes - 1) & kAddressMask) >> kLineShift;
+        // The second entry is written always and kept only where there is one: no branch.
+        out[0] = entry(first, 0, operation->access_class);
+        out[1] = entry(last, last % kLinesInPage != 0, operation->access_class);
+        out += 1 + (last != first);
+    }
+    batch_size_ = static_cast<std::size_t>(out - batch_.data());
+    if (batch_size_ >= kBatchEntries)
+        flush();
+}
+
+void Analysis::run_general(const SuperblockExit &exit, const std::uint64_t *record) {
+    const Operation *operation = superblocks_.operations(exit);
+    for (std::size_t i = 0; i < exit.operation_count; ++i, ++operation) {
+        switch (operation->kind) {
+        case SGXLENS_OP_FETCH:
+        case SGXLENS_OP_LOAD:
+        case SGXLENS_OP_STORE:
+            access(operation->address(record), operation->size_bytes, operation->access_class);
+            break;
+        case SGXLENS_OP_LOAD_IF:
+        case SGXLENS_OP_STORE_IF:
+            if (record[operation->base_word] != 0)
+                access(operation->address(record), operation->size_bytes,
+                       operation->access_class);
+            break;
+        case SGXLENS_OP_CPUID:
+            phases_.back().traps[{operation->kind, record[operation->base_word]}]++;
+            break;
+        default:
+            phases_.back().traps[{operation->kind, 0}]++;
+            break;
+        }
+    }
+}
+
+/// An access of any size.
+void Analysis::access(std::uint64_t address, std::uint64_t size_bytes,
+                      std::uint8_t access_class) {
+    const std::uint64_t first = (address & kAddressMask) >> kLineShift;
+    const std::uint64_t last = ((address + size_bytes - 1) & kAddressMask) >> kLineShift;
+    for (std::uint64_t line = first;; line = (line + 1) & (kAddressMask >> kLineShift)) {
+        batch_[batch_size_++] =
+            entry(line, line != first && line % kLinesInPage != 0, access_class);
+        if (batch_size_ >= kBatchEntries)
+            flush();
+        if (line == last)
+            break;
+    }
+}
+
+void Analysis::flush() {
+    lines_.access(batch_.data(), batch_size_);
+    pages_.access(batch_.data(), batch_size_);
+    position_ += batch_size_;
+    batch_size_ = 0;
+}
+
+void Analysis::kernel_access(std::uint64_t address, std::uint64_t size_bytes,
+                             AccessClass access_class) {
+    if (size_bytes > kKernelAccessBytesMax)
+        throw StreamError("the kernel touches more memory than a system call can");
+    if (size_bytes == 0)
+        return;
+    access(address, size_bytes, static_cast<std::uint8_t>(access_class));
+    const auto call = open_calls_.find(thread_);
+    if (call == open_calls_.end())
+        return;
+    SystemCall &system_call = system_calls_[call->second];
+    (access_class == AccessClass::kernel_read ? system_call.kernel_read_bytes
+                                              : system_call.kernel_write_bytes) += size_bytes;
+}
+
+void Analysis::begin_phase(std::string name) {
+    Phase phase;
+    phase.name = std::move(name);
+    phase.start_position = position();
+    phase.start_ns = now_ns_;
+    phases_.push_back(std::move(phase));
+    progress_.phase_count.store(static_cast<std::uint32_t>(phases_.size()),
+                                std::memory_order_relaxed);
+}
+
+void Analysis::end_phase() {
+    flush();
+    Phase &phase = phases_.back();
+    phase.end_position = position_;
+    phase.end_ns = now_ns_;
+    phase.instruction_count = instruction_count_;
+    instruction_count_ = 0;
+    phase.lines = lines_.end_phase();
+    phase.pages = pages_.end_phase();
+}
+
+void Analysis::finish() {
+    if (finished_)
+        return;
+    finished_ = true;
+    end_phase();
+}
+
+void Analysis::system_call_enters(std::uint32_t number, const std::uint64_t *payload) {
+    open_calls_.erase(thread_);
+    if (system_calls_.size() >= kSystemCallsMax) {
+        dropped_system_calls_++;
+        return;
+    }
+    SystemCall call{};
+    call.position = position();
+    call.phase = static_cast<std::uint32_t>(phases_.size() - 1);
+    call.thread = thread_;
+    call.number = number;
+    // The address after a two-byte instruction: look where the instruction is.
+    call.caller = address_space_.name_at(payload[0] - 2);
+    std::memcpy(call.arguments.data(), payload + 1, sizeof call.arguments);
+    open_calls_[thread_] = system_calls_.size();
+    system_calls_.push_back(call);
+}
+
+void Analysis::system_call_exits(std::uint32_t number, std::uint64_t result) {
+    const auto call = open_calls_.find(thread_);
+    if (call == open_calls_.end())
+        return;
+    SystemCall &system_call = system_calls_[call->second];
+    if (system_call.number == number) {
+        system_call.result = static_cast<std::int64_t>(result);
+        system_call.returned = true;
+    }
+    open_calls_.erase(call);
+}
+
+void Analysis::note_mapping(MappingEvent event, std::uint32_t flags, std::uint64_t address,
+                            std::uint64_t size_bytes, std::uint32_t name,
+                            std::uint64_t file_offset, std::uint64_t from_address) {
+    mapping_changes_.push_back(MappingChange{position(), address, size_bytes, file_offset,
+                                             from_address, name, flags, event});
+}
+
+void Analysis::event(std::uint32_t kind, std::uint32_t value, const std::uint64_t *payload,
+                     std::size_t words) {
+    switch (kind) {
+    case SGXLENS_DEFINE:
+        superblocks_.define(value, payload, words);
+        break;
+    case SGXLENS_THREAD:
+        thread_ = value;
+        break;
+    case SGXLENS_THREAD_START:
+        need_words(words, 3);
+        live_threads_[value] = threads_.size();
+        threads_.push_back(ThreadLife{position(), 0, payload[1], value,
+                                      static_cast<std::uint32_t>(payload[0]),
+                                      static_cast<std::uint32_t>(payload[2]), false});
+        break;
+    case SGXLENS_THREAD_EXIT:
+        if (const auto life = live_threads_.find(value); life != live_threads_.end()) {
+            threads_[life->second].end_position = position();
+            threads_[life->second].ended = true;
+            live_threads_.erase(life);
+        }
+        break;
+    case SGXLENS_SYSCALL_ENTER:
+        need_words(words, 7);
+        system_call_enters(value, payload);
+        break;
+    case SGXLENS_SYSCALL_EXIT:
+        need_words(words, 1);
+        system_call_exits(value, payload[0]);
+        break;
+    case SGXLENS_KERNEL_READ:
+        need_words(words, 2);
+        kernel_access(payload[0], payload[1], AccessClass::kernel_read);
+        break;
+    case SGXLENS_KERNEL_WRITE:
+        need_words(words, 2);
+        kernel_access(payload[0], payload[1], AccessClass::kernel_write);
+        break;
+    case SGXLENS_PATH:
+        if (const auto call = open_calls_.find(thread_); call != open_calls_.end()) {
+            SystemCall &system_call = system_calls_[call->second];
+            const std::string path = text_of(payload, words, value);
+            if (!system_call.has_path) {
+                system_call.has_path = true;
+                system_call.path = names_.number_of(path);
+            }
+        }
+        break;
+    case SGXLENS_CLOCK:
+        need_words(words, 2);
+        clock_reads_.push_back(ClockRead{position(), static_cast<std::int64_t>(payload[0]),
+                                         static_cast<std::int64_t>(payload[1]), thread_, value});
+        break;
+    case SGXLENS_MAP: {
+        need_words(words, 4);
+        const std::uint32_t name = names_.number_of(text_of(payload + 4, words - 4, payload[3]));
+        address_space_.map(payload[0], payload[1], name);
+        note_mapping(MappingEvent::map, value, payload[0], payload[1], name, payload[2]);
+        break;
+    }
+    case SGXLENS_UNMAP:
+        need_words(words, 2);
+        address_space_.unmap(payload[0], payload[1]);
+        note_mapping(MappingEvent::unmap, value, payload[0], payload[1]);
+        break;
+    case SGXLENS_PROTECT:
+        need_words(words, 2);
+        note_mapping(MappingEvent::protect, value, payload[0], payload[1]);
+        break;
+    case SGXLENS_REMAP:
+        need_words(words, 3);
+        note_mapping(MappingEvent::remap, value, payload[1], payload[2], 0, 0, payload[0]);
+        break;
+    case SGXLENS_BREAK:
+        need_words(words, 2);
+        note_mapping(value != 0 ? MappingEvent::break_grow : MappingEvent::break_shrink, value,
+                     payload[0], payload[1]);
+        break;
+    case SGXLENS_MARK:
+        if (phases_.size() >= kPhasesMax) {
+            dropped_marks_++;
+            break;
+        }
+        end_phase();
+        begin_phase(text_of(payload, words, value));
+        break;
+    case SGXLENS_SIGNAL:
+        signals_.push_back(SignalDelivery{position(), thread_, value});
+        break;
+    case SGXLENS_PROCESS: {
+        need_words(words, 3);
+        pid_ = static_cast<std::int32_t>(payload[0]);
+        parent_pid_ = static_cast<std::int32_t>(payload[1]);
+        program_ = text_of(payload + 3, words - 3, payload[2]);
+        was_forked_ = value == SGXLENS_PROCESS_FORKED;
+        break;
+    }
+    case SGXLENS_PROCESS_END:
+        ended_ = true;
+        exit_status_ = static_cast<std::int32_t>(value);
+        break;
+    case SGXLENS_RECORDING:
+        break;
+    case SGXLENS_TICK:
+        need_words(words, 1);
+        now_ns_ = payload[0];
+        if (phases_.size() == 1 && phases_.front().start_ns == 0)
+            phases_.front().start_ns = now_ns_;
+        break;
+    default:
+        throw StreamError("unknown kind of record");
+    }
+}
+
+std::size_t Analysis::memory_bytes() const {
+    return lines_.memory_bytes() + pages_.memory_bytes();
+}
+
+} // namespace sgxlens
