@@ -16,6 +16,10 @@
 #include "pub_tool_transtab.h"
 #include "tool.h"
 
+/* In coregrind, but not in the tool headers. The public "safe" variant refuses to run in a system
+ * call, which is where fork is; system calls that unmap code use this one there. */
+extern void VG_(discard_translations)(Addr start, ULong range, const HChar *who);
+
 Bool recording_on = True;
 
 #define OPERATIONS_MAX 1500u
@@ -326,5 +330,5 @@ IRSB *instrument(VgCallbackClosure *closure, IRSB *in, const VexGuestLayout *lay
 
 void instrument_discard_all(void) {
    /* All of user space; what runs next is translated, and defined, anew. */
-   VG_(discard_translations_safely)(SGXLENS_PAGE_BYTES, (SizeT)1 << 47, "sgxlens");
+   VG_(discard_translations)(SGXLENS_PAGE_BYTES, 1ULL << 47, "sgxlens");
 }
