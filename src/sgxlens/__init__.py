@@ -1,0 +1,36 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What an AI inference process would cost inside an Intel SGX enclave, measured without SGX."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+# Public name: the module that owns it. Loaded when first asked for, so that `import sgxlens`
+# brings in neither numpy nor pyarrow.
+_OWNERS = {
+    "RecordingError": "sgxlens.errors",
+    "SgxlensError": "sgxlens.errors",
+    "StreamError": "sgxlens.errors",
+    "TargetError": "sgxlens.errors",
+    "TracerError": "sgxlens.errors",
+    "UsageError": "sgxlens.errors",
+}
+
+__all__ = [*sorted(_OWNERS), "__version__"]  # noqa: PLE0604
+
+
+def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("sgxlens")
+    owner = _OWNERS.get(name)
+    if owner is None:
+        msg = f"module 'sgxlens' has no attribute '{name}'"
+        raise AttributeError(msg)
+    return getattr(import_module(owner), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
