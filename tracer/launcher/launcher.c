@@ -3,9 +3,9 @@
  * Starts the tracer, as Valgrind's own `valgrind` command starts its tools, from the folder this
  * program lies in: Valgrind need not be installed where a program is recorded.
  *
- * The tool finds its files through VALGRIND_LIB. VALGRIND_LAUNCHER tells it what to execute when the
- * recorded program executes another one that is to be recorded too. The tool takes both out of the
- * environment that the program sees.
+ * The tool finds its files through VALGRIND_LIB. VALGRIND_LAUNCHER tells it what to execute when
+ * the recorded program executes another one that is to be recorded too. The tool takes both out of
+ * the environment that the program sees.
  */
 #include <errno.h>
 #include <limits.h>
@@ -23,6 +23,13 @@ static int fail(const char *what) {
     return EXIT_NOT_EXECUTED;
 }
 
+/* The starter may give this folder by another name, because the tool puts it into LD_PRELOAD, which
+ * ld.so splits at spaces and colons. */
+static int leads_to(const char *name, const char *folder) {
+    char resolved[PATH_MAX];
+    return name != NULL && realpath(name, resolved) != NULL && strcmp(resolved, folder) == 0;
+}
+
 int main(int count, char **arguments) {
     char self[PATH_MAX];
     char tool[PATH_MAX + sizeof TOOL];
@@ -35,7 +42,7 @@ int main(int count, char **arguments) {
         return fail("environment");
 
     *strrchr(self, '/') = '\0';
-    if (setenv("VALGRIND_LIB", self, 1) != 0)
+    if (!leads_to(getenv("VALGRIND_LIB"), self) && setenv("VALGRIND_LIB", self, 1) != 0)
         return fail("environment");
     strcpy(tool, self);
     strcat(tool, TOOL);

@@ -1,0 +1,134 @@
+# SPDX-License-Identifier: Apache-2.0
+"""This machine: where the tracer is, where its shared memory goes, and what the host is."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import shutil
+import tempfile
+from pathlib import Path
+
+import sgxlens
+from sgxlens.errors import TracerError
+from sgxlens.recording.metadata import HostInfo
+
+TRACER_FILES = (
+    "launcher",
+    "sgxlens-amd64-linux",
+    "vgpreload_core-amd64-linux.so",
+    "default.supp",
+)
+SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 -- the session makes a private folder in it
+# A ring takes 8 MiB, and each process that is followed has one. Docker gives 64 MiB.
+SHARED_MEMORY_BYTES_WANTED = 32 << 20
+
+# ld.so, which loads a library of the tracer into the program, splits LD_PRELOAD at these.
+_SEPARATORS = frozenset(" :")
+
+
+def tracer_folder() -> Path:
+    """The folder of the tracer's files.
+
+    Raises:
+        TracerError: the package was built without the tracer, and how to get it.
+    """
+    # In an editable installation the package has two folders: the sources and what was built.
+    for part in sgxlens.__path__:
+        folder = Path(part).resolve() / "_tracer"
+        if all((folder / name).is_file() for name in TRACER_FILES):
+            return folder
+    if not is_supported_platform():
+        raise TracerError(
+            f"the tracer runs on x86-64 Linux only, and this is {platform.machine()}"
+            f" {platform.system()}: record there and copy the recording here"
+        )
+    raise TracerError(
+        "sgxlens was built without its tracer, because Valgrind was not installed:"
+        " `apt-get install valgrind g++`, then install sgxlens again"
+        " (`pip install --force-reinstall --no-deps --no-cache-dir .` in its sources)"
+    )
+
+
+def is_supported_platform() -> bool:
+    """Whether the tracer can exist here."""
+    return platform.system() == "Linux" and platform.machine() in ("x86_64", "amd64", "AMD64")
+
+
+def tracer_command(session: Path | None = None) -> list[str]:
+    """The command that starts the tracer; its options and the target follow.
+
+    In an installation whose path holds a space or a colon, which ld.so cannot preload from, the
+    tracer goes by the name of a link that is made in the folder `session`.
+
+    Raises:
+        TracerError: there is no tracer, or `session` is needed and no better.
+    """
+    folder = tracer_folder()
+    if _SEPARATORS.isdisjoint(str(folder)):
+        return [str(folder / "launcher")]
+    if session is None or not _SEPARATORS.isdisjoint(str(session)):
+        raise TracerError(
+            f"the tracer cannot work from a folder with a space or colon in its path ({folder}):"
+            " install sgxlens elsewhere, or set TMPDIR to a folder without"
+        )
+    link = session / "tracer"
+    if not link.is_symlink():
+        link.symlink_to(folder)
+    return ["/usr/bin/env", f"VALGRIND_LIB={link}", str(link / "launcher")]
+
+
+def valgrind_version() -> str:
+    """The version of Valgrind that the tracer was linked with, as in ``3.19.0``.
+
+    Raises:
+        TracerError: there is no tracer.
+    """
+    path = tracer_folder() / "BUILD_INFO.json"
+    try:
+        return str(json.loads(path.read_bytes())["valgrind"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise TracerError(f"{path} is damaged: install sgxlens again") from error
+
+
+def session_root() -> Path:
+    """The folder for the shared memory between tracer and recorder.
+
+    ``/dev/shm`` where it has space, else the folder for temporary files, where the kernel may
+    write the rings to a disk now and then.
+    """
+    try:
+        if (
+            os.access(SHARED_MEMORY, os.W_OK | os.X_OK)
+            and shutil.disk_usage(SHARED_MEMORY).free >= SHARED_MEMORY_BYTES_WANTED
+        ):
+            return SHARED_MEMORY
+    except OSError:
+        pass
+    return Path(tempfile.gettempdir())
+
+
+def cpu_fields() -> dict[str, str]:
+    """The first processor's fields of ``/proc/cpuinfo``; empty where there is none."""
+    try:
+        text = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return {}
+    fields = (line.partition(":") for line in text.split("\n\n", 1)[0].splitlines())
+    return {name.strip(): value.strip() for name, _, value in fields}
+
+
+def host_info() -> HostInfo:
+    """What a recording says about the machine that made it."""
+    try:
+        memory_bytes = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (ValueError, OSError):
+        memory_bytes = 0
+    return HostInfo(
+        cpu=cpu_fields().get("model name") or platform.processor() or platform.machine(),
+        # What this process may use, not what the machine has: a container may have less.
+        cores=len(os.sched_getaffinity(0)),
+        kernel=platform.release(),
+        memory_bytes=max(memory_bytes, 0),
+    )
