@@ -1,0 +1,360 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Reads a recording, and refuses one that is not whole."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from sgxlens.errors import RecordingError, UsageError
+from sgxlens.recording import metadata as metadata_module
+from sgxlens.recording.format import (
+    ACCESS_CLASSES,
+    ACCESSES_FOLDER,
+    ANY_ACCESS,
+    BLOCK_BYTES,
+    METADATA_FILE,
+    REQUIRED_TABLES,
+    TABLES,
+    Table,
+)
+from sgxlens.reuse.histogram import ReuseHistogram
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sgxlens.recording.metadata import RecordingMetadata
+
+
+@dataclass(frozen=True)
+class Phase:
+    """A phase of one process: from one mark to the next.
+
+    Positions count line accesses from the start of the process; times are nanoseconds of the host
+    since the recording started.
+    """
+
+    process: int
+    index: int
+    name: str
+    start_position: int
+    end_position: int
+    start_ns: int
+    end_ns: int
+    instruction_count: int
+
+    @property
+    def line_access_count(self) -> int:
+        """Line accesses made in the phase, of all classes."""
+        return self.end_position - self.start_position
+
+    @property
+    def elapsed_seconds(self) -> float:
+        """Time of the host under the tracer, not the program's native time."""
+        return (self.end_ns - self.start_ns) / 1e9
+
+
+def open_recording(path: str | os.PathLike[str]) -> Recording:
+    """Opens a recording.
+
+    Tables are read when they are asked for; each is checked then against the checksum that was
+    kept when it was written.
+
+    Raises:
+        RecordingError: there is no recording at `path`, or it is incomplete, corrupted or made by
+            a newer version of sgxlens.
+    """
+    folder = Path(path)
+    metadata = metadata_module.parse(_read_metadata(folder), str(folder))
+    for name in REQUIRED_TABLES:
+        if name not in metadata.tables:
+            raise RecordingError(f"{folder} is corrupted: {METADATA_FILE} lists no table {name}")
+    for name, info in metadata.tables.items():
+        if name not in TABLES:
+            raise RecordingError(f"{folder} is corrupted: it lists an unknown table {name!r}")
+        file = folder / TABLES[name].file_name
+        try:
+            size = file.stat().st_size
+        except FileNotFoundError as error:
+            raise RecordingError(f"{folder} is incomplete: {file.name} is missing") from error
+        except OSError as error:
+            raise RecordingError(f"cannot read {file}: {error.strerror}") from error
+        if size != info.size_bytes:
+            raise RecordingError(
+                f"{folder} is corrupted: {file.name} has {size} bytes instead of {info.size_bytes}"
+            )
+    return Recording(folder, metadata)
+
+
+def _read_metadata(folder: Path) -> bytes:
+    try:
+        if not folder.is_dir():
+            problem = "is not a folder" if os.path.lexists(folder) else "does not exist"
+            raise RecordingError(f"{folder} {problem}: a recording is a folder")
+        if not (folder / METADATA_FILE).is_file():
+            raise RecordingError(
+                f"{folder} is not a complete recording: it has no {METADATA_FILE}, which is"
+                " written last"
+            )
+        return (folder / METADATA_FILE).read_bytes()
+    except (OSError, ValueError) as error:
+        raise RecordingError(f"cannot read {folder}: {error}") from error
+
+
+class Recording:
+    """A recording on disk; made by `open_recording`.
+
+    Attributes:
+        path: its folder.
+        metadata: the content of ``recording.json``.
+    """
+
+    def __init__(self, path: Path, metadata: RecordingMetadata) -> None:
+        self.path = path
+        self.metadata = metadata
+        self._tables: dict[str, pa.Table] = {}
+
+    def has_table(self, name: str) -> bool:
+        """Whether this kind of fact was recorded; a table may well be there and empty."""
+        return name in self.metadata.tables
+
+    def table(self, name: str) -> pa.Table:
+        """One table as in ``docs/recording-format.md``, read at the first call.
+
+        Raises:
+            RecordingError: the table is damaged or was not recorded.
+        """
+        if name not in self._tables:
+            self._tables[name] = self._read_table(name)
+        return self._tables[name]
+
+    def verify(self) -> None:
+        """Reads every table once; RecordingError names the first that is damaged."""
+        for name in self.metadata.tables:
+            self.table(name)
+
+    @cached_property
+    def phases(self) -> tuple[Phase, ...]:
+        """The phases of all processes, by process and then in their order."""
+        rows = self.table("phases").to_pylist()
+        phases = [
+            Phase(
+                process=row["process"],
+                index=row["phase"],
+                name=row["name"],
+                start_position=row["start_position"],
+                end_position=row["end_position"],
+                start_ns=row["start_ns"],
+                end_ns=row["end_ns"],
+                instruction_count=row["instruction_count"],
+            )
+            for row in rows
+        ]
+        for phase in phases:
+            if phase.end_position < phase.start_position or phase.end_ns < phase.start_ns:
+                raise RecordingError(
+                    f"{self.path} is corrupted: phase {phase.index} ends before it starts"
+                )
+        return tuple(sorted(phases, key=lambda phase: (phase.process, phase.index)))
+
+    def select_phases(
+        self, phase: int | str | None = None, process: int | None = None
+    ) -> tuple[Phase, ...]:
+        """The phases with an index or a name (None: all), of one process or of all.
+
+        Raises:
+            UsageError: there is none; the message lists those there are.
+        """
+        chosen = self.phases
+        if process is not None:
+            chosen = tuple(p for p in chosen if p.process == process)
+            if not chosen:
+                known = ", ".join(str(p) for p in sorted({p.process for p in self.phases}))
+                raise UsageError(f"{self.path} has no process {process}: there is {known}")
+        if phase is None:
+            return chosen
+        found = tuple(p for p in chosen if phase in (p.index, p.name))
+        if not found:
+            names = list(dict.fromkeys(f"{p.index} ({p.name})" for p in chosen))
+            more = ", ..." if len(names) > 20 else ""
+            raise UsageError(
+                f"{self.path} has no phase {phase!r}: there are {', '.join(names[:20])}{more}"
+            )
+        return found
+
+    def reuse(
+        self,
+        granularity: str = "line",
+        phase: int | str | None = None,
+        process: int | None = None,
+        access: str | Sequence[str] | None = None,
+    ) -> ReuseHistogram:
+        """The reuse-distance histogram of some of the accesses.
+
+        Every process has LRU stacks of its own; over several processes or phases histograms are
+        summed, so that each access keeps the distance it had.
+
+        Args:
+            granularity: ``"line"`` (64 bytes) or ``"page"`` (4,096 bytes).
+            phase: index of a phase in its process, or a name (all phases of that name); None: all.
+            process: None: all processes.
+            access: a class of access or several of them (see `ACCESS_CLASSES`); None: all.
+
+        Raises:
+            UsageError: no such granularity, phase, process or class.
+            RecordingError: the recording is damaged.
+        """
+        wanted = _access_classes(access)
+        table = self.table("reuse")
+        mask = self._rows(table, granularity, phase, process)
+        if len(wanted) < len(ACCESS_CLASSES):
+            mask = pc.and_(mask, pc.is_in(table["access"], pa.array(wanted, pa.string())))
+        rows = table.select(["distance_min", "distance_max", "count"]).filter(mask)
+        try:
+            return _histogram(rows, BLOCK_BYTES[granularity])
+        except ValueError as error:
+            raise RecordingError(f"{self.path} is corrupted: reuse.parquet: {error}") from error
+
+    def footprint_blocks(
+        self,
+        granularity: str = "line",
+        phase: int | str | None = None,
+        process: int | None = None,
+        access: str = ANY_ACCESS,
+    ) -> int:
+        """Distinct blocks that were accessed, summed over processes.
+
+        Args:
+            granularity: ``"line"`` (64 bytes) or ``"page"`` (4,096 bytes).
+            phase: index or name of one phase in each process; None: the whole recording.
+            process: None: the sum over all processes.
+            access: a class of access, or ``"any"`` for all together.
+
+        Raises:
+            UsageError: no such granularity, phase, process or class, or several phases of a
+                process have that name: the distinct blocks of several phases cannot be summed.
+            RecordingError: the recording is damaged.
+        """
+        if access != ANY_ACCESS:
+            _access_classes(access)
+        if phase is not None:
+            found = self.select_phases(phase, process)
+            if len({p.process for p in found}) < len(found):
+                raise UsageError(f"{len(found)} phases are called {phase!r}: give the index of one")
+        table = self.table("footprints")
+        mask = self._rows(table, granularity, phase, process)
+        if phase is None:
+            mask = pc.and_(mask, pc.is_null(table["phase"]))
+        mask = pc.and_(mask, pc.equal(table["access"], access))
+        return int(pc.sum(table["block_count"].filter(mask)).as_py() or 0)
+
+    def accesses_path(self, process: int = 0) -> Path | None:
+        """The kept stream of a process; None if the recording keeps none."""
+        path = self.path / ACCESSES_FOLDER / f"{process}.zst"
+        return path if path.is_file() else None
+
+    def _rows(
+        self, table: pa.Table, granularity: str, phase: int | str | None, process: int | None
+    ) -> pa.ChunkedArray:
+        if granularity not in BLOCK_BYTES:
+            raise UsageError(f"no granularity {granularity!r}: there is {', '.join(BLOCK_BYTES)}")
+        mask = pc.equal(table["granularity"], granularity)
+        if phase is None:
+            if process is not None:
+                self.select_phases(None, process)
+                mask = pc.and_(mask, pc.equal(table["process"], process))
+            return mask
+        any_phase = None
+        for found in self.select_phases(phase, process):
+            one = pc.and_(
+                pc.equal(table["process"], found.process), pc.equal(table["phase"], found.index)
+            )
+            any_phase = one if any_phase is None else pc.or_(any_phase, one)
+        return pc.and_(mask, any_phase)
+
+    def _read_table(self, name: str) -> pa.Table:
+        if name not in TABLES:
+            raise UsageError(f"no table is called {name!r}: there are {', '.join(TABLES)}")
+        if name not in self.metadata.tables:
+            raise RecordingError(f"{self.path} has no table {name}: it was not recorded")
+        info = self.metadata.tables[name]
+        file = self.path / TABLES[name].file_name
+        try:
+            content = file.read_bytes()
+        except OSError as error:
+            raise RecordingError(f"cannot read {file}: {error.strerror}") from error
+        # Page checksums cover neither page headers nor the footer; this one covers every byte.
+        if hashlib.sha256(content).hexdigest() != info.sha256:
+            raise RecordingError(
+                f"{self.path} is corrupted: {file.name} was changed after it was written"
+            )
+        try:
+            table = pq.read_table(pa.BufferReader(content), page_checksum_verification=True)
+            table.validate(full=True)
+            _check_table(table, TABLES[name], info.row_count)
+        except (pa.ArrowException, OSError, ValueError) as error:
+            raise RecordingError(f"{self.path} is corrupted: {file.name}: {error}") from error
+        return table
+
+    def __repr__(self) -> str:
+        accesses = sum(p.line_access_count for p in self.metadata.processes)
+        return (
+            f"<Recording {str(self.path)!r}: {len(self.metadata.processes)} processes,"
+            f" {accesses:,} line accesses, {self.metadata.outcome.status}>"
+        )
+
+
+def _check_table(table: pa.Table, expected: Table, row_count: int) -> None:
+    if not table.schema.equals(expected.schema, check_metadata=False):
+        found = ", ".join(f"{field.name} {field.type}" for field in table.schema)
+        raise ValueError(f"it has other columns than it should: {found}")
+    if table.num_rows != row_count:
+        raise ValueError(f"it has {table.num_rows} rows instead of {row_count}")
+    for column in expected.columns:
+        if table[column.name].null_count and not column.nullable:
+            raise ValueError(f"{column.name} holds null")
+        if column.values:
+            for value in pc.unique(table[column.name]).to_pylist():
+                if value not in column.values:
+                    raise ValueError(f"{column.name} holds {value!r}")
+
+
+def _access_classes(access: str | Sequence[str] | None) -> tuple[str, ...]:
+    if access is None:
+        return ACCESS_CLASSES
+    classes = (access,) if isinstance(access, str) else tuple(dict.fromkeys(access))
+    for name in classes:
+        if name not in ACCESS_CLASSES:
+            raise UsageError(f"no access class {name!r}: there are {', '.join(ACCESS_CLASSES)}")
+    return classes
+
+
+def _histogram(rows: pa.Table, block_bytes: int) -> ReuseHistogram:
+    is_cold = pc.is_null(rows["distance_min"])
+    if pc.any(pc.not_equal(is_cold, pc.is_null(rows["distance_max"]))).as_py():
+        raise ValueError("a bin has one bound only")
+    cold_count = int(pc.sum(rows["count"].filter(is_cold)).as_py() or 0)
+    warm = rows.filter(pc.invert(is_cold))
+    bins = warm.group_by(["distance_min", "distance_max"]).aggregate([("count", "sum")])
+    bins = bins.sort_by("distance_min")
+    return ReuseHistogram(
+        _integers(bins["distance_min"]),
+        _integers(bins["distance_max"]),
+        _integers(bins["count_sum"]),
+        cold_count,
+        block_bytes,
+    )
+
+
+def _integers(column: pa.ChunkedArray) -> npt.NDArray[np.uint64]:
+    return np.asarray(column.to_numpy(), dtype=np.uint64)
