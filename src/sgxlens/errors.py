@@ -14,6 +14,8 @@ prints it as ``sgxlens: error: MESSAGE`` and exits with status 2.
 
 from __future__ import annotations
 
+from sgxlens.text import one_line
+
 
 class SgxlensError(Exception):
     """Base of all errors of sgxlens."""
@@ -21,7 +23,7 @@ class SgxlensError(Exception):
     @property
     def message(self) -> str:
         """What went wrong and what to do about it, in one line."""
-        return " ".join(str(self).split())
+        return one_line(str(self))
 
 
 class UsageError(SgxlensError):

@@ -1,0 +1,45 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Quantities as text."""
+
+from __future__ import annotations
+
+_BINARY = ("B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
+_DECIMAL = ("", "k", "M", "G", "T", "P", "E")
+
+
+def format_bytes(size_bytes: float) -> str:
+    """`size_bytes` in binary units and three digits: ``12.3 MiB``."""
+    return _scaled(size_bytes, 1024, _BINARY)
+
+
+def format_count(count: float) -> str:
+    """`count` in decimal units and three digits: ``1.24 G``; whole up to 9,999."""
+    if abs(count) < 10_000 and float(count).is_integer():
+        return f"{int(count):,}"
+    return _scaled(count, 1000, _DECIMAL)
+
+
+def format_seconds(seconds: float) -> str:
+    """`seconds` as one would say it: ``850 ms``, ``12.3 s``, ``4 min 05 s``."""
+    if seconds < 0.9995:
+        return f"{seconds * 1000:.3g} ms"
+    if seconds < 119.95:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 120:
+        return f"{minutes} min {rest:02d} s"
+    return f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def _scaled(value: float, base: int, units: tuple[str, ...]) -> str:
+    scaled = float(value)
+    index = 0
+    # 999.5 would print as 1e+03.
+    while abs(scaled) >= (1000 if base == 1024 else 999.5) and index < len(units) - 1:
+        scaled /= base
+        index += 1
+    digits = 0 if index == 0 or abs(scaled) >= 99.95 else 1 if abs(scaled) >= 9.995 else 2
+    text = f"{scaled:.{digits}f}"
+    if "." in text:
+        text = text.rstrip("0").rstrip(".")
+    return f"{text} {units[index]}".rstrip()
