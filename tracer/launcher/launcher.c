@@ -4,8 +4,7 @@
  * program lies in: Valgrind need not be installed where a program is recorded.
  *
  * The tool finds its files through VALGRIND_LIB. VALGRIND_LAUNCHER tells it what to execute when
- * the recorded program executes another one that is to be recorded too. The tool takes both out of
- * the environment that the program sees.
+ * the recorded program executes another one that is to be recorded too.
  */
 #include <errno.h>
 #include <limits.h>

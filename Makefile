@@ -1,0 +1,45 @@
+# SPDX-License-Identifier: Apache-2.0
+#
+# Each target sets up what it needs (tools/setup.sh), so a fresh clone needs no other step.
+
+BIN := .venv/bin
+C_SOURCES := $(shell find native tracer tests -name '*.[ch]' -o -name '*.[ch]pp')
+
+.PHONY: help demo test lint bench sanitize clean setup
+
+help:
+	@echo "make demo      record a real model and show its data reuse"
+	@echo "make test      lint and test"
+	@echo "make lint      lint only"
+	@echo "make bench     benchmarks: tracing and analysis against the native run"
+	@echo "make sanitize  test the native core with address and undefined-behaviour checks"
+	@echo "make clean     remove what was built"
+
+demo:
+	@tools/setup.sh demo
+	@tools/demo.sh
+
+setup:
+	@tools/setup.sh dev
+
+lint: setup
+	@$(BIN)/ruff check --quiet
+	@$(BIN)/ruff format --check --quiet || { echo "run: $(BIN)/ruff format"; exit 1; }
+	@$(BIN)/clang-format --dry-run -Werror $(C_SOURCES)
+	@$(BIN)/mypy --no-error-summary
+	@$(BIN)/lint-imports --no-logo >build/imports.log || { cat build/imports.log; exit 1; }
+	@echo "lint: clean"
+
+test: lint
+	@$(BIN)/python -m pytest --no-header
+
+bench: setup
+	@$(BIN)/python -m pytest --no-header benchmarks
+
+sanitize: setup
+	@cmake -S . -B build/sanitize -DSGXLENS_SANITIZE=ON -DSGXLENS_DEVELOPER=ON >build/sanitize.log
+	@cmake --build build/sanitize --parallel $$(nproc)
+	@build/sanitize/sgxlens_core_tests
+
+clean:
+	rm -rf build dist .venv demo-recording .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .benchmarks

@@ -1,0 +1,23 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+#
+# Records SqueezeNet, which comes inside the onnx package, and shows what was recorded.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+recording=demo-recording
+model=$(.venv/bin/python -c 'import importlib.util, pathlib
+print(pathlib.Path(importlib.util.find_spec("onnx").origin).parent
+      / "backend/test/data/light/light_squeezenet.onnx")')
+
+run() {
+    echo "\$ $*"
+    "$@"
+}
+
+export PATH="$PWD/.venv/bin:$PATH"
+run sgxlens record "$model" --force -o "$recording"
+echo
+run sgxlens show "$recording"
+echo
+echo "The recording is in $PWD/$recording; look at it again with: .venv/bin/sgxlens show $recording"
