@@ -3,7 +3,7 @@
 # Each target sets up what it needs (tools/setup.sh), so a fresh clone needs no other step.
 
 BIN := .venv/bin
-C_SOURCES := $(shell find native tracer tests -name '*.[ch]' -o -name '*.[ch]pp')
+C_SOURCES = $(shell find native tracer tests -name '*.[ch]' -o -name '*.[ch]pp')
 
 .PHONY: help demo test lint bench sanitize clean setup
 

@@ -105,7 +105,6 @@ if ! "$venv/bin/python" -c 'import pip' 2>/dev/null; then
     say "making $venv with $("$python" --version)"
     rm -rf "$venv"
     quietly "making $venv" "$python" -m venv "$venv"
-    quietly "upgrading pip" "$venv/bin/python" -m pip install --upgrade 'pip>=25.1'
 fi
 pip() { "$venv/bin/python" -m pip "$@"; }
 
@@ -120,6 +119,8 @@ once() {
     fi
 }
 
+# 25.1 is the first that knows dependency groups.
+once pip ">=25.1" "upgrading pip" pip install --upgrade 'pip>=25.1'
 packages=$(sha256sum <pyproject.toml)
 once build "$packages" "installing what the build needs" pip install --group build
 if [ "$profile" = dev ]; then
