@@ -1,0 +1,238 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The target of ``sgxlens record MODEL.onnx``: a model run by ONNX Runtime."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from sgxlens.errors import TargetError, UsageError
+from sgxlens.recording.targets.onnx_inputs import (
+    Array,
+    InputSpec,
+    load_inputs,
+    random_inputs,
+    resolve_shapes,
+)
+from sgxlens.text import one_line
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from typing_extensions import Self
+
+_RUNNER = "sgxlens.recording.targets.onnx_runner"
+_INSTALL = "pip install 'sgxlens[onnx]'"
+
+
+class OnnxTarget:
+    """A model, checked natively and ready to run.
+
+    Making one runs the model once outside the tracer, in a process of its own: whatever is wrong
+    with the model or its inputs is found, and said in one line, before anything is recorded.
+    The program that `command` names marks the phases ``import``, ``load``, ``warm-up 1`` ...,
+    ``inference 1`` ... and ``end``.
+
+    Without `input_file` the inputs are random: floats in [0, 1), integers 0 or 1 (valid as token
+    ids, masks and lengths alike), booleans.
+
+    Args:
+        model: the ``.onnx`` file.
+        dims: sizes of dynamic dimensions by name; one without a name is called ``INPUT.AXIS``.
+        batch: size of the batch dimension (see `resolve_shapes`).
+        input_file: an ``.npz`` file with one array for each input, by name.
+        threads: threads of an operator (ONNX Runtime's intra-op pool), which do not spin.
+        warmup: inferences before the first that counts.
+        runs: inferences.
+        seed: of the random inputs.
+        outputs: an ``.npz`` file to be written with the last inference's outputs, as ``arr_0`` ...
+            in the model's order; None: they are dropped.
+
+    Raises:
+        TargetError: the model or its inputs cannot be run.
+        UsageError: an option makes no sense.
+    """
+
+    kind = "onnx"
+
+    def __init__(
+        self,
+        model: str | os.PathLike[str],
+        *,
+        dims: Mapping[str, int] | None = None,
+        batch: int | None = None,
+        input_file: str | os.PathLike[str] | None = None,
+        threads: int = 1,
+        warmup: int = 1,
+        runs: int = 2,
+        seed: int = 0,
+        outputs: str | os.PathLike[str] | None = None,
+    ) -> None:
+        if threads < 1 or runs < 1 or warmup < 0 or (batch is not None and batch < 1):
+            raise UsageError("--threads, --runs and --batch start at 1, --warmup at 0")
+        if input_file is not None and (dims or batch is not None):
+            raise UsageError("--input has shapes of its own: give it without --dim and --batch")
+        self.model = Path(model)
+        _check_file(self.model)
+        self._folder = Path(tempfile.mkdtemp(prefix="sgxlens-"))
+        try:
+            options: dict[str, Any] = {
+                "model": os.path.abspath(self.model),  # noqa: PTH100 - keeps symbolic links
+                "threads": threads,
+                "warmup": warmup,
+                "runs": runs,
+                "outputs": None if outputs is None else os.path.abspath(outputs),  # noqa: PTH100
+            }
+            probe = self._run_natively(options | {"mode": "probe"}, "cannot be loaded")
+            specs = [InputSpec(name, kind, tuple(shape)) for name, kind, shape in probe["inputs"]]
+            if input_file is not None:
+                arrays = load_inputs(Path(input_file), specs)
+            else:
+                arrays = random_inputs(specs, resolve_shapes(specs, dims or {}, batch), seed)
+            self._save_inputs(arrays)
+            options["inputs"] = [spec.name for spec in specs]
+            self._run_natively(options | {"mode": "check"}, "does not run with these inputs")
+            self._write_options(options | {"mode": "record"})
+        except BaseException:
+            self.close()
+            raise
+        self._info = {
+            "kind": self.kind,
+            "model": str(self.model),
+            "inputs": [
+                {"name": spec.name, "type": array.dtype.name, "shape": list(array.shape)}
+                for spec, array in zip(specs, arrays, strict=True)
+            ],
+            "input_file": None if input_file is None else str(input_file),
+            "seed": seed if input_file is None else None,
+            "threads": threads,
+            "warmup": warmup,
+            "runs": runs,
+            "onnxruntime": probe["onnxruntime"],
+        }
+
+    def command(self) -> list[str]:
+        """The command line to run; it works until `close`."""
+        return [sys.executable, "-m", _RUNNER, str(self._folder)]
+
+    def info(self) -> dict[str, Any]:
+        """The field ``target`` of ``recording.json``."""
+        return self._info
+
+    def close(self) -> None:
+        """Removes the prepared inputs."""
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _write_options(self, options: Mapping[str, Any]) -> None:
+        text = json.dumps(options)
+        (self._folder / "options.json").write_text(text, encoding="ascii")
+
+    def _save_inputs(self, arrays: list[Array]) -> None:
+        try:
+            for index, array in enumerate(arrays):
+                np.save(self._folder / f"input_{index}.npy", array, allow_pickle=False)
+        except OSError as error:
+            raise TargetError(
+                f"cannot keep the inputs in {self._folder}: {error.strerror}; TMPDIR chooses"
+                " another place"
+            ) from error
+
+    def _run_natively(self, options: Mapping[str, Any], failure: str) -> dict[str, Any]:
+        """Runs the runner and returns its report; TargetError tells why there is none."""
+        self._write_options({"inputs": [], **options})
+        report_file = self._folder / "report.json"
+        report_file.unlink(missing_ok=True)
+        result = subprocess.run(
+            self.command(), check=False, stdin=subprocess.DEVNULL, capture_output=True
+        )
+        try:
+            report: dict[str, Any] = json.loads(report_file.read_text(encoding="ascii"))
+        except (OSError, ValueError) as error:
+            raise TargetError(
+                f"{self.model} {failure}: ONNX Runtime {_how_it_died(result)}"
+            ) from error
+        if "error" in report:
+            raise TargetError(self._explain(report["kind"], report["error"], failure))
+        return report
+
+    def _explain(self, kind: str, message: str, failure: str) -> str:
+        """One line about an exception of ONNX Runtime, with the remedy where it is known."""
+        if kind == "ImportError":
+            return f"recording an ONNX model needs onnxruntime ({message}): {_INSTALL}"
+        if kind == "InvalidProtobuf" or "No graph was found in the protobuf" in message:
+            return f"{self.model} is not an ONNX model, or is cut short"
+        operator = re.search(
+            r"(\S+)\(-?\d+\) is not a registered function/op|No Op registered for (\S+)", message
+        )
+        if operator:
+            name = operator[1] or operator[2]
+            return (
+                f"{self.model} uses the operator {name}, which this ONNX Runtime does not have:"
+                " use another version of onnxruntime, or record a script that registers it"
+            )
+        if re.search(r"external (data|initializer)", message, re.IGNORECASE):
+            file = re.search(r'"([^"]+)"|for (\S+) failed', message)
+            name = f": {file[1] or file[2]}" if file else ""
+            return (
+                f"the external data of {self.model} cannot be read{name}: keep it beside the model"
+            )
+        if re.search(r"Unsupported model IR version|guarantees\*? support for models", message):
+            detail = re.search(
+                r"(Unsupported model IR version.*|Current official support.*)", message
+            )
+            return (
+                f"{self.model} is newer than this ONNX Runtime"
+                f" ({one_line(detail[1], 120) if detail else 'opset'}): upgrade onnxruntime"
+            )
+        return f"{self.model} {failure}: {_without_noise(message)}"
+
+
+def _check_file(model: Path) -> None:
+    try:
+        if model.is_dir():
+            raise TargetError(f"{model} is a folder, not an ONNX model")
+        with model.open("rb") as file:
+            if not file.read(1):
+                raise TargetError(f"{model} is empty, not an ONNX model")
+    except FileNotFoundError as error:
+        raise TargetError(f"{model} does not exist") from error
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        raise TargetError(f"cannot read {model}: {reason}") from error
+
+
+def _how_it_died(result: subprocess.CompletedProcess[bytes]) -> str:
+    if result.returncode == -signal.SIGKILL:
+        return "was killed, perhaps for want of memory"
+    if result.returncode < 0:
+        try:
+            name = signal.Signals(-result.returncode).name
+        except ValueError:
+            name = f"signal {-result.returncode}"
+        return f"crashed ({name})"
+    lines = result.stderr.decode("utf-8", "replace").strip().splitlines()
+    return f"failed: {one_line(lines[-1], 200)}" if lines else f"exited with {result.returncode}"
+
+
+def _without_noise(message: str) -> str:
+    """An ONNX Runtime message without its error numbers and the C++ place it comes from."""
+    text = re.sub(r"^\[ONNXRuntimeError\] : \d+ : \w+ : ", "", message)
+    text = re.sub(r"Load model from .*? failed: ?", "", text)
+    text = re.sub(r"\S+\.(?:cc|h):\d+ .*?\) (?=[A-Z])", "", text)
+    return one_line(text, 300).rstrip(". ")

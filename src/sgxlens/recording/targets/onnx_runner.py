@@ -1,0 +1,110 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Runs an ONNX model in ONNX Runtime: the program that is recorded.
+
+``python -m sgxlens.recording.targets.onnx_runner FOLDER`` reads ``FOLDER/options.json``, which
+`OnnxTarget` wrote. It imports as little as it can: under the tracer every line of Python costs.
+With the mode ``probe`` or ``check`` it runs natively and reports to ``FOLDER/report.json`` what the
+model's inputs are, or whether it runs with the inputs prepared.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    Options = dict[str, Any]
+
+
+def main(folder: str) -> int:
+    """Do what ``options.json`` in `folder` says; return the exit status."""
+    _forget_working_directory()
+    with open(f"{folder}/options.json", encoding="ascii") as file:
+        options = json.load(file)
+    if options["mode"] == "record":
+        _record(folder, options)
+        return 0
+    try:
+        report = _probe(options) if options["mode"] == "probe" else _check(folder, options)
+    except ImportError as error:
+        report = {"error": str(error), "kind": "ImportError"}
+    except Exception as error:  # noqa: BLE001 - whatever it is, the parent tells the user
+        report = {"error": str(error), "kind": type(error).__name__}
+    with open(f"{folder}/report.json", "w", encoding="ascii") as file:
+        json.dump(report, file)
+    return 0
+
+
+def _record(folder: str, options: Options) -> None:
+    from sgxlens._native import mark
+
+    mark("import")
+    import numpy as np
+    import onnxruntime  # noqa: F401 - in this phase, not in the next
+
+    mark("load")
+    session = _session(options)
+    feeds = _feeds(folder, options)
+    outputs: list[Any] = []
+    for number in range(options["warmup"]):
+        mark(f"warm-up {number + 1}")
+        outputs = session.run(None, feeds)
+    for number in range(options["runs"]):
+        mark(f"inference {number + 1}")
+        outputs = session.run(None, feeds)
+    mark("end")
+    if options["outputs"] is not None:
+        np.savez(options["outputs"], *outputs)
+
+
+def _probe(options: Options) -> Options:
+    import onnxruntime
+
+    session = _session(options)
+    return {
+        "inputs": [[i.name, i.type, list(i.shape)] for i in session.get_inputs()],
+        "outputs": [[o.name, o.type] for o in session.get_outputs()],
+        "onnxruntime": onnxruntime.__version__,
+    }
+
+
+def _check(folder: str, options: Options) -> Options:
+    _session(options).run(None, _feeds(folder, options))
+    return {}
+
+
+def _session(options: Options) -> Any:
+    import onnxruntime
+
+    settings = onnxruntime.SessionOptions()
+    settings.intra_op_num_threads = options["threads"]
+    settings.inter_op_num_threads = 1
+    # One thread runs at a time under the tracer: a thread that spins keeps the others waiting.
+    settings.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    return onnxruntime.InferenceSession(
+        options["model"], settings, providers=["CPUExecutionProvider"]
+    )
+
+
+def _feeds(folder: str, options: Options) -> Options:
+    import numpy as np
+
+    return {
+        name: np.load(f"{folder}/input_{index}.npy", allow_pickle=False)
+        for index, name in enumerate(options["inputs"])
+    }
+
+
+def _forget_working_directory() -> None:
+    # `python -m` looks for modules in the working directory first: a user's numpy.py must not be
+    # taken for numpy.
+    if sys.path and sys.path[0] in ("", os.getcwd()):  # noqa: PTH109
+        del sys.path[0]
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1]))
