@@ -6,9 +6,11 @@
 #include "sgxlens/ring.hpp"
 #include "sgxlens/stream.h"
 
+#include <array>
 #include <nanobind/nanobind.h>
 #include <nanobind/ndarray.h>
 #include <nanobind/stl/string.h>
+#include <numeric>
 
 namespace nb = nanobind;
 using namespace nb::literals;
@@ -31,6 +33,100 @@ nb::dict phases(const Analysis &analysis) {
     table["end_ns"] = column<std::uint64_t>(rows, [](auto &r) { return r.end_ns; });
     table["instruction_count"] =
         column<std::uint64_t>(rows, [](auto &r) { return r.instruction_count; });
+    return table;
+}
+
+struct ReuseRow {
+    std::uint32_t phase;
+    Granularity granularity;
+    ReuseBin bin;
+};
+
+nb::dict reuse(const Analysis &analysis) {
+    std::vector<ReuseRow> rows;
+    for (std::size_t i = 0; i < analysis.phases().size(); ++i) {
+        const Phase &phase = analysis.phases()[i];
+        for (const ReuseBin &bin : phase.lines.bins)
+            rows.push_back({static_cast<std::uint32_t>(i), Granularity::line, bin});
+        for (const ReuseBin &bin : phase.pages.bins)
+            rows.push_back({static_cast<std::uint32_t>(i), Granularity::page, bin});
+    }
+    const auto is_cold = [](const ReuseRow &r) { return r.bin.bin == ReuseBin::kColdBin; };
+    nb::dict table;
+    table["phase"] = column<std::uint32_t>(rows, [](auto &r) { return r.phase; });
+    table["granularity"] = column<std::uint8_t>(rows, [](auto &r) { return r.granularity; });
+    table["access"] = column<std::uint8_t>(rows, [](auto &r) { return r.bin.access_class; });
+    table["cold"] = column<std::uint8_t>(rows, is_cold);
+    table["distance_min"] =
+        column<std::uint64_t>(rows, [&](auto &r) { return is_cold(r) ? 0 : bin_min(r.bin.bin); });
+    table["distance_max"] =
+        column<std::uint64_t>(rows, [&](auto &r) { return is_cold(r) ? 0 : bin_max(r.bin.bin); });
+    table["count"] = column<std::uint64_t>(rows, [](auto &r) { return r.bin.count; });
+    return table;
+}
+
+using AccessCounts = std::array<std::uint64_t, kAccessClassCount>;
+
+struct FootprintRow {
+    std::uint32_t phase;
+    bool is_phase; ///< else the whole recording
+    Granularity granularity;
+    std::uint8_t access; ///< kAccessClassCount: any
+    std::uint64_t access_count;
+    std::uint64_t block_count;
+    std::uint64_t first_touch_count; ///< of any only
+};
+
+void add_footprint(std::vector<FootprintRow> &rows, FootprintRow row, const Footprint &footprint,
+                   const AccessCounts &access_counts, std::uint64_t first_touch_count) {
+    for (std::size_t c = 0; c < kAccessClassCount; ++c) {
+        row.access = static_cast<std::uint8_t>(c);
+        row.access_count = access_counts[c];
+        row.block_count = footprint.by_class[c];
+        rows.push_back(row);
+    }
+    row.access = kAccessClassCount;
+    row.access_count = std::accumulate(access_counts.begin(), access_counts.end(), 0ull);
+    row.block_count = footprint.any;
+    row.first_touch_count = first_touch_count;
+    rows.push_back(row);
+}
+
+AccessCounts access_counts(const Analysis &analysis, Granularity granularity) {
+    AccessCounts sums{};
+    for (const Phase &phase : analysis.phases()) {
+        const ReuseCounts &counts = granularity == Granularity::line ? phase.lines : phase.pages;
+        for (std::size_t c = 0; c < kAccessClassCount; ++c)
+            sums[c] += counts.access_counts[c];
+    }
+    return sums;
+}
+
+nb::dict footprints(const Analysis &analysis) {
+    std::vector<FootprintRow> rows;
+    const auto add = [&](FootprintRow row, const ReuseCounts &counts) {
+        add_footprint(rows, row, counts.footprint, counts.access_counts, counts.first_touch_count);
+    };
+    for (std::size_t i = 0; i < analysis.phases().size(); ++i) {
+        const Phase &phase = analysis.phases()[i];
+        const auto number = static_cast<std::uint32_t>(i);
+        add({number, true, Granularity::line, 0, 0, 0, 0}, phase.lines);
+        add({number, true, Granularity::page, 0, 0, 0, 0}, phase.pages);
+    }
+    for (const ReuseStack *stack : {&analysis.lines(), &analysis.pages()}) {
+        const Footprint whole = stack->whole();
+        add_footprint(rows, {0, false, stack->granularity(), 0, 0, 0, 0}, whole,
+                      access_counts(analysis, stack->granularity()), whole.any);
+    }
+    nb::dict table;
+    table["phase"] = column<std::uint32_t>(rows, [](auto &r) { return r.phase; });
+    table["is_phase"] = column<std::uint8_t>(rows, [](auto &r) { return r.is_phase; });
+    table["granularity"] = column<std::uint8_t>(rows, [](auto &r) { return r.granularity; });
+    table["access"] = column<std::uint8_t>(rows, [](auto &r) { return r.access; });
+    table["access_count"] = column<std::uint64_t>(rows, [](auto &r) { return r.access_count; });
+    table["block_count"] = column<std::uint64_t>(rows, [](auto &r) { return r.block_count; });
+    table["first_touch_count"] =
+        column<std::uint64_t>(rows, [](auto &r) { return r.first_touch_count; });
     return table;
 }
 
@@ -167,6 +263,9 @@ void bind_analysis(nb::module_ &module) {
             "Takes whole records (uint64). Raises NativeStreamError where they are malformed.")
         .def("finish", &Analysis::finish, "Ends the last phase.")
         .def("phases", &phases)
+        .def("reuse", &reuse)
+        .def("footprints", &footprints)
+        .def_prop_ro("start_ns", &Analysis::start_ns)
         .def("traps", &traps)
         .def("system_calls", &system_calls)
         .def("clock_reads", &clock_reads)
@@ -181,6 +280,23 @@ void bind_analysis(nb::module_ &module) {
         .def_prop_ro("phase_count",
                      [](const Analysis &self) {
                          return self.progress().phase_count.load(std::memory_order_relaxed);
+                     })
+        .def_prop_ro("current_phase",
+                     [](const Analysis &self) {
+                         const std::string name = self.current_phase();
+                         return nb::bytes(name.data(), name.size());
+                     })
+        .def_prop_ro("instruction_count",
+                     [](const Analysis &self) {
+                         std::uint64_t sum = 0;
+                         for (const Phase &phase : self.phases())
+                             sum += phase.instruction_count;
+                         return sum;
+                     })
+        .def_prop_ro("page_access_count",
+                     [](const Analysis &self) {
+                         const AccessCounts counts = access_counts(self, Granularity::page);
+                         return std::accumulate(counts.begin(), counts.end(), std::uint64_t{0});
                      })
         .def_prop_ro("pid", &Analysis::pid)
         .def_prop_ro("parent_pid", &Analysis::parent_pid)

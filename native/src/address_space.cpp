@@ -4,8 +4,7 @@
 namespace sgxlens {
 
 std::uint32_t Names::number_of(const std::string &name) {
-    const auto [found, added] =
-        numbers_.try_emplace(name, static_cast<std::uint32_t>(all_.size()));
+    const auto [found, added] = numbers_.try_emplace(name, static_cast<std::uint32_t>(all_.size()));
     if (added)
         all_.push_back(name);
     return found->second;

@@ -23,11 +23,6 @@ constexpr std::size_t kSystemCallsMax = 5'000'000;
 /// Further marks are counted only: a phase is meant to be an inference, not a loop's turn.
 constexpr std::size_t kPhasesMax = 20'000;
 
-constexpr std::uint64_t entry(std::uint64_t line, std::uint64_t continuation,
-                              std::uint64_t access_class) {
-    return line << 4 | continuation << 3 | access_class;
-}
-
 void need_words(std::size_t words, std::size_t needed) {
     if (words < needed)
         throw StreamError("a record is too short for its kind");
@@ -42,8 +37,25 @@ std::string text_of(const std::uint64_t *payload, std::size_t words, std::uint64
 
 } // namespace
 
+ReuseCounts::ReuseCounts(const PhaseCounts &counts)
+    : footprint(counts.footprint), first_touch_count(counts.first_touch_count) {
+    for (std::size_t c = 0; c < kAccessClassCount; ++c) {
+        const ClassCounts &of_class = counts.classes[c];
+        const auto access_class = static_cast<std::uint8_t>(c);
+        access_counts[c] = of_class.access_count;
+        sampled_counts[c] = of_class.sampled_count;
+        if (of_class.cold_count != 0)
+            bins.push_back({of_class.cold_count, ReuseBin::kColdBin, access_class});
+        for (std::size_t bin = 0; bin < kBinCount; ++bin)
+            if (of_class.distances[bin] != 0)
+                bins.push_back(
+                    {of_class.distances[bin], static_cast<std::uint16_t>(bin), access_class});
+    }
+}
+
 Analysis::Analysis(double sampling_rate)
-    : lines_(Granularity::line, sampling_rate), pages_(Granularity::page, sampling_rate),
+    : lines_({.granularity = Granularity::line, .sampling_rate = sampling_rate}),
+      pages_({.granularity = Granularity::page, .sampling_rate = sampling_rate}),
       // A superblock adds at most two entries an operation and 64 for each large one; entries
       // are flushed as soon as there are kBatchEntries.
       batch_(kBatchEntries + 2 * SGXLENS_RECORD_WORDS_MAX) {
@@ -86,8 +98,9 @@ void Analysis::run(const SuperblockExit &exit, const std::uint64_t *record) {
         const std::uint64_t last =
             ((address + operation->size_bytes - 1) & kAddressMask) >> kLineShift;
         // The second entry is written always and kept only where there is one: no branch.
-        out[0] = entry(first, 0, operation->access_class);
-        out[1] = entry(last, last % kLinesInPage != 0, operation->access_class);
+        const auto access_class = static_cast<AccessClass>(operation->access_class);
+        out[0] = make_entry(first, false, access_class);
+        out[1] = make_entry(last, last % kLinesInPage != 0, access_class);
         out += 1 + (last != first);
     }
     batch_size_ = static_cast<std::size_t>(out - batch_.data());
@@ -107,8 +120,7 @@ void Analysis::run_general(const SuperblockExit &exit, const std::uint64_t *reco
         case SGXLENS_OP_LOAD_IF:
         case SGXLENS_OP_STORE_IF:
             if (record[operation->base_word] != 0)
-                access(operation->address(record), operation->size_bytes,
-                       operation->access_class);
+                access(operation->address(record), operation->size_bytes, operation->access_class);
             break;
         case SGXLENS_OP_CPUID:
             phases_.back().traps[{operation->kind, record[operation->base_word]}]++;
@@ -121,13 +133,12 @@ void Analysis::run_general(const SuperblockExit &exit, const std::uint64_t *reco
 }
 
 /// An access of any size.
-void Analysis::access(std::uint64_t address, std::uint64_t size_bytes,
-                      std::uint8_t access_class) {
+void Analysis::access(std::uint64_t address, std::uint64_t size_bytes, std::uint8_t access_class) {
     const std::uint64_t first = (address & kAddressMask) >> kLineShift;
     const std::uint64_t last = ((address + size_bytes - 1) & kAddressMask) >> kLineShift;
     for (std::uint64_t line = first;; line = (line + 1) & (kAddressMask >> kLineShift)) {
-        batch_[batch_size_++] =
-            entry(line, line != first && line % kLinesInPage != 0, access_class);
+        batch_[batch_size_++] = make_entry(line, line != first && line % kLinesInPage != 0,
+                                           static_cast<AccessClass>(access_class));
         if (batch_size_ >= kBatchEntries)
             flush();
         if (line == last)
@@ -159,12 +170,21 @@ void Analysis::kernel_access(std::uint64_t address, std::uint64_t size_bytes,
 
 void Analysis::begin_phase(std::string name) {
     Phase phase;
+    {
+        const std::lock_guard lock(current_phase_mutex_);
+        current_phase_ = name;
+    }
     phase.name = std::move(name);
     phase.start_position = position();
     phase.start_ns = now_ns_;
     phases_.push_back(std::move(phase));
     progress_.phase_count.store(static_cast<std::uint32_t>(phases_.size()),
                                 std::memory_order_relaxed);
+}
+
+std::string Analysis::current_phase() const {
+    const std::lock_guard lock(current_phase_mutex_);
+    return current_phase_;
 }
 
 void Analysis::end_phase() {
@@ -174,8 +194,8 @@ void Analysis::end_phase() {
     phase.end_ns = now_ns_;
     phase.instruction_count = instruction_count_;
     instruction_count_ = 0;
-    phase.lines = lines_.end_phase();
-    phase.pages = pages_.end_phase();
+    phase.lines = ReuseCounts(lines_.end_phase());
+    phase.pages = ReuseCounts(pages_.end_phase());
 }
 
 void Analysis::finish() {
@@ -216,8 +236,8 @@ void Analysis::system_call_exits(std::uint32_t number, std::uint64_t result) {
 }
 
 void Analysis::note_mapping(MappingEvent event, std::uint32_t flags, std::uint64_t address,
-                            std::uint64_t size_bytes, std::uint32_t name,
-                            std::uint64_t file_offset, std::uint64_t from_address) {
+                            std::uint64_t size_bytes, std::uint32_t name, std::uint64_t file_offset,
+                            std::uint64_t from_address) {
     mapping_changes_.push_back(MappingChange{position(), address, size_bytes, file_offset,
                                              from_address, name, flags, event});
 }

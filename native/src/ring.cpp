@@ -65,7 +65,9 @@ Ring::Ring(const std::string &path) {
     }
 }
 
-Ring::~Ring() { munmap(ring_, mapped_bytes_); }
+Ring::~Ring() {
+    munmap(ring_, mapped_bytes_);
+}
 
 void Ring::wait(std::uint32_t published) {
     const timespec patience{0, kPatienceNanoseconds};

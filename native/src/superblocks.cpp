@@ -18,8 +18,8 @@ Operation compile(std::uint64_t word, std::uint64_t offset, std::uint32_t value_
         throw StreamError("unknown operation in a superblock");
     if (base != SGXLENS_BASE_NONE && base >= value_count)
         throw StreamError("a superblock's operation names a value that is not there");
-    const bool needs_value = kind == SGXLENS_OP_LOAD_IF || kind == SGXLENS_OP_STORE_IF ||
-                             kind == SGXLENS_OP_CPUID;
+    const bool needs_value =
+        kind == SGXLENS_OP_LOAD_IF || kind == SGXLENS_OP_STORE_IF || kind == SGXLENS_OP_CPUID;
     if (needs_value && base == SGXLENS_BASE_NONE)
         throw StreamError("a superblock's operation lacks its value");
 
@@ -32,10 +32,10 @@ Operation compile(std::uint64_t word, std::uint64_t offset, std::uint32_t value_
         if (size_bytes == 0 || size_bytes > SGXLENS_PAGE_BYTES)
             throw StreamError("a superblock's access has an impossible size");
         operation.size_bytes = static_cast<std::uint16_t>(size_bytes);
-        const AccessClass access_class =
-            kind == SGXLENS_OP_FETCH                                ? AccessClass::fetch
-            : kind == SGXLENS_OP_LOAD || kind == SGXLENS_OP_LOAD_IF ? AccessClass::load
-                                                                    : AccessClass::store;
+        const AccessClass access_class = kind == SGXLENS_OP_FETCH ? AccessClass::fetch
+                                         : kind == SGXLENS_OP_LOAD || kind == SGXLENS_OP_LOAD_IF
+                                             ? AccessClass::load
+                                             : AccessClass::store;
         operation.access_class = static_cast<std::uint8_t>(access_class);
     }
     return operation;
@@ -72,8 +72,8 @@ void Superblocks::define(std::uint32_t first_exit, const std::uint64_t *payload,
             compile(operation_words[2 * i], operation_words[2 * i + 1], value_count);
         const bool plain =
             operation.kind <= SGXLENS_OP_STORE && operation.size_bytes <= SGXLENS_LINE_BYTES;
-        values_needed[i] = std::max<std::uint32_t>(i > 0 ? values_needed[i - 1] : 0,
-                                                   operation.base_word);
+        values_needed[i] =
+            std::max<std::uint32_t>(i > 0 ? values_needed[i - 1] : 0, operation.base_word);
         simple[i] = plain && (i == 0 || simple[i - 1]);
         operations_.push_back(operation);
     }

@@ -13,11 +13,32 @@
 #include <cstddef>
 #include <cstdint>
 #include <map>
+#include <mutex>
 #include <string>
 #include <utility>
 #include <vector>
 
 namespace sgxlens {
+
+/// One bin of one class that is not empty. `bin` is kColdBin for cold accesses.
+struct ReuseBin {
+    static constexpr std::uint16_t kColdBin = 0xffff;
+    std::uint64_t count;
+    std::uint16_t bin;
+    std::uint8_t access_class;
+};
+
+/// What PhaseCounts holds, without its empty bins: a recording may have many phases.
+struct ReuseCounts {
+    ReuseCounts() = default;
+    explicit ReuseCounts(const PhaseCounts &counts);
+
+    std::vector<ReuseBin> bins;
+    std::array<std::uint64_t, kAccessClassCount> access_counts{};  ///< sampled or not
+    std::array<std::uint64_t, kAccessClassCount> sampled_counts{}; ///< = sum of the bins
+    Footprint footprint;
+    std::uint64_t first_touch_count = 0;
+};
 
 struct Phase {
     std::string name;
@@ -26,8 +47,8 @@ struct Phase {
     std::uint64_t start_ns = 0; ///< CLOCK_MONOTONIC of the host
     std::uint64_t end_ns = 0;
     std::uint64_t instruction_count = 0;
-    PhaseCounts lines;
-    PhaseCounts pages;
+    ReuseCounts lines;
+    ReuseCounts pages;
     /// Trap kind (SGXLENS_OP_CPUID ...), then leaf | subleaf << 32, to how often.
     std::map<std::pair<std::uint8_t, std::uint64_t>, std::uint64_t> traps;
 };
@@ -100,6 +121,8 @@ class Analysis {
     /// Ends the last phase. No feeding after it.
     void finish();
 
+    /// CLOCK_MONOTONIC of the first record.
+    std::uint64_t start_ns() const { return phases_.front().start_ns; }
     const std::vector<Phase> &phases() const { return phases_; }
     const std::vector<SystemCall> &system_calls() const { return system_calls_; }
     const std::vector<ClockRead> &clock_reads() const { return clock_reads_; }
@@ -110,6 +133,8 @@ class Analysis {
     const ReuseStack &lines() const { return lines_; }
     const ReuseStack &pages() const { return pages_; }
     const Progress &progress() const { return progress_; }
+    /// The name of the phase that runs. Callable from any thread.
+    std::string current_phase() const;
 
     std::int32_t pid() const { return pid_; }
     std::int32_t parent_pid() const { return parent_pid_; }
@@ -159,6 +184,8 @@ class Analysis {
     std::map<std::uint32_t, std::size_t> open_calls_;   ///< thread to its call in system_calls_
     std::map<std::uint32_t, std::size_t> live_threads_; ///< thread to its life in threads_
     Progress progress_;
+    mutable std::mutex current_phase_mutex_;
+    std::string current_phase_;
 
     std::uint32_t thread_ = 0;
     std::uint64_t now_ns_ = 0;

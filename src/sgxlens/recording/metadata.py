@@ -124,12 +124,17 @@ class ProcessInfo(_Model):
     page_access_count: int = Field(ge=0)
 
 
-class TableInfo(_Model):
-    """One table's file: what the reader checks it against."""
+class FileInfo(_Model):
+    """One file of the recording: what the reader checks it against."""
 
-    row_count: int = Field(ge=0)
     size_bytes: int = Field(ge=0)
     sha256: str = Field(pattern="^[0-9a-f]{64}$")
+
+
+class TableInfo(FileInfo):
+    """One table's file."""
+
+    row_count: int = Field(ge=0)
 
 
 class RecordingInfo(_Model):
@@ -145,6 +150,10 @@ class RecordingInfo(_Model):
     outcome: Outcome
     elapsed_seconds: float = Field(ge=0)
     processes: list[ProcessInfo]
+    #: The files of kept accesses, by process; empty where none were kept.
+    kept_streams: dict[str, FileInfo] = {}
+    #: What a reader must know beyond the numbers, for people.
+    notes: list[str] = []
 
 
 class RecordingMetadata(RecordingInfo):

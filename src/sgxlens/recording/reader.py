@@ -138,6 +138,27 @@ class Recording:
             self._tables[name] = self._read_table(name)
         return self._tables[name]
 
+    def accesses_path(self, process: int) -> Path:
+        """The kept accesses of a process; see `sgxlens.recording.accesses`.
+
+        Raises:
+            RecordingError: none were kept, or the file is not as it was written.
+        """
+        info = self.metadata.kept_streams.get(str(process))
+        if info is None:
+            raise RecordingError(f"{self.path} kept no accesses of process {process}")
+        path = self.path / ACCESSES_FOLDER / f"{process}.zst"
+        try:
+            digest = hashlib.sha256()
+            with open(path, "rb") as file:
+                while block := file.read(1 << 20):
+                    digest.update(block)
+        except OSError as error:
+            raise RecordingError(f"cannot read {path}: {error.strerror}") from error
+        if digest.hexdigest() != info.sha256:
+            raise RecordingError(f"{self.path} is corrupted: {path.name} was changed or cut short")
+        return path
+
     def verify(self) -> None:
         """Reads every table once; RecordingError names the first that is damaged."""
         for name in self.metadata.tables:
@@ -257,11 +278,6 @@ class Recording:
             mask = pc.and_(mask, pc.is_null(table["phase"]))
         mask = pc.and_(mask, pc.equal(table["access"], access))
         return int(pc.sum(table["block_count"].filter(mask)).as_py() or 0)
-
-    def accesses_path(self, process: int = 0) -> Path | None:
-        """The kept stream of a process; None if the recording keeps none."""
-        path = self.path / ACCESSES_FOLDER / f"{process}.zst"
-        return path if path.is_file() else None
 
     def _rows(
         self, table: pa.Table, granularity: str, phase: int | str | None, process: int | None

@@ -168,13 +168,13 @@ def _check_script(program: Path, head: bytes, name: str, depth: int) -> None:
         )
     line = os.fsdecode(head[2:].split(b"\n")[0])
     # The kernel parts words at blanks only: a carriage return belongs to the name.
-    words = line.replace("\t", " ").strip(" ").split()
+    words = [word for word in line.replace("\t", " ").split(" ") if word]
     if not words:
         raise TargetError(f"{name} names no interpreter in its #! line")
     if depth >= _INTERPRETERS_MAX:
         raise TargetError(f"{name} is a script of a script of a script ...: give the program")
     interpreter = words[0]
-    if line.endswith("\r"):
+    if interpreter.endswith("\r"):
         raise TargetError(f"{name} has Windows line ends: its interpreter is not found")
     try:
         check_program(Path(interpreter), f"{interpreter} (interpreter of {program})", depth + 1)

@@ -1,0 +1,67 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One line on standard error that tells how far a recording is."""
+
+from __future__ import annotations
+
+import sys
+import time
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+from sgxlens.text import one_line
+
+if TYPE_CHECKING:
+    from sgxlens.recording.session import Progress
+
+# A line that is rewritten, on a terminal; else lines in a log, seldom.
+_TERMINAL_SECONDS = 0.25
+_LOG_SECONDS = 15.0
+_WIDTH = 79
+
+
+class ProgressLine:
+    """Shows the progress of a session; leaves the terminal as it was."""
+
+    def __init__(self, *, quiet: bool) -> None:
+        self._quiet = quiet
+        self._is_terminal = sys.stderr.isatty()
+        self._period = _TERMINAL_SECONDS if self._is_terminal else _LOG_SECONDS
+        self._shown_at = time.monotonic()
+        self._shown_count = 0
+        self._is_dirty = False
+
+    def __enter__(self) -> ProgressLine:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self._is_dirty:
+            sys.stderr.write("\r\033[K")
+            sys.stderr.flush()
+
+    def update(self, progress: Progress) -> None:
+        """Show `progress`, if it is time."""
+        now = time.monotonic()
+        period = now - self._shown_at
+        if self._quiet or period < self._period:
+            return
+        rate = (progress.line_access_count - self._shown_count) / period
+        self._shown_at = now
+        self._shown_count = progress.line_access_count
+        text = (
+            f"sgxlens: {progress.elapsed_seconds:5.0f} s"
+            f"  {progress.line_access_count / 1e6:,.0f} M accesses"
+            f"  {rate / 1e6:.0f} M/s  phase: {one_line(progress.phase, 24)}"
+        )
+        if progress.waiting_for_children:
+            text += f"  (waiting for {progress.process_count} child processes)"
+        if self._is_terminal:
+            sys.stderr.write(f"\r{text[:_WIDTH]}\033[K")
+            self._is_dirty = True
+        else:
+            sys.stderr.write(f"{text}\n")
+        sys.stderr.flush()

@@ -1,0 +1,180 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`sgxlens record`: runs a model, a script or any command under the tracer."""
+
+from __future__ import annotations
+
+import signal
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from sgxlens.cli.progress import ProgressLine
+from sgxlens.errors import UsageError
+
+if TYPE_CHECKING:
+    from sgxlens.recording.record import Target
+
+EXIT_SIGNALLED = 128  # plus the signal's number, as a shell reports it
+# Parameters whose option has another name.
+_OPTION_OF = {"dims": "dim", "input_file": "input"}
+
+
+class _RecordCommand(click.Command):
+    """Options end at the target, so that its own arguments stay its own; save for a model, which
+    has none.
+    """
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        ctx.ensure_object(dict)
+        ctx.allow_interspersed_args = False
+        if "--" in args:
+            ctx.obj["is_command"] = True
+            return super().parse_args(ctx, args)
+        found, _, _ = self.make_parser(ctx).parse_args(list(args))
+        target = found.get("target") or ()
+        first = len(args) - len(target)
+        if target and target[0].endswith(".onnx"):
+            args = [*args[:first], *args[first + 1 :], "--", args[first]]
+            ctx.allow_interspersed_args = True
+        return super().parse_args(ctx, args)
+
+
+@click.command("record", cls=_RecordCommand)
+@click.argument("target", nargs=-1, required=True, type=click.UNPROCESSED)
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    help="Folder of the recording.  [default: NAME.sgxlens]",
+)
+@click.option("--force", is_flag=True, help="Replace a recording that is already there.")
+@click.option(
+    "--isa",
+    type=click.Choice(["sse", "avx", "avx2"]),
+    default="avx",
+    show_default=True,
+    help="Instruction set shown to the program; avx is the fastest under the tracer.",
+)
+@click.option(
+    "--follow-children", is_flag=True, help="Record the processes that the program starts, too."
+)
+@click.option("--start-at-mark", metavar="NAME", help="Record from this mark on.")
+@click.option(
+    "--sampling-rate",
+    type=float,
+    default=1.0,
+    help="Follow this share of the blocks only (0.01 for 1 %); for long runs.  [default: 1, exact]",
+)
+@click.option(
+    "--keep-accesses", is_flag=True, help="Keep every access on disk, for `sgxlens replay`."
+)
+@click.option("-q", "--quiet", is_flag=True, help="No progress and no closing line.")
+@click.option("--dim", "dims", metavar="NAME=N", multiple=True, help="Model: a dynamic dimension.")
+@click.option("--batch", type=click.IntRange(1), help="Model: the batch size.")
+@click.option("--threads", type=click.IntRange(1), help="Model: intra-op threads.  [default: 1]")
+@click.option("--warmup", type=click.IntRange(0), help="Model: warm-up inferences.  [default: 1]")
+@click.option("--runs", type=click.IntRange(1), help="Model: inferences recorded.  [default: 2]")
+@click.option(
+    "--input",
+    "input_file",
+    metavar="FILE.npz",
+    type=click.Path(path_type=Path),
+    help="Model: its inputs, by name.  [default: random]",
+)
+@click.pass_context
+def command(  # noqa: PLR0913 -- one parameter an option
+    ctx: click.Context,
+    target: tuple[str, ...],
+    output: Path | None,
+    force: bool,
+    isa: str,
+    follow_children: bool,
+    start_at_mark: str | None,
+    sampling_rate: float,
+    keep_accesses: bool,
+    quiet: bool,
+    **model_options: Any,
+) -> int:
+    """Record a model, a script or any command.
+
+    \b
+    sgxlens record MODEL.onnx [--batch 4]     in ONNX Runtime, with random inputs
+    sgxlens record SCRIPT.py [ARGUMENT ...]   with this Python
+    sgxlens record -- COMMAND [ARGUMENT ...]  anything else
+
+    The exit status is the program's own (128 + N where signal N ended it); 2 where nothing was
+    recorded.
+    """
+    # Imported here: `sgxlens --help` need not wait for pyarrow.
+    from sgxlens.recording.record import record_target
+    from sgxlens.recording.session import TracerOptions
+
+    name, chosen = _target(target, bool(ctx.obj and ctx.obj.get("is_command")), model_options)
+    try:
+        with ProgressLine(quiet=quiet) as line:
+            recording = record_target(
+                chosen,
+                output if output is not None else Path(f"{name}.sgxlens"),
+                TracerOptions(
+                    isa=isa,
+                    follow_children=follow_children,
+                    start_at_mark=start_at_mark,
+                    sampling_rate=sampling_rate,
+                ),
+                keep_accesses=keep_accesses,
+                force=force,
+                on_progress=line.update,
+            )
+    finally:
+        chosen.close()
+    outcome = recording.metadata.outcome
+    if not quiet:
+        ending = "" if outcome.is_clean else f" ({outcome.message or outcome.status})"
+        click.echo(
+            f"sgxlens: recorded {recording.path}{ending}; look at it with"
+            f" `sgxlens show {recording.path}`",
+            err=True,
+        )
+    if outcome.signal is not None:
+        return EXIT_SIGNALLED + signal.Signals[outcome.signal].value
+    if outcome.status == "lost":
+        return 2
+    return outcome.exit_code or 0
+
+
+def _target(
+    target: tuple[str, ...], is_command: bool, model_options: dict[str, Any]
+) -> tuple[str, Target]:
+    """Decide what `target` is, and check it; return a name for it, too."""
+    first = target[0]
+    name = Path(first).stem or Path(first).name
+    given = {key: value for key, value in model_options.items() if value not in (None, ())}
+    if not is_command and first.endswith(".onnx"):
+        from sgxlens.recording.targets.onnx import OnnxTarget
+
+        if len(target) > 1:
+            raise UsageError(f"a model takes no arguments: {' '.join(target[1:])}")
+        if "dims" in given:
+            given["dims"] = _dimensions(given["dims"])
+        return name, OnnxTarget(Path(first), **given)
+    if given:
+        names = ", ".join("--" + _OPTION_OF.get(key, key) for key in given)
+        raise UsageError(f"{names}: for an ONNX model only, which {Path(first).name} is not")
+    if not is_command and first.endswith(".py"):
+        from sgxlens.recording.targets.script import ScriptTarget
+
+        return name, ScriptTarget(Path(first), list(target[1:]))
+    from sgxlens.recording.targets.command import CommandTarget
+
+    return name, CommandTarget(list(target))
+
+
+def _dimensions(texts: tuple[str, ...]) -> dict[str, int]:
+    dims = {}
+    for text in texts:
+        name, _, size = text.rpartition("=")
+        if not name or not size.isdecimal() or int(size) < 1:
+            raise UsageError(f"--dim {text}: NAME=N is expected, as in --dim batch=4")
+        dims[name] = int(size)
+    return dims

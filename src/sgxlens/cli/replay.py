@@ -1,0 +1,57 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`sgxlens replay`: analyses kept accesses again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+
+@click.command("replay")
+@click.argument("recording", type=click.Path(path_type=Path))
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="Folder of the new recording.",
+)
+@click.option("--force", is_flag=True, help="Replace a recording that is already there.")
+@click.option(
+    "--sampling-rate",
+    type=float,
+    default=1.0,
+    help="Follow this share of the blocks only.  [default: 1, exact]",
+)
+@click.option("-q", "--quiet", is_flag=True, help="No closing line.")
+def command(
+    recording: Path, output: Path, force: bool, sampling_rate: float, quiet: bool
+) -> int:
+    """Analyse the accesses that RECORDING kept again, into a new recording.
+
+    RECORDING must have been made with --keep-accesses. The result is the same, bit for bit,
+    unless another sampling rate is asked for.
+    """
+    from sgxlens.recording.reader import open_recording
+    from sgxlens.recording.record import replay
+
+    source = open_recording(recording)
+    with click.progressbar(
+        length=sum(p.line_access_count for p in source.metadata.processes) or 1,
+        label="replaying",
+        hidden=quiet,
+        file=click.get_text_stream("stderr"),
+    ) as bar:
+        done: dict[int, int] = {}
+
+        def advance(process: int, line_access_count: int) -> None:
+            bar.update(line_access_count - done.get(process, 0))
+            done[process] = line_access_count
+
+        made = replay(
+            source, output, sampling_rate=sampling_rate, force=force, on_progress=advance
+        )
+    if not quiet:
+        click.echo(f"sgxlens: replayed into {made.path}", err=True)
+    return 0

@@ -1,0 +1,199 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Records a target: runs it in a session and writes what was found."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime, timezone
+from typing import Any, Protocol
+
+import sgxlens
+from sgxlens._native import Analysis, NativeStreamError
+from sgxlens.errors import RecordingError, StreamError, UsageError
+from sgxlens.recording.accesses import STREAM_VERSION, KeptStreams, read_chunks
+from sgxlens.recording.environment import host_info, valgrind_version
+from sgxlens.recording.metadata import ProcessInfo, RecordingInfo
+from sgxlens.recording.reader import Recording, open_recording
+from sgxlens.recording.session import Progress, Session, SessionResult, TracerOptions
+from sgxlens.recording.tables import write_tables
+from sgxlens.recording.writer import RecordingWriter
+
+ISAS = ("sse", "avx", "avx2")
+
+
+class Target(Protocol):
+    """What is recorded: checked, and ready to run."""
+
+    def command(self) -> list[str]:
+        """Return the command line to run."""
+
+    def info(self) -> dict[str, Any]:
+        """Return the field ``target`` of ``recording.json``."""
+
+    def close(self) -> None:
+        """Remove what was made for the run."""
+
+
+def record_target(
+    target: Target,
+    output: str | os.PathLike[str],
+    options: TracerOptions,
+    *,
+    environment: Mapping[str, str] | None = None,
+    keep_accesses: bool = False,
+    force: bool = False,
+    on_progress: Callable[[Progress], None] | None = None,
+) -> Recording:
+    """Run `target` under the tracer and write the recording `output`.
+
+    The recording says how the program ended, however that was. Nothing is left at `output` when
+    this raises.
+
+    Raises:
+        TracerError: the tracer cannot run here.
+        RecordingError: the recording cannot be written.
+        UsageError: an option makes no sense.
+    """
+    if options.isa not in ISAS:
+        raise UsageError(f"no instruction set {options.isa!r}: choose one of {', '.join(ISAS)}")
+    if not 0 < options.sampling_rate <= 1:
+        raise UsageError(f"a sampling rate of {options.sampling_rate} is not within 0 (excl.) to 1")
+    with RecordingWriter(output, force=force) as writer:
+        kept = KeptStreams(writer.accesses_path) if keep_accesses else None
+        created = datetime.now(timezone.utc)
+        session = Session(
+            target.command(), options, environment=environment, keep=kept, on_progress=on_progress
+        )
+        try:
+            result = session.run()
+        finally:
+            if kept is not None:
+                kept.close()
+        analyses = [process.analysis for process in result.processes]
+        write_tables(writer, analyses)
+        outcome = result.outcome
+        path = writer.finish(
+            {
+                "sgxlens_version": sgxlens.__version__,
+                "created": created,
+                "command": target.command(),
+                "target": target.info(),
+                "host": host_info(),
+                "tracer": {
+                    "isa": options.isa,
+                    "stream_version": STREAM_VERSION,
+                    "valgrind": valgrind_version(),
+                },
+                "settings": {
+                    "follow_children": options.follow_children,
+                    "start_at_mark": options.start_at_mark,
+                    "sampling_rate": options.sampling_rate,
+                    "keep_accesses": keep_accesses,
+                },
+                "outcome": {
+                    "status": outcome.status,
+                    "exit_code": outcome.exit_code,
+                    "signal": outcome.signal,
+                    "message": outcome.message,
+                },
+                "elapsed_seconds": result.elapsed_seconds,
+                "processes": _processes(result),
+                "kept_streams": {} if kept is None else kept.infos(),
+                "notes": _notes(analyses),
+            }
+        )
+    return open_recording(path)
+
+
+def _processes(result: SessionResult) -> list[ProcessInfo]:
+    return [
+        _process_info(number, traced.analysis, traced.end, traced.pid)
+        for number, traced in enumerate(result.processes)
+    ]
+
+
+def _process_info(number: int, analysis: Analysis, end: str, pid: int) -> ProcessInfo:
+    return ProcessInfo.model_validate(
+        {
+            "process": number,
+            "pid": pid,
+            "parent_pid": analysis.parent_pid,
+            "program": analysis.program.decode("utf-8", "backslashreplace"),
+            "started": "fork" if analysis.was_forked else "exec",
+            "end": end,
+            "exit_code": analysis.exit_status if analysis.ended else None,
+            "instruction_count": analysis.instruction_count,
+            "line_access_count": analysis.line_access_count,
+            "page_access_count": analysis.page_access_count,
+        }
+    )
+
+
+def _notes(analyses: Sequence[Analysis]) -> list[str]:
+    """What a reader must know beyond the numbers."""
+    notes = []
+    calls = sum(analysis.dropped_system_calls for analysis in analyses)
+    if calls:
+        notes.append(f"{calls:,} further system calls are not in the table of system calls")
+    marks = sum(analysis.dropped_marks for analysis in analyses)
+    if marks:
+        notes.append(f"{marks:,} further marks started no phase of their own")
+    return notes
+
+
+def replay(
+    source: Recording,
+    output: str | os.PathLike[str],
+    *,
+    sampling_rate: float = 1.0,
+    force: bool = False,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> Recording:
+    """Analyse the kept accesses of `source` again and write the result as a new recording.
+
+    With the sampling rate of `source` the result is the same, bit for bit. `on_progress` is
+    called with the process and its accesses so far.
+
+    Raises:
+        RecordingError: `source` kept no accesses, or `output` cannot be written.
+        StreamError: the kept accesses are damaged.
+    """
+    if not source.metadata.settings.keep_accesses:
+        raise RecordingError(f"{source.path} kept no accesses: record it with --keep-accesses")
+    if not 0 < sampling_rate <= 1:
+        raise UsageError(f"a sampling rate of {sampling_rate} is not within 0 (excl.) to 1")
+    metadata = source.metadata
+    with RecordingWriter(output, force=force) as writer:
+        analyses = []
+        for info in metadata.processes:
+            analysis = Analysis(sampling_rate)
+            path = source.accesses_path(info.process)
+            try:
+                for chunk in read_chunks(path):
+                    analysis.feed(chunk)
+                    if on_progress is not None:
+                        on_progress(info.process, analysis.line_access_count)
+            except NativeStreamError as error:
+                raise StreamError(f"{path} is damaged: {error}") from error
+            analysis.finish()
+            analyses.append(analysis)
+        write_tables(writer, analyses)
+        settings = metadata.settings.model_copy(
+            update={"keep_accesses": False, "sampling_rate": sampling_rate}
+        )
+        info = RecordingInfo.model_validate(
+            {
+                **{name: getattr(metadata, name) for name in RecordingInfo.model_fields},
+                "sgxlens_version": sgxlens.__version__,
+                "settings": settings,
+                "kept_streams": {},
+                "notes": _notes(analyses),
+                "processes": [
+                    _process_info(old.process, analysis, old.end, old.pid)
+                    for old, analysis in zip(metadata.processes, analyses, strict=True)
+                ],
+            }
+        )
+        written = writer.finish(info)
+    return open_recording(written)

@@ -1,0 +1,196 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Turns the analyses of a session into the tables of a recording."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from sgxlens._native import Analysis
+from sgxlens.recording.format import ACCESS_CLASSES, ANY_ACCESS, BLOCK_BYTES, MAPPING_EVENTS
+from sgxlens.recording.syscalls import syscall_name
+
+Columns = dict[str, Any]
+
+# Bits of a mapping's flags, as in tracer/include/sgxlens/stream.h.
+_PROTECTION = ((1, "r"), (2, "w"), (4, "x"))
+_KINDS = ((16, "file"), (32, "shared_memory"), (64, "heap"), (128, "stack"))
+
+
+class _Writer(Protocol):
+    def write_table(self, name: str, columns: Mapping[str, Any]) -> None: ...
+
+
+def write_tables(writer: _Writer, analyses: Sequence[Analysis]) -> None:
+    """Write every table. Times count from the first record of the first process."""
+    start_ns = min((analysis.start_ns for analysis in analyses), default=0)
+    parts: dict[str, list[Columns]] = {}
+    for process, analysis in enumerate(analyses):
+        for name, columns in _tables_of(analysis, start_ns).items():
+            count = len(next(iter(columns.values())))
+            process_column = np.full(count, process, dtype=np.uint32)
+            parts.setdefault(name, []).append({"process": process_column, **columns})
+    for name, processes in parts.items():
+        writer.write_table(name, _joined(processes))
+
+
+def _joined(processes: list[Columns]) -> Columns:
+    return {
+        name: pa.chunked_array([_array(part[name]) for part in processes]).combine_chunks()
+        for name in processes[0]
+    }
+
+
+def _array(values: Any) -> pa.Array:
+    return values if isinstance(values, pa.Array) else pa.array(values)
+
+
+def _tables_of(analysis: Analysis, start_ns: int) -> dict[str, Columns]:
+    names = pa.array([_text(name) for name in analysis.names()], type=pa.string())
+    return {
+        "phases": _phases(analysis, start_ns),
+        "reuse": _reuse(analysis),
+        "footprints": _footprints(analysis),
+        "syscalls": _syscalls(analysis, names),
+        "traps": _traps(analysis),
+        "clocks": dict(analysis.clock_reads()),
+        "mappings": _mappings(analysis, names),
+        "threads": _threads(analysis),
+        "signals": _signals(analysis),
+    }
+
+
+def _text(name: bytes) -> str:
+    return name.decode("utf-8", "backslashreplace")
+
+
+def _where(values: npt.NDArray[Any], given: npt.NDArray[Any]) -> pa.Array:
+    """Return `values`, null where they are not given."""
+    return pa.array(values, mask=~given.astype(bool))
+
+
+def _phases(analysis: Analysis, start_ns: int) -> Columns:
+    table = dict(analysis.phases())
+    names = pa.array([_text(name) for name in table["name"]], type=pa.string())
+    count = len(names)
+    # A process that was killed at once has no time yet.
+    times = {
+        column: np.maximum(table[column], start_ns) - np.uint64(start_ns)
+        for column in ("start_ns", "end_ns")
+    }
+    return {**table, "phase": np.arange(count, dtype=np.uint32), "name": names, **times}
+
+
+def _reuse(analysis: Analysis) -> Columns:
+    table = analysis.reuse()
+    cold = table["cold"]
+    return {
+        "phase": table["phase"],
+        "granularity": _named(tuple(BLOCK_BYTES), table["granularity"]),
+        "access": _named(ACCESS_CLASSES, table["access"]),
+        "distance_min": _where(table["distance_min"], cold == 0),
+        "distance_max": _where(table["distance_max"], cold == 0),
+        "count": table["count"],
+    }
+
+
+def _footprints(analysis: Analysis) -> Columns:
+    table = analysis.footprints()
+    return {
+        "phase": _where(table["phase"], table["is_phase"]),
+        "granularity": _named(tuple(BLOCK_BYTES), table["granularity"]),
+        "access": _named((*ACCESS_CLASSES, ANY_ACCESS), table["access"]),
+        "access_count": table["access_count"],
+        "block_count": table["block_count"],
+        "first_touch_count": _where(
+            table["first_touch_count"], table["access"] == len(ACCESS_CLASSES)
+        ),
+    }
+
+
+def _named(names: Sequence[str], numbers: npt.NDArray[Any]) -> pa.Array:
+    return pa.array(names, type=pa.string()).take(pa.array(numbers))
+
+
+def _syscalls(analysis: Analysis, names: pa.Array) -> Columns:
+    table = dict(analysis.system_calls())
+    numbers, inverse = np.unique(table["number"], return_inverse=True)
+    call_names = pa.array([syscall_name(int(number)) for number in numbers], type=pa.string())
+    paths = names.take(pa.array(table["path"], mask=table.pop("has_path") == 0))
+    returned = table.pop("returned")
+    return {
+        **table,
+        "name": call_names.take(pa.array(inverse)),
+        "caller": names.take(pa.array(table["caller"])),
+        "result": _where(table["result"], returned),
+        "path": paths,
+    }
+
+
+def _traps(analysis: Analysis) -> Columns:
+    table = dict(analysis.traps())
+    kinds = table["kind"]
+    is_cpuid = np.array([kind == "cpuid" for kind in kinds], dtype=bool)
+    return {
+        **table,
+        "kind": pa.array(kinds, type=pa.string()),
+        "leaf": _where(table["leaf"], is_cpuid),
+        "subleaf": _where(table["subleaf"], is_cpuid),
+    }
+
+
+def _mappings(analysis: Analysis, names: pa.Array) -> Columns:
+    table = dict(analysis.mapping_changes())
+    flags = table.pop("flags")
+    events = table["event"]
+    has_protection = np.isin(events, [MAPPING_EVENTS.index(e) for e in ("map", "protect")])
+    is_map = events == MAPPING_EVENTS.index("map")
+    values, inverse = np.unique(flags, return_inverse=True)
+    protections = pa.array([_protection(int(value)) for value in values], type=pa.string())
+    kinds = pa.array([_kind(int(value)) for value in values], type=pa.string())
+    blank = pa.scalar("")
+    return {
+        **table,
+        "event": _named(MAPPING_EVENTS, events),
+        "protection": pa.compute.if_else(
+            pa.array(has_protection), protections.take(pa.array(inverse)), blank
+        ),
+        "kind": pa.compute.if_else(pa.array(is_map), kinds.take(pa.array(inverse)), blank),
+        "name": names.take(pa.array(table["name"])),
+        "from_address": _where(table["from_address"], events == MAPPING_EVENTS.index("remap")),
+    }
+
+
+def _protection(flags: int) -> str:
+    return "".join(letter if flags & bit else "-" for bit, letter in _PROTECTION)
+
+
+def _kind(flags: int) -> str:
+    return next((kind for bit, kind in _KINDS if flags & bit), "anonymous")
+
+
+def _threads(analysis: Analysis) -> Columns:
+    table = dict(analysis.threads())
+    ended = table.pop("ended")
+    return {
+        **table,
+        "creator": _where(table["creator"], table["creator"] != 0),
+        "end_position": _where(table["end_position"], ended),
+    }
+
+
+def _signals(analysis: Analysis) -> Columns:
+    table = dict(analysis.signals())
+    return {**table, "name": pa.array([_signal_name(int(n)) for n in table["signal"]], pa.string())}
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
