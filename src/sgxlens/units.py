@@ -34,12 +34,12 @@ def format_seconds(seconds: float) -> str:
 def _scaled(value: float, base: int, units: tuple[str, ...]) -> str:
     scaled = float(value)
     index = 0
-    # 999.5 would print as 1e+03.
-    while abs(scaled) >= (1000 if base == 1024 else 999.5) and index < len(units) - 1:
+    # Three digits: 1,000 KiB is 0.98 MiB, and 999.5 k is 1 M.
+    while abs(scaled) >= (base if index == 0 else 999.5) and index < len(units) - 1:
         scaled /= base
         index += 1
     digits = 0 if index == 0 or abs(scaled) >= 99.95 else 1 if abs(scaled) >= 9.995 else 2
-    text = f"{scaled:.{digits}f}"
+    text = f"{scaled:,.{digits}f}"
     if "." in text:
         text = text.rstrip("0").rstrip(".")
     return f"{text} {units[index]}".rstrip()

@@ -1,0 +1,282 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a report says, as plain data: every renderer shows the same.
+
+`build_document` reads a recording and selects; nothing here knows how it will look. Sections that
+a recording may lack are None where the fact was not recorded, and empty where nothing happened.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from sgxlens.errors import UsageError
+from sgxlens.recording.format import ANY_ACCESS, BLOCK_BYTES
+from sgxlens.report.events import (
+    SignalRow,
+    SyscallRow,
+    ThreadSection,
+    TrapRow,
+    signal_rows,
+    syscall_rows,
+    thread_section,
+    trap_rows,
+)
+from sgxlens.reuse.curves import miss_ratio_curve
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sgxlens.recording.metadata import RecordingMetadata
+    from sgxlens.recording.reader import Phase, Recording
+    from sgxlens.reuse.curves import MissRatioCurve
+    from sgxlens.reuse.histogram import ReuseHistogram
+
+_SMALLEST_MEMORY_BYTES = 32 << 10
+_LARGEST_MEMORY_BYTES = 1 << 30
+#: A row of the histogram spans this factor of distances.
+_ROW_FACTOR = 4
+
+
+@dataclass(frozen=True)
+class Footprint:
+    """Distinct blocks accessed; estimates where the recording is sampled."""
+
+    block_count: int
+    size_bytes: int
+    first_touch_count: int
+
+
+@dataclass(frozen=True)
+class PhaseRow:
+    """One phase: line accesses by class, and its footprint at each granularity."""
+
+    phase: Phase
+    is_selected: bool
+    access_counts: dict[str, int]
+    footprints: dict[str, Footprint]
+
+
+@dataclass(frozen=True)
+class DistanceRow:
+    """Accesses whose distance is at least `distance_min_blocks` and below `distance_end_blocks`."""
+
+    distance_min_blocks: int
+    distance_end_blocks: int
+    counts: dict[str, int]
+
+
+@dataclass(frozen=True)
+class ReuseSection:
+    """Reuse at both granularities; every dict is by granularity."""
+
+    histograms: dict[str, ReuseHistogram]
+    rows: tuple[DistanceRow, ...]
+    capacity_bytes: tuple[int, ...]
+    curves: dict[str, MissRatioCurve]
+
+
+@dataclass(frozen=True)
+class Document:
+    """A report of one recording.
+
+    Attributes:
+        path: the folder of the recording.
+        metadata: its ``recording.json``.
+        warnings: what the reader must know before he trusts the rest, one sentence each.
+        phases: all phases, or those of the process asked for.
+        selection: what the sections below are about; without phases: nothing.
+        reuse: distances and miss ratios of the selection.
+        syscalls, traps: counted in the selection and in all; None: not recorded.
+        signals, threads: of the processes asked for; None: not recorded.
+    """
+
+    path: str
+    metadata: RecordingMetadata
+    warnings: tuple[str, ...]
+    phases: tuple[PhaseRow, ...]
+    selection: tuple[Phase, ...]
+    selects_all: bool
+    reuse: ReuseSection
+    syscalls: tuple[SyscallRow, ...] | None
+    traps: tuple[TrapRow, ...] | None
+    signals: tuple[SignalRow, ...] | None
+    threads: ThreadSection | None
+
+
+def build_document(
+    recording: Recording,
+    phase: int | str | None = None,
+    process: int | None = None,
+    all_phases: bool = False,
+) -> Document:
+    """The report of a recording.
+
+    Args:
+        recording: the recording.
+        phase: index or name of the phase to look at; None: the last that is called an inference,
+            else the one with the most accesses.
+        process: show one process only; None: all.
+        all_phases: look at all phases together.
+
+    Raises:
+        UsageError: there is no such phase or process, or both `phase` and `all_phases` are given.
+        RecordingError: the recording is damaged.
+    """
+    if phase is not None and all_phases:
+        raise UsageError("--phase and --all-phases contradict each other")
+    shown = recording.select_phases(None, process)
+    reuse_process = process
+    if phase is None and not all_phases and shown:
+        one = default_phase(shown)
+        selection: tuple[Phase, ...] = (one,)
+        phase, reuse_process = one.index, one.process
+    else:
+        selection = recording.select_phases(phase, process)
+    chosen = {(p.process, p.index) for p in selection}
+    return Document(
+        path=str(recording.path),
+        metadata=recording.metadata,
+        warnings=tuple(_warnings(recording)),
+        phases=tuple(_phase_rows(recording, shown, chosen)),
+        selection=selection,
+        selects_all=len(selection) == len(shown),
+        reuse=_reuse_section(recording, phase, reuse_process),
+        syscalls=syscall_rows(recording, chosen, process),
+        traps=trap_rows(recording, chosen, process),
+        signals=signal_rows(recording, process),
+        threads=thread_section(recording, process),
+    )
+
+
+def default_phase(phases: Sequence[Phase]) -> Phase:
+    """The last phase called ``inference``, with or without a number; else the longest."""
+    inferences = [p for p in phases if re.match(r"inference\b", p.name, re.IGNORECASE)]
+    return inferences[-1] if inferences else max(phases, key=lambda p: p.line_access_count)
+
+
+def _warnings(recording: Recording) -> list[str]:
+    metadata = recording.metadata
+    outcome = metadata.outcome
+    warnings = []
+    if outcome.status == "lost":
+        warnings.append(
+            "The stream from the tracer was lost: whatever the program did after the last phase"
+            " shown is missing, and that phase is not whole."
+        )
+    elif outcome.status == "interrupted":
+        warnings.append(
+            "The recording was interrupted: the phase that ran then is not whole, later ones are"
+            " missing."
+        )
+    elif outcome.status == "signalled":
+        warnings.append(
+            f"The program was killed by {outcome.signal or 'a signal'}: the phase that ran then is"
+            " not whole, later ones are missing."
+        )
+    elif outcome.exit_code != 0:
+        warnings.append(
+            f"The program failed with status {outcome.exit_code}: phases may be missing."
+        )
+    broken = [p for p in metadata.processes if p.end in ("killed", "running")]
+    if broken and outcome.status == "exited":
+        names = ", ".join(f"{p.process} ({p.end})" for p in broken[:8])
+        more = f" and {len(broken) - 8} more" if len(broken) > 8 else ""
+        warnings.append(f"Processes that did not end by themselves are not whole: {names}{more}.")
+    if metadata.settings.sampling_rate < 1:
+        warnings.append(
+            f"Sampled at a rate of {metadata.settings.sampling_rate:g}: reuse distances, miss"
+            " ratios and footprints are estimates."
+        )
+    if metadata.settings.start_at_mark is not None:
+        warnings.append(
+            f"Recorded from the mark {metadata.settings.start_at_mark!r} on: blocks touched before"
+            " it count as cold."
+        )
+    return warnings + list(metadata.notes)
+
+
+def _phase_rows(
+    recording: Recording, phases: Sequence[Phase], chosen: set[tuple[int, int]]
+) -> list[PhaseRow]:
+    accesses: dict[tuple[int, int], dict[str, int]] = {}
+    footprints: dict[tuple[int, int], dict[str, Footprint]] = {}
+    rate = recording.metadata.settings.sampling_rate
+    for row in recording.table("footprints").to_pylist():
+        if row["phase"] is None:
+            continue
+        key = (row["process"], row["phase"])
+        granularity = row["granularity"]
+        if row["access"] == ANY_ACCESS:
+            blocks = round(row["block_count"] / rate)
+            footprints.setdefault(key, {})[granularity] = Footprint(
+                block_count=blocks,
+                size_bytes=blocks * BLOCK_BYTES[granularity],
+                first_touch_count=round((row["first_touch_count"] or 0) / rate),
+            )
+        elif granularity == "line":
+            accesses.setdefault(key, {})[row["access"]] = row["access_count"]
+    rows = []
+    for phase in phases:
+        key = (phase.process, phase.index)
+        found = footprints.get(key, {})
+        rows.append(
+            PhaseRow(
+                phase=phase,
+                is_selected=key in chosen,
+                access_counts=accesses.get(key, {}),
+                footprints={name: found.get(name, Footprint(0, 0, 0)) for name in BLOCK_BYTES},
+            )
+        )
+    return rows
+
+
+def _reuse_section(
+    recording: Recording, phase: int | str | None, process: int | None
+) -> ReuseSection:
+    histograms = {name: recording.reuse(name, phase, process) for name in BLOCK_BYTES}
+    capacities = _capacities(list(histograms.values()))
+    return ReuseSection(
+        histograms=histograms,
+        rows=tuple(_distance_rows(histograms)),
+        capacity_bytes=tuple(capacities),
+        curves={
+            name: miss_ratio_curve(histogram, [c // histogram.block_bytes for c in capacities])
+            for name, histogram in histograms.items()
+        },
+    )
+
+
+def _capacities(histograms: Sequence[ReuseHistogram]) -> list[int]:
+    """Sizes of memory in bytes, up to the first at which only cold misses are left everywhere."""
+    needed = max(
+        (int(h.distance_max_blocks[-1]) + 1) * h.block_bytes if h.count.size else 0
+        for h in histograms
+    )
+    capacities = [_SMALLEST_MEMORY_BYTES]
+    while capacities[-1] < min(needed, _LARGEST_MEMORY_BYTES):
+        capacities.append(capacities[-1] * 2)
+    return capacities
+
+
+def _distance_rows(histograms: dict[str, ReuseHistogram]) -> list[DistanceRow]:
+    """Rows from distance 0 to the largest; a bin belongs where its smallest distance is."""
+    largest = max(
+        (int(h.distance_min_blocks[-1]) for h in histograms.values() if h.count.size), default=-1
+    )
+    edges = [0]
+    while edges[-1] <= largest:
+        edges.append(edges[-1] * _ROW_FACTOR or 1)
+    sums = {}
+    for name, histogram in histograms.items():
+        row_of_bin = np.searchsorted(edges, histogram.distance_min_blocks, side="right") - 1
+        row_counts = np.zeros(len(edges), dtype=np.uint64)
+        np.add.at(row_counts, row_of_bin, histogram.count)
+        sums[name] = row_counts
+    return [
+        DistanceRow(edges[i], edges[i + 1], {name: int(sums[name][i]) for name in histograms})
+        for i in range(len(edges) - 1)
+    ]
