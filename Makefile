@@ -5,7 +5,7 @@
 BIN := .venv/bin
 C_SOURCES = $(shell find native tracer tests -name '*.[ch]' -o -name '*.[ch]pp')
 
-.PHONY: help demo test lint bench sanitize clean setup
+.PHONY: help demo test lint bench sanitize stubs clean setup
 
 help:
 	@echo "make demo      record a real model and show its data reuse"
@@ -13,6 +13,7 @@ help:
 	@echo "make lint      lint only"
 	@echo "make bench     benchmarks: tracing and analysis against the native run"
 	@echo "make sanitize  test the native core with address and undefined-behaviour checks"
+	@echo "make stubs     write the type stub of sgxlens._native anew"
 	@echo "make clean     remove what was built"
 
 demo:
@@ -40,6 +41,10 @@ sanitize: setup
 	@cmake -S . -B build/sanitize -DSGXLENS_SANITIZE=ON -DSGXLENS_DEVELOPER=ON >build/sanitize.log
 	@cmake --build build/sanitize --parallel $$(nproc)
 	@build/sanitize/sgxlens_core_tests
+
+# After a change of native/bindings: the types that mypy and editors see.
+stubs: setup
+	@$(BIN)/python -m nanobind.stubgen -q -m sgxlens._native -o src/sgxlens/_native.pyi
 
 clean:
 	rm -rf build dist .venv demo-recording .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .benchmarks
