@@ -1,0 +1,21 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The reuse-distance kernel for InstructionSet::avx512.
+#include "reuse_state.hpp"
+
+#include "sgxlens/histogram.hpp"
+#include "sgxlens/reuse_stack.hpp"
+
+#include <cstddef>
+#include <cstdint>
+
+// Not a flag of the file: the functions of the headers above must stay baseline.
+#pragma GCC target("avx2,bmi,bmi2,lzcnt,popcnt,avx512f,avx512bw,avx512dq,avx512vl")
+
+#include "reuse_kernel.hpp"
+
+namespace sgxlens::detail {
+
+const Kernel kKernelAvx512 = {process, rank_times, append};
+
+} // namespace sgxlens::detail

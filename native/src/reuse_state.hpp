@@ -1,0 +1,143 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The data behind a ReuseStack, shared by its interface and its kernels.
+//
+// Every access that starts a run of accesses to one block has a time; a block's time is that of
+// its last run. The distance of an access is the number of blocks whose time is later than the
+// time of its own block. The times that are the time of a block are bits set in a bit vector, so
+// that a distance is a number of set bits:
+//  - the two newest words (the window) are kept apart and move in registers. Most accesses find
+//    their block there and need nothing else;
+//  - of the older ones (the timeline), prefix counts are kept over five levels, so that counting
+//    takes a few loads and clearing a bit a few vector additions.
+// When the times run out, blocks are renumbered by the rank of their times (compaction).
+//
+// Where the distance of each single access is wanted (and what the block's last accessor left in
+// Cell::tag), the place to take it is the loop over runs in reuse_kernel.hpp: all accesses of a
+// run but the first have distance 0.
+#pragma once
+
+#include "mapped_array.hpp"
+#include "sgxlens/reuse_stack.hpp"
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+
+namespace sgxlens::detail {
+
+// Classes as three bits of an entry can name them. Those above kAccessClassCount do not occur,
+// but must not lead outside the tables.
+inline constexpr std::size_t kClassSlots = 8;
+
+// A run, and likewise a key of a cell:
+//     block << 20 | class of the first access << 17 | 1 << 16 | classes << 8 | classes
+// In a cell the class is 0, the lower set is the classes that ever accessed the block, the upper
+// those that did in the phase of its last access. 0 is an empty cell.
+inline constexpr unsigned kRunBlockShift = 20;
+inline constexpr unsigned kRunClassShift = 17;
+inline constexpr std::uint64_t kRunPresent = 0x10000;
+inline constexpr std::uint64_t kRunClasses = 0xffff;
+inline constexpr std::uint64_t kPhaseClasses = 0xff00;
+inline constexpr std::uint64_t kKeyMask = ~std::uint64_t{0xeffff};
+inline constexpr std::uint64_t kNoBlock = ~std::uint64_t{0} << kRunBlockShift;
+
+struct Cell {
+    std::uint64_t key;
+    std::uint32_t time;
+    std::uint32_t tag; // Unused as yet: fills the cell, see above.
+};
+static_assert(sizeof(Cell) == 16);
+
+// Four blocks that follow each other have their cells side by side, in one cache line.
+inline constexpr unsigned kGroupBits = 2;
+inline constexpr std::uint64_t kGroupCells = std::uint64_t{1} << kGroupBits;
+
+// From one cell to try to the next: another group, and another place in it, so that blocks with
+// the same lowest bits do not fill a quarter of the cells only.
+inline constexpr std::uint64_t kProbeStep = kGroupCells + 1;
+
+inline constexpr std::size_t kWindowDistances = 128;
+inline constexpr std::size_t kBatchMax = 512;
+
+// The timeline. p0[w]: bits set before word w within its 32 words; p1: before these 32 words
+// within 32 such; p2 to p5: likewise, by sixteens. Values after the newest word are arbitrary.
+struct Timeline {
+    static constexpr unsigned kLevelCount = 6;
+    static constexpr std::array<unsigned, kLevelCount> kShifts = {0, 5, 10, 14, 18, 22};
+
+    std::uint64_t *words = nullptr;
+    std::uint16_t *p0 = nullptr;
+    std::uint16_t *p1 = nullptr;
+    std::uint32_t *p2 = nullptr;
+    std::uint32_t *p3 = nullptr;
+    std::uint32_t *p4 = nullptr;
+    std::uint32_t *p5 = nullptr;
+    unsigned level_count = 3;     // levels in use
+    std::uint64_t word_count = 0; // words appended so far
+    std::uint64_t bit_count = 0;  // bits set in them
+};
+
+struct ReuseState {
+    // The table of blocks: open addressing.
+    Cell *cells = nullptr;
+    unsigned hash_shift = 0; // 64 - log2(groups)
+    std::uint64_t cell_mask = 0;
+    std::uint64_t block_count = 0;
+
+    Timeline timeline;
+    std::uint32_t now = 0;
+    std::uint32_t phase_start = 0;
+    std::uint64_t window_old = 0; // bits of the full word before the newest
+    std::uint64_t window_new = 0; // bits of the newest word
+
+    std::uint64_t last_run = kNoBlock; // accesses to the same block continue it
+    std::uint32_t sampling_threshold = 0;
+
+    // Counts of the phase. Distances below kWindowDistances of accesses met in the window are
+    // counted apart.
+    std::array<std::array<std::uint64_t, kWindowDistances>, kClassSlots> near{};
+    std::array<std::array<std::uint64_t, kBinCount>, kClassSlots> far{};
+    std::array<std::uint64_t, kClassSlots> cold{};
+    std::array<std::uint64_t, kClassSlots> unsampled{};
+    std::uint64_t phase_any = 0;
+    std::array<std::uint64_t, kClassSlots> phase_by_class{};
+    std::array<std::uint64_t, kClassSlots> whole_by_class{};
+
+    alignas(64) std::array<std::uint64_t, kBatchMax + 1> runs{};
+    alignas(64) std::array<std::uint64_t, kBatchMax + 1> homes{};
+
+    // What the above lies in, and how it grows.
+    Granularity granularity = Granularity::line;
+    InstructionSet instruction_set = InstructionSet::baseline;
+    std::size_t batch = kBatchMax;
+    std::uint64_t time_count = 0; // times before compaction
+    std::uint64_t block_limit = 0;
+    std::size_t peak_bytes = 0;
+    MappedArray<Cell> cell_storage;
+    MappedArray<unsigned char> timeline_storage;
+};
+
+// Where a block's cell is looked for first. Of the hash, the upper bits are used; two rounds, so
+// that no stride of blocks maps to few groups.
+inline std::uint64_t home_of(std::uint64_t block, unsigned hash_shift) {
+    std::uint64_t h = (block >> kGroupBits) * 0x9e3779b97f4a7c15u;
+    h = (h ^ (h >> 32)) * 0xd6e8feb86659fd93u;
+    return h >> hash_shift << kGroupBits | (block & (kGroupCells - 1));
+}
+
+// One implementation for each InstructionSet.
+struct Kernel {
+    // Takes at most kBatchMax entries; there must be room in the table and the timeline.
+    void (*process)(ReuseState &, const std::uint64_t *entries, std::size_t count);
+    // Replaces the time of each block and phase_start by its rank. The window must have been
+    // appended to the timeline.
+    void (*rank_times)(ReuseState &);
+    // Appends a word to the timeline.
+    void (*append)(Timeline &, std::uint64_t word);
+};
+extern const Kernel kKernelBaseline;
+extern const Kernel kKernelAvx2;
+extern const Kernel kKernelAvx512;
+
+} // namespace sgxlens::detail
