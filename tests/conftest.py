@@ -3,8 +3,10 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -128,6 +130,24 @@ def default_tables() -> dict[str, Rows]:
 
 def columns(name: str, rows: Rows) -> dict[str, list[Any]]:
     return {c.name: [row[c.name] for row in rows] for c in TABLES[name].columns}
+
+
+@pytest.fixture
+def metadata() -> dict[str, Any]:
+    """The fields of a recording's metadata, free to be changed."""
+    return copy.deepcopy(METADATA)
+
+
+@pytest.fixture
+def rows() -> SimpleNamespace:
+    """Functions that make rows of tables."""
+    return SimpleNamespace(
+        phase=phase_row,
+        reuse=reuse_row,
+        footprint=footprint_row,
+        columns=columns,
+        default_tables=default_tables,
+    )
 
 
 @pytest.fixture

@@ -172,7 +172,7 @@ _TABLES = (
                 "Object file that holds the instruction which made the call; empty: unknown.",
             ),
             *(
-                Column(f"arg{i}", _U64, f"Argument {i} as passed, with the sign bit extended.")
+                Column(f"arg{i}", _U64, f"Argument {i}, the whole register as passed.")
                 for i in range(6)
             ),
             Column(

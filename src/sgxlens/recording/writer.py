@@ -62,7 +62,7 @@ class RecordingWriter:
         self.path = Path(path)
         self._force = force
         self._tables: dict[str, TableInfo] = {}
-        if self.path.name in ("", ".."):
+        if self.path.name in ("", "..") or "\0" in str(self.path):
             raise RecordingError(f"{path} cannot be the name of a recording")
         self._refuse_taken_path()
         # Not derived from the name: that may already be as long as the file system allows.
@@ -155,10 +155,13 @@ class RecordingWriter:
             os.fsync(file.fileno())
 
     def _refuse_taken_path(self) -> None:
-        with self._errors_in_one_line():
-            taken = os.path.lexists(self.path)
-        if not taken:
-            return
+        try:
+            with self._errors_in_one_line():
+                self.path.lstat()
+        except RecordingError as error:
+            if isinstance(error.__cause__, FileNotFoundError):
+                return
+            raise
         if not self._force:
             raise RecordingError(
                 f"{self.path} exists: choose another output or give --force to replace it"
