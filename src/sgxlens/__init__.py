@@ -9,6 +9,13 @@ from typing import Any
 # Public name: the module that owns it. Loaded when first asked for, so that `import sgxlens`
 # brings in neither numpy nor pyarrow.
 _OWNERS = {
+    "MissRatioCurve": "sgxlens.reuse.curves",
+    "Recording": "sgxlens.recording.reader",
+    "ReuseHistogram": "sgxlens.reuse.histogram",
+    "mark": "sgxlens._native",
+    "miss_ratio_curve": "sgxlens.reuse.curves",
+    "record": "sgxlens.recording.api",
+    "replay": "sgxlens.recording.record",
     "RecordingError": "sgxlens.errors",
     "SgxlensError": "sgxlens.errors",
     "StreamError": "sgxlens.errors",
@@ -17,10 +24,14 @@ _OWNERS = {
     "UsageError": "sgxlens.errors",
 }
 
-__all__ = [*sorted(_OWNERS), "__version__"]  # noqa: PLE0604
+__all__ = [*sorted(_OWNERS), "__version__", "open"]  # noqa: PLE0604
 
 
 def __getattr__(name: str) -> Any:
+    if name == "open":  # its name where it is defined hides no built-in
+        from sgxlens.recording.reader import open_recording
+
+        return open_recording
     if name == "__version__":
         from importlib.metadata import version
 

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 from sgxlens.text import one_line
 
 if TYPE_CHECKING:
+    from typing_extensions import Self
+
     from sgxlens.recording.session import Progress
 
 # A line that is rewritten, on a terminal; else lines in a log, seldom.
@@ -30,7 +32,7 @@ class ProgressLine:
         self._shown_count = 0
         self._is_dirty = False
 
-    def __enter__(self) -> ProgressLine:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(

@@ -5,25 +5,18 @@ from __future__ import annotations
 
 import signal
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from sgxlens.cli.progress import ProgressLine
 from sgxlens.errors import UsageError
 
-if TYPE_CHECKING:
-    from sgxlens.recording.record import Target
-
 EXIT_SIGNALLED = 128  # plus the signal's number, as a shell reports it
-# Parameters whose option has another name.
-_OPTION_OF = {"dims": "dim", "input_file": "input"}
 
 
 class _RecordCommand(click.Command):
-    """Options end at the target, so that its own arguments stay its own; save for a model, which
-    has none.
-    """
+    """Options end at the target, whose own arguments follow; a model has none, so options may."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         ctx.ensure_object(dict)
@@ -83,8 +76,9 @@ class _RecordCommand(click.Command):
     help="Model: its inputs, by name.  [default: random]",
 )
 @click.pass_context
-def command(  # noqa: PLR0913 -- one parameter an option
+def command(  # noqa: PLR0917 -- click passes them by name
     ctx: click.Context,
+    /,
     target: tuple[str, ...],
     output: Path | None,
     force: bool,
@@ -96,7 +90,7 @@ def command(  # noqa: PLR0913 -- one parameter an option
     quiet: bool,
     **model_options: Any,
 ) -> int:
-    """Record a model, a script or any command.
+    r"""Record a model, a script or any command.
 
     \b
     sgxlens record MODEL.onnx [--batch 4]     in ONNX Runtime, with random inputs
@@ -109,8 +103,13 @@ def command(  # noqa: PLR0913 -- one parameter an option
     # Imported here: `sgxlens --help` need not wait for pyarrow.
     from sgxlens.recording.record import record_target
     from sgxlens.recording.session import TracerOptions
+    from sgxlens.recording.targets.choose import choose_target
 
-    name, chosen = _target(target, bool(ctx.obj and ctx.obj.get("is_command")), model_options)
+    given = {key: value for key, value in model_options.items() if value not in (None, ())}
+    if "dims" in given:
+        given["dims"] = _dimensions(given["dims"])
+    chosen = choose_target(target, is_command=bool(ctx.obj and ctx.obj.get("is_command")), **given)
+    name = Path(target[0]).stem or Path(target[0]).name
     try:
         with ProgressLine(quiet=quiet) as line:
             recording = record_target(
@@ -141,33 +140,6 @@ def command(  # noqa: PLR0913 -- one parameter an option
     if outcome.status == "lost":
         return 2
     return outcome.exit_code or 0
-
-
-def _target(
-    target: tuple[str, ...], is_command: bool, model_options: dict[str, Any]
-) -> tuple[str, Target]:
-    """Decide what `target` is, and check it; return a name for it, too."""
-    first = target[0]
-    name = Path(first).stem or Path(first).name
-    given = {key: value for key, value in model_options.items() if value not in (None, ())}
-    if not is_command and first.endswith(".onnx"):
-        from sgxlens.recording.targets.onnx import OnnxTarget
-
-        if len(target) > 1:
-            raise UsageError(f"a model takes no arguments: {' '.join(target[1:])}")
-        if "dims" in given:
-            given["dims"] = _dimensions(given["dims"])
-        return name, OnnxTarget(Path(first), **given)
-    if given:
-        names = ", ".join("--" + _OPTION_OF.get(key, key) for key in given)
-        raise UsageError(f"{names}: for an ONNX model only, which {Path(first).name} is not")
-    if not is_command and first.endswith(".py"):
-        from sgxlens.recording.targets.script import ScriptTarget
-
-        return name, ScriptTarget(Path(first), list(target[1:]))
-    from sgxlens.recording.targets.command import CommandTarget
-
-    return name, CommandTarget(list(target))
 
 
 def _dimensions(texts: tuple[str, ...]) -> dict[str, int]:

@@ -6,6 +6,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import click
+from click.termui import progressbar
 
 
 @click.command("replay")
@@ -25,9 +26,7 @@ import click
     help="Follow this share of the blocks only.  [default: 1, exact]",
 )
 @click.option("-q", "--quiet", is_flag=True, help="No closing line.")
-def command(
-    recording: Path, output: Path, force: bool, sampling_rate: float, quiet: bool
-) -> int:
+def command(recording: Path, output: Path, force: bool, sampling_rate: float, quiet: bool) -> int:
     """Analyse the accesses that RECORDING kept again, into a new recording.
 
     RECORDING must have been made with --keep-accesses. The result is the same, bit for bit,
@@ -37,7 +36,7 @@ def command(
     from sgxlens.recording.record import replay
 
     source = open_recording(recording)
-    with click.progressbar(
+    with progressbar(
         length=sum(p.line_access_count for p in source.metadata.processes) or 1,
         label="replaying",
         hidden=quiet,
@@ -49,9 +48,7 @@ def command(
             bar.update(line_access_count - done.get(process, 0))
             done[process] = line_access_count
 
-        made = replay(
-            source, output, sampling_rate=sampling_rate, force=force, on_progress=advance
-        )
+        made = replay(source, output, sampling_rate=sampling_rate, force=force, on_progress=advance)
     if not quiet:
         click.echo(f"sgxlens: replayed into {made.path}", err=True)
     return 0

@@ -182,7 +182,7 @@ def replay(
         settings = metadata.settings.model_copy(
             update={"keep_accesses": False, "sampling_rate": sampling_rate}
         )
-        info = RecordingInfo.model_validate(
+        replayed = RecordingInfo.model_validate(
             {
                 **{name: getattr(metadata, name) for name in RecordingInfo.model_fields},
                 "sgxlens_version": sgxlens.__version__,
@@ -195,5 +195,5 @@ def replay(
                 ],
             }
         )
-        written = writer.finish(info)
+        written = writer.finish(replayed)
     return open_recording(written)

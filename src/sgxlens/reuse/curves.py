@@ -81,8 +81,8 @@ def miss_ratio_curve(
 
     Args:
         histogram: reuse distances of the accesses.
-        capacities_blocks: capacities in blocks, in any order. None: every capacity at which the
-            histogram tells the misses exactly and they change, with 0 and 1 block.
+        capacities_blocks: capacities in blocks, in any order. None: 0 and every
+            capacity at which a bin starts or ends, where the misses are known exactly.
 
     Raises:
         ValueError: a capacity is negative or not a whole number.
@@ -90,7 +90,7 @@ def miss_ratio_curve(
     low, high = histogram.distance_min_blocks, histogram.distance_max_blocks
     if capacities_blocks is None:
         ends = high[high < _LARGEST] + np.uint64(1)
-        capacities = np.unique(np.concatenate([np.array([0, 1], dtype=np.uint64), low, ends]))
+        capacities = np.unique(np.concatenate([np.zeros(1, dtype=np.uint64), low, ends]))
     else:
         capacities = _capacities(capacities_blocks)
     # above[i]: accesses in bin i and all farther ones.

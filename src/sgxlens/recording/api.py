@@ -1,0 +1,77 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`sgxlens.record` for use in Python."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from sgxlens.recording.record import record_target
+from sgxlens.recording.session import TracerOptions
+from sgxlens.recording.targets.choose import choose_target
+
+if TYPE_CHECKING:
+    from sgxlens.recording.reader import Recording
+    from sgxlens.recording.session import Progress
+
+
+def record(
+    what: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
+    output: str | os.PathLike[str],
+    *,
+    isa: str = "avx",
+    follow_children: bool = False,
+    start_at_mark: str | None = None,
+    sampling_rate: float = 1.0,
+    keep_accesses: bool = False,
+    force: bool = False,
+    environment: Mapping[str, str] | None = None,
+    on_progress: Callable[[Progress], None] | None = None,
+    **model_options: Any,
+) -> Recording:
+    """Run a program under the tracer and record its memory accesses.
+
+    Args:
+        what: an ONNX model (``model.onnx``), a Python script (``[script.py, argument, ...]``) or
+            a command with its arguments.
+        output: the folder to be made.
+        isa: instruction set shown to the program: ``sse``, ``avx`` or ``avx2``.
+        follow_children: record the processes that it starts, too.
+        start_at_mark: record from the mark of this name on.
+        sampling_rate: the share of blocks that is followed; 1.0 for exact results.
+        keep_accesses: keep every access on disk, so that `replay` can analyse them again.
+        force: replace a recording at `output`.
+        environment: of the program; this process's by default.
+        on_progress: called a few times a second.
+        model_options: for a model: dims, batch, input_file, threads, warmup, runs, seed, outputs;
+            see `sgxlens.recording.targets.onnx.OnnxTarget`.
+
+    Returns:
+        The recording. How the program ended is in its ``metadata.outcome``.
+
+    Raises:
+        TargetError: the program or model cannot be recorded.
+        TracerError: the tracer cannot run here.
+        RecordingError: the recording cannot be written.
+        UsageError: an option makes no sense.
+    """
+    words = [what] if isinstance(what, (str, os.PathLike)) else list(what)
+    target = choose_target(words, **model_options)
+    try:
+        return record_target(
+            target,
+            output,
+            TracerOptions(
+                isa=isa,
+                follow_children=follow_children,
+                start_at_mark=start_at_mark,
+                sampling_rate=sampling_rate,
+            ),
+            environment=environment,
+            keep_accesses=keep_accesses,
+            force=force,
+            on_progress=on_progress,
+        )
+    finally:
+        target.close()

@@ -1,0 +1,49 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Decides what kind of target a command line means."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sgxlens.errors import UsageError
+
+if TYPE_CHECKING:
+    from sgxlens.recording.record import Target
+
+
+def choose_target(
+    words: Sequence[str | os.PathLike[str]], *, is_command: bool = False, **model_options: Any
+) -> Target:
+    """Return the target that `words` mean, checked.
+
+    A first word that ends in ``.onnx`` is a model, in ``.py`` a script; all else, and everything
+    with `is_command`, is a command. `model_options` are those of `OnnxTarget`.
+
+    Raises:
+        TargetError: the target cannot be recorded.
+        UsageError: options or arguments that this kind of target does not take.
+    """
+    if not words:
+        raise UsageError("nothing to record: give a model, a script or a command")
+    texts = [os.fspath(word) for word in words]
+    first = texts[0]
+    if not is_command and first.endswith(".onnx"):
+        from sgxlens.recording.targets.onnx import OnnxTarget
+
+        if len(texts) > 1:
+            raise UsageError(f"a model takes no arguments: {' '.join(texts[1:])}")
+        return OnnxTarget(Path(first), **model_options)
+    if model_options:
+        raise UsageError(
+            f"{', '.join(model_options)}: for an ONNX model only, which {Path(first).name} is not"
+        )
+    if not is_command and first.endswith(".py"):
+        from sgxlens.recording.targets.script import ScriptTarget
+
+        return ScriptTarget(Path(first), texts[1:])
+    from sgxlens.recording.targets.command import CommandTarget
+
+    return CommandTarget(texts)
