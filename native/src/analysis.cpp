@@ -56,8 +56,8 @@ ReuseCounts::ReuseCounts(const PhaseCounts &counts)
 Analysis::Analysis(double sampling_rate)
     : lines_({.granularity = Granularity::line, .sampling_rate = sampling_rate}),
       pages_({.granularity = Granularity::page, .sampling_rate = sampling_rate}),
-      // A superblock adds at most two entries an operation and 64 for each large one; entries
-      // are flushed as soon as there are kBatchEntries.
+      // Entries are flushed as soon as there are kBatchEntries. Until then a superblock of simple
+      // operations, of which a record holds less than half its words, adds two for each.
       batch_(kBatchEntries + 2 * SGXLENS_RECORD_WORDS_MAX) {
     names_.number_of("");
     begin_phase("start");
@@ -68,6 +68,8 @@ void Analysis::feed(const std::uint64_t *words, std::size_t count) {
     while (words < end) {
         const std::uint64_t head = *words;
         const std::uint32_t payload = SGXLENS_PAYLOAD(head);
+        if (payload >= SGXLENS_RECORD_WORDS_MAX)
+            throw StreamError("a record is too long");
         if (payload >= static_cast<std::size_t>(end - words))
             throw StreamError("a record is cut short");
         if (SGXLENS_KIND(head) == SGXLENS_RUN) {
@@ -189,6 +191,7 @@ std::string Analysis::current_phase() const {
 
 void Analysis::end_phase() {
     flush();
+    progress_.line_access_count.store(position_, std::memory_order_relaxed);
     Phase &phase = phases_.back();
     phase.end_position = position_;
     phase.end_ns = now_ns_;
@@ -321,22 +324,24 @@ void Analysis::event(std::uint32_t kind, std::uint32_t value, const std::uint64_
         note_mapping(value != 0 ? MappingEvent::break_grow : MappingEvent::break_shrink, value,
                      payload[0], payload[1]);
         break;
-    case SGXLENS_MARK:
+    case SGXLENS_MARK: {
         if (phases_.size() >= kPhasesMax) {
             dropped_marks_++;
             break;
         }
+        std::string name = text_of(payload, words, value);
         end_phase();
-        begin_phase(text_of(payload, words, value));
+        begin_phase(std::move(name));
         break;
+    }
     case SGXLENS_SIGNAL:
         signals_.push_back(SignalDelivery{position(), thread_, value});
         break;
     case SGXLENS_PROCESS: {
         need_words(words, 3);
+        program_ = text_of(payload + 3, words - 3, payload[2]);
         pid_ = static_cast<std::int32_t>(payload[0]);
         parent_pid_ = static_cast<std::int32_t>(payload[1]);
-        program_ = text_of(payload + 3, words - 3, payload[2]);
         was_forked_ = value == SGXLENS_PROCESS_FORKED;
         break;
     }
