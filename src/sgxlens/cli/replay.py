@@ -3,10 +3,10 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import click
-from click.termui import progressbar
 
 
 @click.command("replay")
@@ -32,21 +32,23 @@ def command(recording: Path, output: Path, force: bool, sampling_rate: float, qu
     RECORDING must have been made with --keep-accesses. The result is the same, bit for bit,
     unless another sampling rate is asked for.
     """
+    from rich.console import Console
+    from rich.progress import Progress
+
     from sgxlens.recording.reader import open_recording
     from sgxlens.recording.record import replay
 
     source = open_recording(recording)
-    with progressbar(
-        length=sum(p.line_access_count for p in source.metadata.processes) or 1,
-        label="replaying",
-        hidden=quiet,
-        file=click.get_text_stream("stderr"),
+    with Progress(
+        console=Console(stderr=True), disable=quiet or not sys.stderr.isatty(), transient=True
     ) as bar:
-        done: dict[int, int] = {}
+        total = sum(process.line_access_count for process in source.metadata.processes)
+        task = bar.add_task("replaying", total=total)
+        before: dict[int, int] = {}
 
         def advance(process: int, line_access_count: int) -> None:
-            bar.update(line_access_count - done.get(process, 0))
-            done[process] = line_access_count
+            before[process] = line_access_count
+            bar.update(task, completed=sum(before.values()))
 
         made = replay(source, output, sampling_rate=sampling_rate, force=force, on_progress=advance)
     if not quiet:
