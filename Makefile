@@ -39,7 +39,7 @@ bench: setup
 
 sanitize: setup
 	@cmake -S . -B build/sanitize -DSGXLENS_SANITIZE=ON -DSGXLENS_DEVELOPER=ON >build/sanitize.log
-	@cmake --build build/sanitize --parallel $$(nproc)
+	@cmake --build build/sanitize --parallel $$(nproc) >>build/sanitize.log 2>&1 || { tail -n 30 build/sanitize.log; exit 1; }
 	@build/sanitize/sgxlens_core_tests
 
 # After a change of native/bindings: the types that mypy and editors see.
