@@ -204,9 +204,7 @@ class Session:
         root: subprocess.Popen[bytes] | None = None
         try:
             fcntl.flock(lock, fcntl.LOCK_EX)
-            root = subprocess.Popen(
-                [*self._tracer(folder), *self._command], env=self._environment
-            )
+            root = subprocess.Popen([*self._tracer(folder), *self._command], env=self._environment)
             self._attend(folder, control, root, start_ns)
             status = root.wait()
         except BaseException:
