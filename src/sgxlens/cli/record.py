@@ -25,7 +25,9 @@ class _RecordCommand(click.Command):
             ctx.obj["is_command"] = True
             return super().parse_args(ctx, args)
         found, _, _ = self.make_parser(ctx).parse_args(list(args))
-        target = found.get("target") or ()
+        target = found.get("target")
+        if not isinstance(target, tuple):  # click has its own sign for "not given"
+            target = ()
         first = len(args) - len(target)
         if target and target[0].endswith(".onnx"):
             args = [*args[:first], *args[first + 1 :], "--", args[first]]
