@@ -186,11 +186,13 @@ def load_inputs(path: Path, specs: Sequence[InputSpec]) -> list[Array]:
         TargetError: the file cannot be read, or a name, type or shape in it is not the model's.
     """
     try:
-        archive = np.load(path, allow_pickle=False)
-        if not isinstance(archive, np.lib.npyio.NpzFile):
-            raise TargetError(f"{path} is a single array: --input takes an .npz file")
-        with archive:
-            arrays = {name: archive[name] for name in archive.files}
+        # numpy leaves a file open that it opened and could not read.
+        with path.open("rb") as file:
+            archive = np.load(file, allow_pickle=False)
+            if not isinstance(archive, np.lib.npyio.NpzFile):
+                raise TargetError(f"{path} is a single array: --input takes an .npz file")
+            with archive:
+                arrays = {name: archive[name] for name in archive.files}
     except FileNotFoundError as error:
         raise TargetError(f"{path} does not exist") from error
     except OSError as error:
