@@ -1,0 +1,166 @@
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from rich.cells import cell_len
+
+from sgxlens.recording.reader import open_recording
+from sgxlens.report.bars import bar
+from sgxlens.report.document import build_document
+from sgxlens.report.terminal import print_document
+
+MakeRecording = Callable[..., Path]
+Show = Callable[..., str]
+
+HOSTILE = "\x1b[31mred\x1b]0;title\x07 [bold red]x[/] \u202etxt\u200b\n" + "long" * 200
+
+
+@pytest.fixture
+def show(make_recording: MakeRecording, monkeypatch: pytest.MonkeyPatch) -> Show:
+    monkeypatch.setenv("COLUMNS", "80")
+
+    def run(tables: dict[str, Any] | None = None, encoding: str = "utf-8", **metadata: Any) -> str:
+        choice = {k: metadata.pop(k) for k in ("phase", "process", "all_phases") if k in metadata}
+        document = build_document(open_recording(make_recording(tables, **metadata)), **choice)
+        raw = io.BytesIO()
+        stream = io.TextIOWrapper(raw, encoding=encoding, errors="replace", write_through=True)
+        print_document(document, stream)
+        return raw.getvalue().decode(encoding)
+
+    return run
+
+
+def check_layout(text: str) -> None:
+    for line in text.splitlines():
+        assert cell_len(line) <= 80, line
+    assert "\x1b" not in text
+
+
+def test_a_recording_fits_80_columns_without_colour(show: Show) -> None:
+    text = show()
+    check_layout(text)
+    for part in (
+        "python3 model.py",
+        "exited with status 0",
+        "A CPU, 4 cores, 16 GiB",
+        "none: exact",
+        "Phase 2: inference 2",
+        "cache lines (64 B)",
+        "pages (4 KiB)",
+        "cold misses",
+        "1Ki to 4Ki",
+        "line miss ratio",
+        "32 MiB or more",
+        "Not recorded.",
+    ):
+        assert part in text, part
+    assert ">2  inference 2" in text
+
+
+def test_empty_sections_say_that_nothing_happened(show: Show) -> None:
+    text = show({"syscalls": [], "traps": [], "signals": [], "threads": []})
+    assert "Not recorded" not in text
+    assert text.count("None in the whole recording.") == 2
+    assert "None.\n" in text
+
+
+def test_hostile_names_are_harmless(
+    show: Show, rows: SimpleNamespace, metadata: dict[str, Any]
+) -> None:
+    syscall = {
+        "process": 0,
+        "phase": 0,
+        "thread": 1,
+        "position": 0,
+        "number": 1,
+        "name": HOSTILE,
+        "caller": HOSTILE,
+        **{f"arg{i}": 0 for i in range(6)},
+        "result": -1,
+        "kernel_read_bytes": (1 << 64) // 8,
+        "kernel_write_bytes": 0,
+        "path": HOSTILE,
+    }
+    signal = {"process": 0, "thread": 1, "position": 0, "signal": 10, "name": HOSTILE}
+    text = show(
+        {
+            "phases": [rows.phase(0, HOSTILE, 0, 5)],
+            "syscalls": [syscall],
+            "signals": [signal],
+        },
+        command=["run", HOSTILE],
+        host=metadata["host"] | {"cpu": HOSTILE, "kernel": HOSTILE},
+        tracer=metadata["tracer"] | {"isa": HOSTILE, "valgrind": HOSTILE},
+        outcome=metadata["outcome"] | {"message": HOSTILE},
+        target={"kind": "onnx", "model": HOSTILE},
+        processes=[metadata["processes"][0] | {"program": HOSTILE, "process": p} for p in (0, 1)],
+        notes=[HOSTILE],
+        sgxlens_version=HOSTILE,
+    )
+    check_layout(text)
+    for forbidden in ("\x07", "\u202e", "\u200b"):
+        assert forbidden not in text
+    assert "[bold red]" in text  # shown, not obeyed
+
+
+def test_a_terminal_without_unicode(show: Show) -> None:
+    text = show(encoding="ascii")
+    check_layout(text)
+    assert "####" in text
+
+
+def test_very_many_phases_are_cut_but_the_selected_one_is_there(
+    show: Show, rows: SimpleNamespace
+) -> None:
+    phases = [rows.phase(i, f"step {i}", i, i + 1) for i in range(1000)]
+    text = show({"phases": phases}, phase=500)
+    check_layout(text)
+    assert ">500  step 500" in text
+    assert "step 999" in text
+    assert "step 400" not in text
+    assert "976 more phases" in text or "975 more phases" in text
+
+
+def test_several_processes(show: Show, rows: SimpleNamespace, metadata: dict[str, Any]) -> None:
+    process = metadata["processes"][0]
+    both = [rows.phase(0, "start", 0, 5, process=p) for p in (0, 1)]
+    processes = [process, process | {"process": 1, "started": "fork", "end": "running"}]
+    text = show({"phases": both}, processes=processes)
+    check_layout(text)
+    assert "Processes" in text
+    assert "Phase 0: start (process" in text
+    text = show({"phases": both}, processes=processes, phase="start", force=True)
+    assert "All phases together" in text
+
+
+def test_nothing_at_all(show: Show) -> None:
+    text = show({"phases": [], "reuse": [], "footprints": []})
+    check_layout(text)
+    assert "There is no phase" in text
+    text = show({"reuse": [], "footprints": []}, force=True)
+    check_layout(text)
+    assert "No accesses." in text
+
+
+def test_an_end_that_was_not_clean_stands_out(show: Show) -> None:
+    outcome = {"status": "signalled", "exit_code": None, "signal": "SIGKILL", "message": ""}
+    text = show(outcome=outcome)
+    assert "killed by SIGKILL" in text
+    assert "! The program was killed by SIGKILL" in text
+
+
+def test_bars() -> None:
+    assert bar(0, 10) == ""
+    assert bar(1e-9, 10) == "▏"
+    assert bar(1, 10) == "█" * 10
+    assert bar(0.55, 10) == "█████▌"
+    assert bar(1e-9, 10, ascii_only=True) == "#"
+    assert bar(1, 10, ascii_only=True) == "#" * 10
+    for eighth in range(81):
+        assert len(bar(eighth / 80, 10)) <= 10
