@@ -35,7 +35,7 @@ test: lint
 	@$(BIN)/python -m pytest --no-header
 
 bench: setup
-	@$(BIN)/python -m pytest --no-header benchmarks
+	@$(BIN)/python benchmarks/run.py
 
 sanitize: setup
 	@cmake -S . -B build/sanitize -DSGXLENS_SANITIZE=ON -DSGXLENS_DEVELOPER=ON >build/sanitize.log

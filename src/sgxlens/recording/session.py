@@ -160,6 +160,34 @@ def _descendants(pid: int) -> list[int]:
     return found
 
 
+def tracer_arguments(options: TracerOptions, folder: Path | None) -> list[str]:
+    """Return the command line of the tracer; the program's follows.
+
+    `folder` is the session's. None: the stream is thrown away, which only a measurement wants.
+
+    Raises:
+        TracerError: there is no tracer here.
+    """
+    arguments = [
+        *tracer_command(folder),
+        "--tool=sgxlens",
+        "--command-line-only=yes",  # a user's ~/.valgrindrc is not meant for us
+        "--quiet",
+        "--sigill-diagnostics=yes",
+        "--vgdb=no",
+        "--run-libc-freeres=no",  # the program itself does not run it either
+        "--run-cxx-freeres=no",
+        "--fair-sched=try",  # else threads that spin starve those they wait for
+        f"--isa={options.isa}",
+        f"--follow-children={'yes' if options.follow_children else 'no'}",
+    ]
+    if options.start_at_mark is not None:
+        arguments.append(f"--start-at-mark={options.start_at_mark}")
+    if folder is None:
+        return [*arguments, "--sink=nowhere"]
+    return [*arguments, f"--log-file={folder}/log.%p", f"--session={folder}"]
+
+
 class Session:
     """One run of a program under the tracer."""
 
@@ -204,7 +232,9 @@ class Session:
         root: subprocess.Popen[bytes] | None = None
         try:
             fcntl.flock(lock, fcntl.LOCK_EX)
-            root = subprocess.Popen([*self._tracer(folder), *self._command], env=self._environment)
+            root = subprocess.Popen(
+                [*tracer_arguments(self._options, folder), *self._command], env=self._environment
+            )
             self._attend(folder, control, root, start_ns)
             status = root.wait()
         except BaseException:
@@ -226,27 +256,6 @@ class Session:
         return SessionResult(
             self._processes, self._outcome(folder, status), elapsed_seconds, start_ns
         )
-
-    def _tracer(self, folder: Path) -> list[str]:
-        options = self._options
-        command = [
-            *tracer_command(folder),
-            "--tool=sgxlens",
-            "--command-line-only=yes",  # a user's ~/.valgrindrc is not meant for us
-            "--quiet",
-            f"--log-file={folder}/log.%p",
-            "--sigill-diagnostics=yes",
-            "--vgdb=no",
-            "--run-libc-freeres=no",  # the program itself does not run it either
-            "--run-cxx-freeres=no",
-            "--fair-sched=try",  # else threads that spin starve those they wait for
-            f"--session={folder}",
-            f"--isa={options.isa}",
-            f"--follow-children={'yes' if options.follow_children else 'no'}",
-        ]
-        if options.start_at_mark is not None:
-            command.append(f"--start-at-mark={options.start_at_mark}")
-        return command
 
     def _attend(
         self, folder: Path, control: int, root: subprocess.Popen[bytes], start_ns: int

@@ -1,0 +1,181 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`make bench`: how fast recording is, as ratios of figures taken in one run.
+
+Native, tracer alone and full recording take turns, so that a machine that changes its speed
+changes all of them; what is compared are medians. "Tracer alone" runs the same translated code
+and throws the stream away.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+from rich.console import Console
+from rich.table import Table
+
+import sgxlens
+from sgxlens._native import Analysis
+from sgxlens.recording.accesses import read_chunks
+from sgxlens.recording.session import TracerOptions, tracer_arguments
+
+MODELS = Path(onnx.__file__).parent / "backend/test/data/light"
+STEADY = Path(__file__).with_name("steady_inference.py")
+
+
+@dataclass
+class Result:
+    """One figure and what it should be."""
+
+    name: str
+    value: float
+    unit: str
+    bound: float | None = None
+    is_at_most: bool = True
+
+    def verdict(self) -> str:
+        """Return whether the figure is within its bound."""
+        if self.bound is None:
+            return ""
+        holds = self.value <= self.bound if self.is_at_most else self.value >= self.bound
+        relation = "at most" if self.is_at_most else "at least"
+        return f"{relation} {self.bound:g} {self.unit}: {'reached' if holds else 'NOT reached'}"
+
+
+def _timed(run: Callable[[list[str]], None], model: Path, runs: int, folder: Path) -> list[float]:
+    """Return the seconds of each inference when `run` runs the command."""
+    result = folder / "seconds.json"
+    result.unlink(missing_ok=True)
+    run([sys.executable, str(STEADY), str(model), str(runs), str(result)])
+    seconds: list[float] = json.loads(result.read_text(encoding="ascii"))
+    return seconds
+
+
+def steady(model_name: str, rounds: int, console: Console) -> list[Result]:
+    """Steady inference of a model: native, tracer alone, full recording."""
+    model = MODELS / f"light_{model_name}.onnx"
+    seconds: dict[str, list[float]] = {"native": [], "tracer alone": [], "recording": []}
+    line_access_count = 0
+    with tempfile.TemporaryDirectory(prefix="sgxlens-bench-") as name:
+        folder = Path(name)
+
+        def native(command: list[str]) -> None:
+            subprocess.run(command, check=True)
+
+        def tracer_alone(command: list[str]) -> None:
+            subprocess.run([*tracer_arguments(TracerOptions(), None), *command], check=True)
+
+        def recording(command: list[str]) -> None:
+            sgxlens.record(command, folder / "recording", force=True)
+
+        ways = (
+            ("native", native, 20),
+            ("tracer alone", tracer_alone, 3),
+            ("recording", recording, 2),
+        )
+        for number in range(rounds):
+            for way, run, runs in ways:
+                console.print(f"{model_name}: round {number + 1} of {rounds}, {way}", style="dim")
+                seconds[way] += _timed(run, model, runs, folder)
+        recorded = sgxlens.open(folder / "recording")
+        for phase in recorded.phases:
+            if phase.name == "inference 2":
+                line_access_count = phase.line_access_count
+    medians = {way: statistics.median(values) for way, values in seconds.items()}
+    native_seconds = medians["native"]
+    is_goal = model_name == "resnet50"
+    return [
+        Result(f"{model_name}: native inference", native_seconds * 1e3, "ms"),
+        Result(f"{model_name}: line accesses of an inference", line_access_count / 1e6, "M"),
+        Result(
+            f"{model_name}: tracer alone / native",
+            medians["tracer alone"] / native_seconds,
+            "x",
+            18 if is_goal else None,
+        ),
+        Result(
+            f"{model_name}: recording / native",
+            medians["recording"] / native_seconds,
+            "x",
+            30 if is_goal else None,
+        ),
+        Result(
+            f"{model_name}: recording / tracer alone",
+            medians["recording"] / medians["tracer alone"],
+            "x",
+            2 if is_goal else None,
+        ),
+    ]
+
+
+def core_alone(rounds: int, console: Console) -> list[Result]:
+    """Replay the whole stream of a SqueezeNet process from memory: decoding, lines and pages."""
+    with tempfile.TemporaryDirectory(prefix="sgxlens-bench-") as name:
+        path = Path(name) / "recording"
+        console.print("squeezenet: keeping all accesses", style="dim")
+        kept = sgxlens.record(
+            MODELS / "light_squeezenet.onnx", path, keep_accesses=True, warmup=1, runs=2
+        )
+        chunks: list[npt.NDArray[np.uint64]] = list(read_chunks(kept.accesses_path(0)))
+        footprints = kept.table("footprints").to_pylist()
+    rates = []
+    for number in range(rounds):
+        console.print(f"squeezenet: replay {number + 1} of {rounds}", style="dim")
+        analysis = Analysis()
+        start = time.perf_counter()
+        for chunk in chunks:
+            analysis.feed(chunk)
+        analysis.finish()
+        rates.append(analysis.line_access_count / (time.perf_counter() - start))
+    whole = {
+        row["granularity"]: row["block_count"]
+        for row in footprints
+        if row["phase"] is None and row["access"] == "any"
+    }
+    return [
+        Result(
+            "squeezenet: core alone, whole process",
+            statistics.median(rates) / 1e6,
+            "M accesses/s",
+            80,
+            is_at_most=False,
+        ),
+        Result(
+            "squeezenet: memory of the core per distinct line",
+            analysis.memory_bytes / whole["line"],
+            "bytes",
+            100,
+        ),
+    ]
+
+
+def main() -> int:
+    """Run the benchmarks and print what they found."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--models", nargs="*", default=["squeezenet", "resnet50"])
+    arguments = parser.parse_args()
+    console = Console(stderr=True)
+    results = core_alone(arguments.rounds, console)
+    for model in arguments.models:
+        results += steady(model, arguments.rounds, console)
+    table = Table("figure", "value", "goal", box=None)
+    for result in results:
+        table.add_row(result.name, f"{result.value:.4g} {result.unit}", result.verdict())
+    Console().print(table)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
