@@ -21,6 +21,10 @@ from sgxlens.errors import TracerError
 from sgxlens.recording import environment
 
 TRIAL_SECONDS = 60
+TRIAL_OPTIONS = (
+    *("--tool=sgxlens", "--sink=nowhere", "--quiet"),
+    *("--command-line-only=yes", "--vgdb=no"),  # as in a session
+)
 OUTPUT_BYTES_WANTED = 100 << 20
 FRAMEWORKS = (
     ("onnxruntime", "to record ONNX models: pip install 'sgxlens[onnx]'"),
@@ -78,7 +82,7 @@ def _try_tracer(command: list[str]) -> str | None:
     true = shutil.which("true") or "/bin/true"
     try:
         done = subprocess.run(
-            [*command, "--tool=sgxlens", "--quiet", "--sink=nowhere", true],
+            [*command, *TRIAL_OPTIONS, true],
             stdin=subprocess.DEVNULL,
             capture_output=True,
             timeout=TRIAL_SECONDS,
