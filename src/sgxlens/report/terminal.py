@@ -32,6 +32,7 @@ _WIDTH = 80
 _BAR_CELLS = 17
 _PHASES_MAX = 24
 _ROWS_MAX = 20
+_OTHER_SYSCALLS = 8
 _GRANULARITY_TITLES = {"line": "cache lines (64 B)", "page": "pages (4 KiB)"}
 
 
@@ -351,7 +352,9 @@ def _syscalls(document: Document) -> RenderableType:
     )
     for column in table.columns[1:]:
         column.justify = "right"
-    for row in rows[:_ROWS_MAX]:
+    # Those of the phase, and of the others enough to see what kind of program it is.
+    shown = min(max(sum(row.count > 0 for row in rows), _OTHER_SYSCALLS), _ROWS_MAX)
+    for row in rows[:shown]:
         table.add_row(
             _cell(row.name, 24),
             format_count(row.count),
@@ -361,7 +364,7 @@ def _syscalls(document: Document) -> RenderableType:
             format_count(sum(row.foreign_callers.values())),
             format_count(row.total_count),
         )
-    parts: list[RenderableType] = [_with_rest(table, len(rows) - _ROWS_MAX, "system calls")]
+    parts: list[RenderableType] = [_with_rest(table, len(rows) - shown, "kinds")]
     if not any(row.count for row in rows):
         parts.insert(0, Text("None in this phase."))
     foreign = _sum_of(row.foreign_callers for row in rows)
