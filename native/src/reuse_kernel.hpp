@@ -122,15 +122,15 @@ void rank_times(ReuseState &s) {
     s.phase_start = rank(s.phase_start);
 }
 
-// Adds the classes of a run to its block, and to the footprints what is new in them.
-[[gnu::noinline]] void add_classes(ReuseState &s, Cell &cell, std::uint64_t run,
+// Adds classes (as in a key) to a block, and to the footprints what is new in them.
+[[gnu::noinline]] void add_classes(ReuseState &s, Cell &cell, std::uint64_t classes,
                                    bool first_in_phase) {
     std::uint64_t key = cell.key;
     if (first_in_phase) {
         ++s.phase_any;
         key &= ~kPhaseClasses;
     }
-    const std::uint64_t missing = run & ~key & kRunClasses;
+    const std::uint64_t missing = classes & ~key;
     for (std::size_t i = 0; i < kClassSlots; ++i) {
         s.whole_by_class[i] += missing >> i & 1;
         s.phase_by_class[i] += missing >> (i + 8) & 1;
@@ -138,80 +138,166 @@ void rank_times(ReuseState &s) {
     cell.key = key | missing;
 }
 
-inline Cell *find(const ReuseState &s, std::uint64_t run, std::uint64_t home) {
-    Cell *cell = s.cells + home;
-    while (((cell->key ^ run) & kKeyMask) != 0 && cell->key != 0) [[unlikely]] {
+inline bool holds(const Cell &cell, std::uint64_t key) {
+    return ((cell.key ^ key) & kKeyMask) == 0;
+}
+
+// The cell of a block that is not where it is looked for first, or the empty one where it belongs.
+[[gnu::noinline]] Cell *find_elsewhere(const ReuseState &s, std::uint64_t key, std::uint64_t home) {
+    Cell *const first = s.cells + home;
+    Cell *cell = first;
+    while (!holds(*cell, key)) {
+        if (cell->key == 0)
+            return cell;
         home = (home + kProbeStep) & s.cell_mask;
         cell = s.cells + home;
     }
-    return cell;
+    // Whoever was used last shall be found at once the next time. The other block stays within
+    // reach, as no cell between is empty.
+    const Cell old = *first;
+    *first = *cell;
+    *cell = old;
+    return first;
 }
 
-// Gathers accesses into runs of one block: s.runs[1] and following; s.runs[0] is what continues
-// the last run of the batch before. Returns the number of the last.
+inline Cell *find(const ReuseState &s, std::uint64_t key, std::uint64_t home) {
+    Cell *const cell = s.cells + home;
+    if (holds(*cell, key)) [[likely]]
+        return cell;
+    return find_elsewhere(s, key, home);
+}
+
+// Drops the accesses that are none of the stack's: what continues an access to a page, and blocks
+// that are not sampled. Returns how many stay in s.kept.
 template <bool kPages, bool kSampled>
-inline std::size_t gather_runs(ReuseState &s, const std::uint64_t *entries, std::size_t count) {
+inline std::size_t keep_own(ReuseState &s, const std::uint64_t *entries, std::size_t count) {
+    std::uint64_t *const kept = s.kept.data();
+    std::size_t kept_count = 0;
+    std::size_t i = 0;
+#ifdef SGXLENS_KERNEL_AVX512
+    if constexpr (!kSampled) {
+        const __m512i continuation = _mm512_set1_epi64(kEntryContinuation);
+        for (; i + 8 <= count; i += 8) {
+            const __m512i some = _mm512_loadu_si512(entries + i);
+            const __mmask8 own = _mm512_testn_epi64_mask(some, continuation);
+            _mm512_storeu_si512(kept + kept_count, _mm512_maskz_compress_epi64(own, some));
+            kept_count += count_bits(own);
+        }
+    }
+#endif
+    for (; i < count; ++i) {
+        const std::uint64_t entry = entries[i];
+        bool own = !kPages || (entry & kEntryContinuation) == 0;
+        if constexpr (kSampled) {
+            const std::uint64_t block = entry >> kEntryLineShift >> (kPages ? 6 : 0);
+            const bool sampled = sampling_hash(block) < s.sampling_threshold;
+            s.unsampled[entry & kEntryClassMask] += own && !sampled ? 1 : 0;
+            own = own && sampled;
+        }
+        kept[kept_count] = entry;
+        kept_count += own ? 1 : 0;
+    }
+    return kept_count;
+}
+
+// Splits accesses into runs to one block. s.runs: the first access of each run; s.changes: those
+// within a run that are of another class than the one before. Counts the accesses within runs.
+struct Runs {
+    std::size_t run_count = 0;
+    std::size_t change_count = 0;
+};
+
+template <bool kPages>
+inline Runs split_runs(ReuseState &s, const std::uint64_t *entries, std::size_t count) {
+    constexpr unsigned kBlockShift = kEntryLineShift + (kPages ? 6 : 0);
     constexpr unsigned kCountBits = 12; // a batch is shorter than 2^12
     static_assert(kBatchMax < std::size_t{1} << kCountBits);
-    const auto counter = [](std::uint64_t access) { return access * kCountBits & 63; };
-    std::uint64_t zeros = 0;     // accesses that continue a run, by class
-    std::uint64_t unsampled = 0; // accesses to blocks that are not followed, by class
-    std::uint64_t run = s.last_run & ~kRunClasses;
     std::uint64_t *const runs = s.runs.data();
-    std::size_t last = 0;
-    runs[0] = run;
-    for (std::size_t i = 0; i < count; ++i) {
+    std::uint64_t *const changes = s.changes.data();
+    Runs n;
+    std::uint64_t within = 0; // accesses within runs, by class
+    std::uint64_t before = s.last_entry;
+    std::size_t i = 0;
+#ifdef SGXLENS_KERNEL_AVX512
+    const __m512i block_bits = _mm512_set1_epi64(std::int64_t{-1} << kBlockShift);
+    const __m512i class_bits = _mm512_set1_epi64(kEntryClassMask);
+    __m512i within_lanes = _mm512_setzero_si512();
+    __m512i earlier = _mm512_set1_epi64(static_cast<std::int64_t>(before));
+    for (; i + 8 <= count; i += 8) {
+        const __m512i some = _mm512_loadu_si512(entries + i);
+        const __m512i changed = _mm512_xor_si512(some, _mm512_alignr_epi64(some, earlier, 7));
+        earlier = some;
+        const __mmask8 same = _mm512_testn_epi64_mask(changed, block_bits);
+        const __mmask8 change = _mm512_mask_test_epi64_mask(same, changed, class_bits);
+        const __mmask8 start = static_cast<__mmask8>(~same);
+        _mm512_storeu_si512(runs + n.run_count, _mm512_maskz_compress_epi64(start, some));
+        n.run_count += count_bits(start);
+        _mm512_storeu_si512(changes + n.change_count, _mm512_maskz_compress_epi64(change, some));
+        n.change_count += count_bits(change);
+        const __m512i access = _mm512_and_si512(some, class_bits);
+        const __m512i shift =
+            _mm512_add_epi64(_mm512_slli_epi64(access, 3), _mm512_slli_epi64(access, 2));
+        within_lanes = _mm512_mask_add_epi64(within_lanes, same, within_lanes,
+                                             _mm512_sllv_epi64(_mm512_set1_epi64(1), shift));
+    }
+    within = static_cast<std::uint64_t>(_mm512_reduce_add_epi64(within_lanes));
+    if (i > 0)
+        before = entries[i - 1];
+#endif
+    for (; i < count; ++i) {
         const std::uint64_t entry = entries[i];
+        const std::uint64_t changed = entry ^ before;
+        before = entry;
+        const bool same = changed >> kBlockShift == 0;
         const std::uint64_t access = entry & kEntryClassMask;
-        std::uint64_t block = entry >> kEntryLineShift;
-        if constexpr (kPages) {
-            block >>= 6;
-            if constexpr (kSampled) {
-                if (entry & kEntryContinuation)
-                    continue;
-            }
-        }
+        runs[n.run_count] = entry;
+        n.run_count += same ? 0 : 1;
+        changes[n.change_count] = entry;
+        n.change_count += same && (changed & kEntryClassMask) != 0 ? 1 : 0;
+        within += static_cast<std::uint64_t>(same) << (access * kCountBits & 63);
+    }
+    s.last_entry = before;
+    for (std::size_t c = 0; c < kAccessClassCount; ++c)
+        s.near[c * kWindowDistances] +=
+            within >> (c * kCountBits) & ((std::uint64_t{1} << kCountBits) - 1);
+    return n;
+}
+
+template <bool kPages> inline std::uint64_t key_of(std::uint64_t entry) {
+    if constexpr (kPages)
+        entry >>= 6;
+    return (entry & ~std::uint64_t{15}) << (kKeyBlockShift - kEntryLineShift) | kKeyPresent;
+}
+
+// Counts the distances of accesses to blocks that were last accessed before the window, and takes
+// their times off the timeline.
+template <bool kSampled> inline void count_far(ReuseState &s, std::size_t count) {
+    Timeline &t = s.timeline;
+    for (std::size_t i = 0; i < count; ++i) {
+        const FarAccess &far = s.far_accesses[i];
+        const std::uint64_t w = far.time >> 6;
+        const unsigned bit = far.time & 63;
+        const std::uint64_t word = t.words[w];
+        const std::uint64_t up_to = count_before(t, w) + count_bits(word << (63 - bit));
+        std::uint64_t distance = t.bit_count - up_to + far.window_count;
+        clear_bit(t, w, std::uint64_t{1} << bit);
         if constexpr (kSampled) {
-            if (sampling_hash(block) >= s.sampling_threshold) {
-                unsampled += std::uint64_t{1} << counter(access);
-                continue;
-            }
+            const std::uint64_t half = s.sampling_threshold / 2;
+            distance = ((distance << kSamplingBits) + half) / s.sampling_threshold;
         }
-        const std::uint64_t classes = std::uint64_t{0x101} << access;
-        const std::uint64_t fresh =
-            block << kRunBlockShift | access << kRunClassShift | kRunPresent | classes;
-        const bool same = (run ^ fresh) >> kRunBlockShift == 0;
-        if constexpr (kPages && !kSampled) {
-            const bool counts = (entry & kEntryContinuation) == 0;
-            run = counts ? (same ? run | classes : fresh) : run;
-            last += static_cast<std::size_t>(counts && !same);
-            zeros += static_cast<std::uint64_t>(counts && same) << counter(access);
-        } else {
-            run = same ? run | classes : fresh;
-            last += static_cast<std::size_t>(!same);
-            zeros += static_cast<std::uint64_t>(same) << counter(access);
-        }
-        runs[last] = run;
+        ++s.far[far.access][bin_of(distance)];
     }
-    s.last_run = run;
-    constexpr std::uint64_t kCounterMask = (std::uint64_t{1} << kCountBits) - 1;
-    for (std::size_t i = 0; i < kAccessClassCount; ++i) {
-        s.near[i][0] += zeros >> (i * kCountBits) & kCounterMask;
-        s.unsampled[i] += unsampled >> (i * kCountBits) & kCounterMask;
-    }
-    return last;
 }
 
 template <bool kPages, bool kSampled>
 void process_batch(ReuseState &s, const std::uint64_t *entries, std::size_t count) {
-    const std::size_t last = gather_runs<kPages, kSampled>(s, entries, count);
-    if (s.runs[0] & kRunClasses) {
-        Cell *const cell = find(s, s.runs[0], home_of(s.runs[0] >> kRunBlockShift, s.hash_shift));
-        if (s.runs[0] & ~cell->key & kRunClasses)
-            add_classes(s, *cell, s.runs[0], false);
+    if constexpr (kPages || kSampled) {
+        count = keep_own<kPages, kSampled>(s, entries, count);
+        entries = s.kept.data();
     }
-    for (std::size_t i = 1; i <= last; ++i) {
-        s.homes[i] = home_of(s.runs[i] >> kRunBlockShift, s.hash_shift);
+    const Runs n = split_runs<kPages>(s, entries, count);
+    for (std::size_t i = 0; i < n.run_count; ++i) {
+        s.homes[i] = home_of(key_of<kPages>(s.runs[i]) >> kKeyBlockShift, s.hash_shift);
         __builtin_prefetch(s.cells + s.homes[i], 1);
     }
 
@@ -219,61 +305,69 @@ void process_batch(ReuseState &s, const std::uint64_t *entries, std::size_t coun
     std::uint64_t window_new = s.window_new;
     std::uint32_t now = s.now;
     const std::uint32_t phase_start = s.phase_start;
-    for (std::size_t i = 1; i <= last; ++i) {
-        if ((now & 63) == 0) [[unlikely]] {
+    std::size_t i = 0;
+    while (i < n.run_count) {
+        if ((now & 63) == 0) {
             if (now >= 128)
                 append(s.timeline, window_old);
             window_old = window_new;
             window_new = 0;
         }
-        const std::uint64_t run = s.runs[i];
-        const std::uint64_t access = run >> kRunClassShift & 7;
-        Cell *const cell = find(s, run, s.homes[i]);
-        const std::uint32_t time = cell->time;
-        cell->time = now;
-        if (cell->key == 0) [[unlikely]] {
-            cell->key = (run & kKeyMask) | kRunPresent;
-            ++s.block_count;
-            ++s.cold[access];
-            add_classes(s, *cell, run, true);
-        } else {
-            if ((run & ~cell->key & kRunClasses) != 0 || time < phase_start) [[unlikely]]
-                add_classes(s, *cell, run, time < phase_start);
-            // Times count from the start of the window's older word.
-            const std::int64_t offset =
-                static_cast<std::int64_t>(time) - static_cast<std::int64_t>((now & ~63u)) + 64;
-            const std::uint64_t bit = std::uint64_t{1} << (time & 63);
-            if (offset >= 0) {
-                const bool newest = offset >= 64;
-                const std::uint64_t word = newest ? window_new : window_old;
-                const unsigned later = newest ? 0 : count_bits(window_new);
-                ++s.near[access][count_bits(word >> (time & 63)) - 1 + later];
-                const std::uint64_t cleared = word & ~bit;
-                window_old = newest ? window_old : cleared;
-                window_new = newest ? cleared : window_new;
-            } else {
-                Timeline &t = s.timeline;
-                const std::uint64_t w = time >> 6;
-                const std::uint64_t up_to =
-                    count_before(t, w) + count_bits(t.words[w] << (63 - (time & 63)));
-                const std::uint64_t distance =
-                    t.bit_count - up_to + count_bits(window_old) + count_bits(window_new);
-                clear_bit(t, w, bit);
-                if constexpr (kSampled) {
-                    const std::uint64_t half = s.sampling_threshold / 2;
-                    ++s.far[access]
-                           [bin_of(((distance << kSamplingBits) + half) / s.sampling_threshold)];
-                } else {
-                    ++s.far[access][bin_of(distance)];
+        const std::size_t room = 64 - (now & 63);
+        const std::size_t end = n.run_count - i < room ? n.run_count : i + room;
+        const std::uint32_t window_start = (now & ~63u) - 64;
+        std::size_t far_count = 0;
+        for (; i < end; ++i, ++now) {
+            const std::uint64_t entry = s.runs[i];
+            const std::uint64_t access = entry & kEntryClassMask;
+            const std::uint64_t classes = std::uint64_t{0x101} << access;
+            const std::uint64_t key = key_of<kPages>(entry);
+            const std::uint64_t now_bit = std::uint64_t{1} << (now & 63);
+            Cell *const cell = find(s, key, s.homes[i]);
+            const std::uint32_t time = cell->time;
+            cell->time = now;
+            if ((classes & ~cell->key) != 0 || time < phase_start) [[unlikely]] {
+                if (cell->key == 0) {
+                    cell->key = key;
+                    ++s.block_count;
+                    ++s.cold[access];
+                    add_classes(s, *cell, classes, true);
+                    window_new |= now_bit;
+                    continue;
                 }
+                add_classes(s, *cell, classes, time < phase_start);
             }
+            // Without branches: whether the block is in the window is hard to foretell.
+            const std::uint32_t offset = time - window_start;
+            const bool in_window = offset < 128;
+            const bool newest = offset - 64 < 64;
+            const std::uint64_t word = newest ? window_new : window_old;
+            const unsigned new_count = count_bits(window_new);
+            const unsigned later = newest ? 0 : new_count;
+            const unsigned distance = count_bits(word >> (time & 63)) - 1 + later;
+            ++s.near[in_window ? access * kWindowDistances + distance : kNearUnused];
+            FarAccess &far = s.far_accesses[far_count];
+            far.time = time;
+            far.window_count = static_cast<std::uint16_t>(new_count + count_bits(window_old));
+            far.access = static_cast<std::uint16_t>(access);
+            far_count += in_window ? 0 : 1;
+            const std::uint64_t cleared = word & ~(std::uint64_t{1} << (time & 63));
+            window_old = in_window && !newest ? cleared : window_old;
+            window_new = (newest ? cleared : window_new) | now_bit;
         }
-        window_new |= std::uint64_t{1} << (now & 63);
-        ++now;
+        count_far<kSampled>(s, far_count);
     }
     s.window_old = window_old;
     s.window_new = window_new;
     s.now = now;
+
+    for (i = 0; i < n.change_count; ++i) {
+        const std::uint64_t key = key_of<kPages>(s.changes[i]);
+        const std::uint64_t classes = std::uint64_t{0x101} << (s.changes[i] & kEntryClassMask);
+        Cell *const cell = find(s, key, home_of(key >> kKeyBlockShift, s.hash_shift));
+        if ((classes & ~cell->key) != 0) [[unlikely]]
+            add_classes(s, *cell, classes, false);
+    }
 }
 
 void process(ReuseState &s, const std::uint64_t *entries, std::size_t count) {

@@ -55,7 +55,7 @@ void grow_table(ReuseState &s) {
         for (std::uint64_t i = start; i < start + slab; ++i) {
             if (from[i].key == 0)
                 continue;
-            std::uint64_t home = home_of(from[i].key >> kRunBlockShift, s.hash_shift);
+            std::uint64_t home = home_of(from[i].key >> kKeyBlockShift, s.hash_shift);
             while (s.cells[home].key != 0)
                 home = (home + kProbeStep) & s.cell_mask;
             s.cells[home] = from[i];
@@ -211,7 +211,7 @@ PhaseCounts ReuseStack::end_phase() {
             // Scaled as in the kernel.
             const std::uint64_t half = s.sampling_threshold / 2;
             const std::uint64_t scaled = ((d << kSamplingBits) + half) / s.sampling_threshold;
-            counts.distances[bin_of(scaled)] += s.near[i][d];
+            counts.distances[bin_of(scaled)] += s.near[i * detail::kWindowDistances + d];
         }
         counts.cold_count = s.cold[i];
         counts.sampled_count = s.cold[i];
@@ -231,7 +231,7 @@ PhaseCounts ReuseStack::end_phase() {
     s.phase_by_class = {};
     s.phase_start = s.now;
     // The next access starts a run, even to the same block, so that the new phase sees the block.
-    s.last_run = detail::kNoBlock;
+    s.last_entry = detail::kNoEntry;
     return phase;
 }
 

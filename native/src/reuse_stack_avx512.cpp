@@ -8,10 +8,16 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <immintrin.h>
+
+// The intrinsics of g++ 11 to 13 start from a value left undefined on purpose.
+#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
 
 // Not a flag of the file: the functions of the headers above must stay baseline.
 #pragma GCC target("avx2,bmi,bmi2,lzcnt,popcnt,avx512f,avx512bw,avx512dq,avx512vl")
 
+// g++ does not define __AVX512F__ after such a pragma.
+#define SGXLENS_KERNEL_AVX512
 #include "reuse_kernel.hpp"
 
 namespace sgxlens::detail {

@@ -30,17 +30,14 @@ namespace sgxlens::detail {
 // but must not lead outside the tables.
 inline constexpr std::size_t kClassSlots = 8;
 
-// A run, and likewise a key of a cell:
-//     block << 20 | class of the first access << 17 | 1 << 16 | classes << 8 | classes
-// In a cell the class is 0, the lower set is the classes that ever accessed the block, the upper
-// those that did in the phase of its last access. 0 is an empty cell.
-inline constexpr unsigned kRunBlockShift = 20;
-inline constexpr unsigned kRunClassShift = 17;
-inline constexpr std::uint64_t kRunPresent = 0x10000;
-inline constexpr std::uint64_t kRunClasses = 0xffff;
+// The key of a cell:
+//     block << 20 | 1 << 16 | classes of the phase << 8 | classes
+// The lower set is the classes that ever accessed the block, the upper those that did in the phase
+// of its last access. 0 is an empty cell.
+inline constexpr unsigned kKeyBlockShift = 20;
+inline constexpr std::uint64_t kKeyPresent = 0x10000;
 inline constexpr std::uint64_t kPhaseClasses = 0xff00;
-inline constexpr std::uint64_t kKeyMask = ~std::uint64_t{0xeffff};
-inline constexpr std::uint64_t kNoBlock = ~std::uint64_t{0} << kRunBlockShift;
+inline constexpr std::uint64_t kKeyMask = ~std::uint64_t{0xffff};
 
 struct Cell {
     std::uint64_t key;
@@ -59,6 +56,17 @@ inline constexpr std::uint64_t kProbeStep = kGroupCells + 1;
 
 inline constexpr std::size_t kWindowDistances = 128;
 inline constexpr std::size_t kBatchMax = 512;
+inline constexpr std::size_t kNearUnused = kClassSlots * kWindowDistances;
+
+// Differs from every entry in its block.
+inline constexpr std::uint64_t kNoEntry = ~std::uint64_t{0};
+
+// An access to a block that is not in the window, which has window_count blocks.
+struct FarAccess {
+    std::uint32_t time;
+    std::uint16_t window_count;
+    std::uint16_t access;
+};
 
 // The timeline. p0[w]: bits set before word w within its 32 words; p1: before these 32 words
 // within 32 such; p2 to p5: likewise, by sixteens. Values after the newest word are arbitrary.
@@ -91,12 +99,12 @@ struct ReuseState {
     std::uint64_t window_old = 0; // bits of the full word before the newest
     std::uint64_t window_new = 0; // bits of the newest word
 
-    std::uint64_t last_run = kNoBlock; // accesses to the same block continue it
+    std::uint64_t last_entry = kNoEntry; // accesses to the same block continue its run
     std::uint32_t sampling_threshold = 0;
 
     // Counts of the phase. Distances below kWindowDistances of accesses met in the window are
     // counted apart.
-    std::array<std::array<std::uint64_t, kWindowDistances>, kClassSlots> near{};
+    std::array<std::uint64_t, kNearUnused + 1> near{}; // [class * kWindowDistances + distance]
     std::array<std::array<std::uint64_t, kBinCount>, kClassSlots> far{};
     std::array<std::uint64_t, kClassSlots> cold{};
     std::array<std::uint64_t, kClassSlots> unsampled{};
@@ -104,8 +112,12 @@ struct ReuseState {
     std::array<std::uint64_t, kClassSlots> phase_by_class{};
     std::array<std::uint64_t, kClassSlots> whole_by_class{};
 
-    alignas(64) std::array<std::uint64_t, kBatchMax + 1> runs{};
-    alignas(64) std::array<std::uint64_t, kBatchMax + 1> homes{};
+    // Scratch of a batch, with room for whole vectors.
+    alignas(64) std::array<std::uint64_t, kBatchMax + 8> kept{};
+    alignas(64) std::array<std::uint64_t, kBatchMax + 8> runs{};
+    alignas(64) std::array<std::uint64_t, kBatchMax + 8> changes{};
+    alignas(64) std::array<std::uint64_t, kBatchMax> homes{};
+    std::array<FarAccess, 65> far_accesses{};
 
     // What the above lies in, and how it grows.
     Granularity granularity = Granularity::line;
