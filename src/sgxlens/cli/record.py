@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import signal
 from pathlib import Path
 from typing import Any
 
@@ -105,11 +104,13 @@ def command(  # noqa: PLR0917 -- click passes them by name
     # Imported here: `sgxlens --help` need not wait for pyarrow.
     from sgxlens.recording.record import record_target
     from sgxlens.recording.session import TracerOptions
+    from sgxlens.recording.syscalls import signal_number
     from sgxlens.recording.targets.choose import choose_target
+    from sgxlens.recording.targets.onnx_inputs import parse_dimension
 
     given = {key: value for key, value in model_options.items() if value not in (None, ())}
     if "dims" in given:
-        given["dims"] = _dimensions(given["dims"])
+        given["dims"] = dict(map(parse_dimension, given["dims"]))
     chosen = choose_target(target, is_command=bool(ctx.obj and ctx.obj.get("is_command")), **given)
     name = Path(target[0]).stem or Path(target[0]).name
     try:
@@ -138,17 +139,7 @@ def command(  # noqa: PLR0917 -- click passes them by name
             err=True,
         )
     if outcome.signal is not None:
-        return EXIT_SIGNALLED + signal.Signals[outcome.signal].value
+        return EXIT_SIGNALLED + signal_number(outcome.signal)
     if outcome.status == "lost":
         return 2
     return outcome.exit_code or 0
-
-
-def _dimensions(texts: tuple[str, ...]) -> dict[str, int]:
-    dims = {}
-    for text in texts:
-        name, _, size = text.rpartition("=")
-        if not name or not size.isdecimal() or int(size) < 1:
-            raise UsageError(f"--dim {text}: NAME=N is expected, as in --dim batch=4")
-        dims[name] = int(size)
-    return dims

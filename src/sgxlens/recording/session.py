@@ -27,6 +27,7 @@ from typing import Protocol
 from sgxlens._native import Analysis, NativeStreamError, Ring
 from sgxlens.errors import TracerError
 from sgxlens.recording.environment import session_root, tracer_command
+from sgxlens.recording.syscalls import signal_name
 from sgxlens.recording.tracer_log import explain
 
 CONTROL_NAME = "control"  # as in tracer/include/sgxlens/stream.h
@@ -370,19 +371,19 @@ class Session:
     def _outcome(self, folder: Path, status: int) -> Outcome:
         errors = [p.error for p in self._processes if p.error is not None]
         exit_code = status if status >= 0 else None
-        signal_name = None if status >= 0 else _signal_name(-status)
+        ended_by = None if status >= 0 else signal_name(-status)
         explanation = explain(folder)
         if errors:
-            return Outcome("lost", exit_code, signal_name, f"the stream broke off: {errors[0]}")
+            return Outcome("lost", exit_code, ended_by, f"the stream broke off: {errors[0]}")
         if not self._processes:
             raise TracerError(
                 explanation or "the tracer ended before the program started: run `sgxlens doctor`"
             )
         if self._interrupts.received:
-            name = _signal_name(self._interrupts.received[0])
-            return Outcome("interrupted", exit_code, signal_name, f"ended by the user ({name})")
-        if signal_name is not None:
-            return Outcome("signalled", None, signal_name, explanation or _of_signal(-status))
+            name = signal_name(self._interrupts.received[0])
+            return Outcome("interrupted", exit_code, ended_by, f"ended by the user ({name})")
+        if ended_by is not None:
+            return Outcome("signalled", None, ended_by, explanation or _of_signal(-status))
         return Outcome("exited", exit_code, None, explanation)
 
 
@@ -393,14 +394,7 @@ def _send(pid: int, number: int) -> None:
         pass
 
 
-def _signal_name(number: int) -> str:
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        return f"signal {number}"
-
-
 def _of_signal(number: int) -> str:
     if number == signal.SIGKILL:
         return "killed from outside, as the kernel does when memory runs out"
-    return f"ended by {_signal_name(number)}"
+    return f"ended by {signal_name(number)}"

@@ -85,3 +85,8 @@ def signal_name(number: int) -> str:
         if signal.SIGRTMIN < number < signal.SIGRTMAX:
             return f"SIGRTMIN+{number - signal.SIGRTMIN}"
         return f"signal_{number}"
+
+
+def signal_number(name: str) -> int:
+    """The number of the signal that `signal_name` calls so."""
+    return next(number for number in range(1, signal.NSIG) if signal_name(number) == name)

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import signal
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
@@ -13,7 +12,7 @@ import pyarrow as pa
 
 from sgxlens._native import Analysis
 from sgxlens.recording.format import ACCESS_CLASSES, ANY_ACCESS, BLOCK_BYTES, MAPPING_EVENTS
-from sgxlens.recording.syscalls import syscall_name
+from sgxlens.recording.syscalls import signal_name, syscall_name
 
 Columns = dict[str, Any]
 
@@ -186,11 +185,4 @@ def _threads(analysis: Analysis) -> Columns:
 
 def _signals(analysis: Analysis) -> Columns:
     table = dict(analysis.signals())
-    return {**table, "name": pa.array([_signal_name(int(n)) for n in table["signal"]], pa.string())}
-
-
-def _signal_name(number: int) -> str:
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        return f"signal {number}"
+    return {**table, "name": pa.array([signal_name(int(n)) for n in table["signal"]], pa.string())}
