@@ -9,7 +9,6 @@ from typing import Any
 import click
 
 from sgxlens.cli.progress import ProgressLine
-from sgxlens.errors import UsageError
 
 EXIT_SIGNALLED = 128  # plus the signal's number, as a shell reports it
 
