@@ -264,10 +264,15 @@ void events_open_stream(UInt how) {
 static void on_fork_child(ThreadId tid) {
    ring_forget();
    running = VG_INVALID_THREADID;
+   const HChar *problem = NULL;
    if (follow_children) {
-      ring_open(sink_wanted, session_folder);
-      events_open_stream(SGXLENS_PROCESS_FORKED);
-   } else {
+      problem = ring_open(sink_wanted, session_folder);
+      if (problem != NULL)
+         VG_(umsg)("sgxlens: a child process is not recorded: %s\n", problem);
+      else
+         events_open_stream(SGXLENS_PROCESS_FORKED);
+   }
+   if (!follow_children || problem != NULL) {
       recording_on = False;
       start_mark = NULL;
       /* What it executes then runs natively. */

@@ -54,12 +54,15 @@ static void on_options_read(void) {
    recording_on = start_mark == NULL;
    /* A process is followed when it replaces itself; forked ones see events.c. */
    VG_(clo_trace_children) = True;
-   ring_open(sink_wanted, session_folder);
+   const HChar *problem = ring_open(sink_wanted, session_folder);
+   if (problem != NULL)
+      ring_give_up(problem);
 }
 
 static void on_end(Int exit_code) {
    ring_tick();
-   ring_record(SGXLENS_PROCESS_END, 0, (UInt)exit_code);
+   if (!dying_of_signal)
+      ring_record(SGXLENS_PROCESS_END, 0, (UInt)exit_code);
    ring_close();
 }
 

@@ -16,6 +16,8 @@
 /* In coregrind, but not in the tool headers; the archive is static, so it is there to call. */
 extern SysRes VG_(am_shared_mmap_file_float_valgrind)(SizeT length, UInt prot, Int fd,
                                                       Off64T offset);
+/* Moves a descriptor to where the program can neither use nor close it. */
+extern Int VG_(safe_fd)(Int fd);
 
 #define CHUNK_WORDS 32768u
 #define CHUNK_COUNT 32u
@@ -23,8 +25,7 @@ extern SysRes VG_(am_shared_mmap_file_float_valgrind)(SizeT length, UInt prot, I
 
 #define FUTEX_WAIT 0
 #define FUTEX_WAKE 1
-#define LOCK_SH 1
-#define LOCK_NB 4
+#define O_ASYNC 020000
 #define WAIT_NANOSECONDS 100000000L
 #define EXIT_READER_GONE 125
 
@@ -34,7 +35,7 @@ _Static_assert(CHUNK_COUNT <= SGXLENS_CHUNKS_MAX, "used_words has an entry per c
 static ULong scratch[2 * SGXLENS_RECORD_WORDS_MAX];
 static struct sgxlens_ring *ring; /* NULL: the words go to scratch */
 static ULong *chunk = scratch;
-static HChar lock_path[512];
+static Int alive = -1; /* the reading end of SGXLENS_ALIVE_NAME */
 
 /* Before ring_open, and for SINK_NOWHERE, all words go to scratch. */
 ULong *ring_next = scratch;
@@ -59,20 +60,50 @@ static void use_scratch(void) {
    ring_limit = scratch + SGXLENS_RECORD_WORDS_MAX;
 }
 
-static void give_up(const HChar *what) __attribute__((noreturn));
-static void give_up(const HChar *what) {
-   VG_(umsg)("sgxlens: %s; the program ends here.\n", what);
+void ring_give_up(const HChar *why) {
+   VG_(umsg)("sgxlens: %s; the program ends here.\n", why);
    VG_(exit)(EXIT_READER_GONE);
 }
 
 static Bool reader_is_alive(void) {
-   Word fd = raw_syscall(__NR_open, (Word)lock_path, VKI_O_RDONLY, 0, 0, 0, 0);
+   HChar nothing;
+   /* "Try again" while there is a writer; end of file when there is none. */
+   return raw_syscall(__NR_read, alive, (Word)&nothing, 1, 0, 0, 0) != 0;
+}
+
+/* Whether a pipe wakes its reader only where its last writer is gone. Before Linux 5.6 it does so
+ * whenever any process closes it. */
+static Bool kernel_wakes_sparingly(void) {
+   HChar about[6][65]; /* struct utsname; the third string is the release */
+   HChar *rest;
+   if (raw_syscall(__NR_uname, (Word)about, 0, 0, 0, 0, 0) < 0)
+      return False;
+   Long major = VG_(strtoll10)(about[2], &rest);
+   Long minor = *rest == '.' ? VG_(strtoll10)(rest + 1, NULL) : 0;
+   return major > 5 || (major == 5 && minor >= 6);
+}
+
+/* Ties the life of this process to the reader's. A process that writes finds out when its ring is
+ * full; one that sleeps is killed by the kernel. */
+static Bool watch_reader(const HChar *folder) {
+   HChar path[512];
+   VG_(snprintf)(path, sizeof path, "%s/%s", folder, SGXLENS_ALIVE_NAME);
+   Word fd = raw_syscall(__NR_open, (Word)path, VKI_O_RDONLY | VKI_O_NONBLOCK, 0, 0, 0, 0);
    if (fd < 0)
       return False;
-   /* The reader holds this lock while it lives. */
-   Word got = raw_syscall(__NR_flock, fd, LOCK_SH | LOCK_NB, 0, 0, 0, 0);
-   raw_syscall(__NR_close, fd, 0, 0, 0, 0, 0);
-   return got != 0;
+   alive = VG_(safe_fd)((Int)fd);
+   if (kernel_wakes_sparingly()) {
+      raw_syscall(__NR_fcntl, alive, VKI_F_SETOWN, VG_(getpid)(), 0, 0, 0);
+      raw_syscall(__NR_fcntl, alive, VKI_F_SETSIG, VKI_SIGKILL, 0, 0, 0);
+      raw_syscall(__NR_fcntl, alive, VKI_F_SETFL, VKI_O_NONBLOCK | O_ASYNC, 0, 0, 0);
+   }
+   return True;
+}
+
+static void stop_watching(void) {
+   if (alive >= 0)
+      VG_(close)(alive);
+   alive = -1;
 }
 
 void ring_tick(void) {
@@ -92,7 +123,7 @@ static void take_chunk(void) {
       Word waited =
           raw_syscall(__NR_futex, (Word)&ring->consumed, FUTEX_WAIT, seen, (Word)&patience, 0, 0);
       if (waited != 0 && !reader_is_alive())
-         give_up("the recorder is gone");
+         ring_give_up("the recorder is gone");
    }
    chunk = (ULong *)((UChar *)ring + SGXLENS_RING_CONTROL_BYTES) +
            (SizeT)(number % CHUNK_COUNT) * CHUNK_WORDS;
@@ -126,48 +157,59 @@ void ring_note_partial(void) {
       ring->partial_words = (UInt)(ring_next - chunk);
 }
 
-static void announce(const HChar *folder, const HChar *name) {
+static Bool announce(const HChar *folder, const HChar *name) {
    HChar line[128];
    HChar path[512];
    VG_(snprintf)(path, sizeof path, "%s/%s", folder, SGXLENS_CONTROL_NAME);
    Word fd = raw_syscall(__NR_open, (Word)path, VKI_O_WRONLY | VKI_O_NONBLOCK, 0, 0, 0, 0);
    if (fd < 0)
-      give_up("the recorder does not listen");
+      return False;
    UInt size = VG_(snprintf)(line, sizeof line, "%s %d\n", name, VG_(getpid)());
    Word written = raw_syscall(__NR_write, fd, (Word)line, size, 0, 0, 0);
    raw_syscall(__NR_close, fd, 0, 0, 0, 0, 0);
-   if (written != (Word)size)
-      give_up("the recorder does not listen");
+   return written == (Word)size;
 }
 
-void ring_open(Sink sink, const HChar *folder) {
+const HChar *ring_open(Sink sink, const HChar *folder) {
    static UInt opened; /* a process that execs or forks may open several */
    HChar name[64];
    HChar path[512];
 
    if (sink == SINK_NOWHERE) {
       use_scratch();
-      return;
+      return NULL;
    }
-   VG_(snprintf)(lock_path, sizeof lock_path, "%s/%s", folder, SGXLENS_LOCK_NAME);
+   if (!watch_reader(folder))
+      return "the session folder is gone";
    Word fd;
    do { /* the same process has the same number again after exec */
       VG_(snprintf)(name, sizeof name, "ring.%d.%u", VG_(getpid)(), opened++);
       VG_(snprintf)(path, sizeof path, "%s/%s", folder, name);
       fd = raw_syscall(__NR_open, (Word)path, VKI_O_RDWR | VKI_O_CREAT | VKI_O_EXCL, 0600, 0, 0, 0);
    } while (fd == -VKI_EEXIST && opened < 1000000);
-   if (fd < 0)
-      give_up("cannot make the ring in the session folder");
+   if (fd < 0) {
+      stop_watching();
+      return "cannot make a ring in the session folder";
+   }
    /* Reserve the memory now: a full /dev/shm must be an error here, not a SIGBUS later. */
-   if (raw_syscall(__NR_fallocate, fd, 0, 0, RING_BYTES, 0, 0) < 0)
-      give_up("no space left for the ring in the session folder");
-   SysRes mapped = VG_(am_shared_mmap_file_float_valgrind)(
-       RING_BYTES, VKI_PROT_READ | VKI_PROT_WRITE, (Int)fd, 0);
-   if (sr_isError(mapped))
-      give_up("cannot map the ring");
+   const HChar *problem = NULL;
+   if (raw_syscall(__NR_fallocate, fd, 0, 0, RING_BYTES, 0, 0) < 0) {
+      problem = "no space left for a ring in the session folder (in /dev/shm or TMPDIR)";
+   } else {
+      SysRes mapped = VG_(am_shared_mmap_file_float_valgrind)(
+          RING_BYTES, VKI_PROT_READ | VKI_PROT_WRITE, (Int)fd, 0);
+      if (sr_isError(mapped))
+         problem = "no address space left to map a ring";
+      else
+         ring = (struct sgxlens_ring *)sr_Res(mapped);
+   }
    raw_syscall(__NR_close, fd, 0, 0, 0, 0, 0);
+   if (problem != NULL) {
+      raw_syscall(__NR_unlink, (Word)path, 0, 0, 0, 0, 0);
+      stop_watching();
+      return problem;
+   }
 
-   ring = (struct sgxlens_ring *)sr_Res(mapped);
    ring->version = SGXLENS_STREAM_VERSION;
    ring->chunk_count = CHUNK_COUNT;
    ring->chunk_words = CHUNK_WORDS;
@@ -176,7 +218,9 @@ void ring_open(Sink sink, const HChar *folder) {
    ring->state = SGXLENS_RING_OPEN;
    __atomic_store_n(&ring->magic, SGXLENS_STREAM_MAGIC, __ATOMIC_RELEASE);
    take_chunk();
-   announce(folder, name);
+   if (!announce(folder, name))
+      ring_give_up("the recorder is gone");
+   return NULL;
 }
 
 void ring_close(void) {
@@ -191,6 +235,7 @@ void ring_close(void) {
 void ring_forget(void) {
    if (ring != NULL)
       VG_(am_munmap_valgrind)((Addr)ring, RING_BYTES);
+   stop_watching();
    use_scratch();
 }
 

@@ -6,6 +6,7 @@
  *   instrument.c  superblocks: what the translated code writes
  *   isa.c         which instruction set the program is shown
  *   events.c      system calls, the address space, threads, signals, marks
+ *   death.c       how the process dies
  *   fast_fma.c    fused multiply-add in hardware, in place of VEX's software
  */
 #ifndef SGXLENS_TOOL_H
@@ -28,8 +29,11 @@ typedef enum {
    SINK_NOWHERE /* a scratch chunk: measurements, children that are not followed */
 } Sink;
 
-void ring_open(Sink sink, const HChar *folder);
+/* Returns NULL, or what went wrong: then the words go nowhere. */
+const HChar *ring_open(Sink sink, const HChar *folder);
 void ring_close(void);
+/* Ends the program, because there is nothing to record into. */
+void ring_give_up(const HChar *why) __attribute__((noreturn));
 /* Publishes the current chunk and takes the next; waits for the reader. Called
  * from translated code and from ring_append. */
 void ring_advance(void);
@@ -72,6 +76,11 @@ extern Bool follow_children;
 extern const HChar *session_folder;
 extern const HChar *start_mark;
 extern Sink sink_wanted;
+
+/* ---- death.c ---- */
+
+/* Whether a signal that the program does not handle ends it. */
+extern Bool dying_of_signal;
 
 /* ---- raw system calls, for what Valgrind's tool interface lacks ---- */
 Word raw_syscall(Word number, Word a, Word b, Word c, Word d, Word e, Word f);

@@ -1,20 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """Runs a program under the tracer and feeds its streams to the native core.
 
-A session owns a private folder with a FIFO on which each traced process announces the ring that
-it writes, and a lock that tells those processes that their reader lives. It ends when every
-recorded process has ended.
+Each traced process announces the ring that it writes in the session's folder. A session ends when
+every recorded process has ended.
 """
 
 from __future__ import annotations
 
-import fcntl
 import os
 import select
-import shutil
 import signal
 import subprocess
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -27,15 +23,15 @@ from typing import Protocol
 from sgxlens._native import Analysis, NativeStreamError, Ring
 from sgxlens.errors import TracerError
 from sgxlens.recording.environment import session_root, tracer_command
+from sgxlens.recording.session_folder import SessionFolder
 from sgxlens.recording.syscalls import signal_name
-from sgxlens.recording.tracer_log import explain
-
-CONTROL_NAME = "control"  # as in tracer/include/sgxlens/stream.h
-LOCK_NAME = "lock"
+from sgxlens.recording.tracer_log import Explanation, explain
 
 _POLL_SECONDS = 0.05
-# A program that was asked to end gets this long before it is killed.
-_GRACE_SECONDS = 10.0
+# A program that was asked to end gets this long before it is killed; it is slow under the tracer.
+_GRACE_SECONDS = 30.0
+# A terminal sends these to all processes of its foreground group by itself.
+_TERMINAL_SIGNALS = (signal.SIGINT, signal.SIGQUIT)
 
 
 @dataclass(frozen=True)
@@ -61,6 +57,8 @@ class Progress:
     phase: str
     process_count: int
     waiting_for_children: bool
+    is_ending: bool = False
+    """The program was asked to end; asked again, it is killed."""
 
 
 class KeepAccesses(Protocol):
@@ -72,9 +70,9 @@ class KeepAccesses(Protocol):
 
 @dataclass
 class TracedProcess:
-    """One process image and the stream it writes."""
+    """One process image and the stream it writes; ``ring`` is None once that is read."""
 
-    ring: Ring
+    ring: Ring | None
     analysis: Analysis
     pid: int
     end: str = "running"  # exited, killed, replaced
@@ -123,8 +121,11 @@ def _catching(interrupts: _Interrupts) -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    previous = {number: signal.signal(number, interrupts.note) for number in numbers}
+    previous = {}
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
+        # What is ignored here (under nohup, say) the program ignores too, as it would alone.
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            previous[number] = signal.signal(number, interrupts.note)
     try:
         yield
     finally:
@@ -208,70 +209,62 @@ class Session:
         self._on_progress = on_progress
         self._processes: list[TracedProcess] = []
         self._interrupts = _Interrupts()
-        self._killed_at: float | None = None
+        self._deadline: float | None = None
+        self._is_killing = False
 
     def run(self) -> SessionResult:
         """Run the program to its end, whatever that is.
 
         Raises TracerError where the tracer cannot be started.
         """
-        try:
-            folder = Path(tempfile.mkdtemp(prefix="sgxlens-", dir=session_root()))
-        except OSError as error:
-            raise TracerError(f"cannot make a session folder: {error}") from error
-        try:
-            with _catching(self._interrupts):
-                return self._run_in(folder)
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
+        with SessionFolder(session_root()) as folder, _catching(self._interrupts):
+            return self._run_in(folder)
 
-    def _run_in(self, folder: Path) -> SessionResult:
-        os.mkfifo(folder / CONTROL_NAME, 0o600)
-        control = os.open(folder / CONTROL_NAME, os.O_RDWR | os.O_NONBLOCK)
-        lock = os.open(folder / LOCK_NAME, os.O_RDWR | os.O_CREAT, 0o600)
+    def _run_in(self, folder: SessionFolder) -> SessionResult:
         start_ns = time.monotonic_ns()
         root: subprocess.Popen[bytes] | None = None
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX)
             root = subprocess.Popen(
-                [*tracer_arguments(self._options, folder), *self._command], env=self._environment
+                [*tracer_arguments(self._options, folder.path), *self._command],
+                env=self._environment,
+                close_fds=False,  # it gets what it would get alone; ours close themselves
             )
-            self._attend(folder, control, root, start_ns)
+            self._attend(folder, root, start_ns)
             status = root.wait()
         except BaseException:
             self._kill_everything(root)
             raise
         finally:
             for process in self._processes:
-                process.ring.writer_is_gone()
+                if process.ring is not None:
+                    process.ring.writer_is_gone()
             for process in self._processes:
-                if process.thread is not None:
-                    process.thread.join()
-                if process.pid_fd is not None:
-                    os.close(process.pid_fd)
-            os.close(lock)
-            os.close(control)
+                _release(process)
         for process in self._processes:
             process.analysis.finish()
         elapsed_seconds = (time.monotonic_ns() - start_ns) / 1e9
         return SessionResult(
-            self._processes, self._outcome(folder, status), elapsed_seconds, start_ns
+            self._processes,
+            self._outcome(explain(folder.path), root.pid, status),
+            elapsed_seconds,
+            start_ns,
         )
 
-    def _attend(
-        self, folder: Path, control: int, root: subprocess.Popen[bytes], start_ns: int
-    ) -> None:
+    def _attend(self, folder: SessionFolder, root: subprocess.Popen[bytes], start_ns: int) -> None:
         """Take up streams as they are announced, until every process has ended."""
-        pending = b""
         while True:
             ended = root.poll() is not None
-            pending = self._take_announcements(folder, control, pending)
+            may_announce = folder.has_tracers()
+            for ring_path, pid in folder.announced():
+                self._take_up(ring_path, pid)
             self._note_deaths()
             alive = [p for p in self._processes if p.end == "running"]
-            if ended and not alive:
+            if ended and not alive and not may_announce:
                 return
-            broken = [p for p in alive if p.error is not None]
-            if broken or self._should_kill(root, [p.pid for p in alive]):
+            self._pass_interrupts_on(root, alive)
+            if any(p.error is not None for p in alive) or self._patience_has_run_out():
+                self._is_killing = True
+            if self._is_killing:
                 self._kill_everything(root)
             if self._on_progress is not None:
                 phase = self._processes[0].analysis.current_phase if self._processes else b""
@@ -284,22 +277,10 @@ class Session:
                         phase=phase.decode(errors="replace"),
                         process_count=len(alive),
                         waiting_for_children=ended,
+                        is_ending=self._deadline is not None,
                     )
                 )
-            select.select([control], [], [], _POLL_SECONDS)
-
-    def _take_announcements(self, folder: Path, control: int, pending: bytes) -> bytes:
-        while True:
-            try:
-                data = os.read(control, 4096)
-            except BlockingIOError:
-                break
-            pending += data
-        *lines, pending = pending.split(b"\n")
-        for line in lines:
-            name, pid = line.decode("ascii").split(" ")
-            self._take_up(folder / name, int(pid))
-        return pending
+            folder.wait(_POLL_SECONDS)
 
     def _take_up(self, ring_path: Path, pid: int) -> None:
         """Start to read a ring that was announced."""
@@ -307,7 +288,8 @@ class Session:
             if process.pid == pid and process.end == "running":
                 # The same process under a new image: the former one writes no more.
                 process.end = "replaced"
-                process.ring.writer_is_gone()
+                if process.ring is not None:
+                    process.ring.writer_is_gone()
         ring = Ring(str(ring_path))
         ring_path.unlink()  # mapped on both sides: it goes with the processes, in any case
         process = TracedProcess(ring, Analysis(self._options.sampling_rate), pid)
@@ -317,17 +299,17 @@ class Session:
             process.pid_fd = None
         keep = None if self._keep is None else self._keep.open(len(self._processes))
         process.thread = threading.Thread(
-            target=self._read, args=(process, keep), name=f"sgxlens-reader-{pid}", daemon=True
+            target=self._read, args=(ring, process, keep), name=f"sgxlens-reader-{pid}", daemon=True
         )
         self._processes.append(process)
         process.thread.start()
 
     @staticmethod
-    def _read(process: TracedProcess, keep: Callable[[bytes], None] | None) -> None:
+    def _read(ring: Ring, process: TracedProcess, keep: Callable[[bytes], None] | None) -> None:
         try:
-            process.ring.drain(process.analysis, keep)
+            ring.drain(process.analysis, keep)
         except (NativeStreamError, OSError, MemoryError) as error:
-            process.error = str(error) or type(error).__name__
+            process.error = _describe(error)
 
     def _note_deaths(self) -> None:
         for process in self._processes:
@@ -337,25 +319,34 @@ class Session:
                 dead = bool(select.select([process.pid_fd], [], [], 0)[0])
             else:
                 dead = not Path("/proc", str(process.pid)).exists()
-            if dead:
+            if dead and process.ring is not None:
                 process.ring.writer_is_gone()
             if process.thread is not None and not process.thread.is_alive() and dead:
                 process.end = "exited" if process.analysis.ended else "killed"
+                _release(process)
 
-    def _should_kill(self, root: subprocess.Popen[bytes], alive: list[int]) -> bool:
-        """Pass on what this session was asked; return whether patience has run out."""
+    def _pass_interrupts_on(
+        self, root: subprocess.Popen[bytes], alive: list[TracedProcess]
+    ) -> None:
+        """Send the program what this session was sent; at the second time, make an end."""
         interrupts = self._interrupts
         fresh = interrupts.received[interrupts.handled :]
         interrupts.handled += len(fresh)
         for number in fresh:
-            if self._killed_at is not None:
-                return True  # asked twice
-            self._killed_at = time.monotonic() + _GRACE_SECONDS
-            if number == signal.SIGINT and _terminal_signals_us():
-                continue
-            for pid in {root.pid, *alive}:
-                _send(pid, number)
-        return self._killed_at is not None and time.monotonic() > self._killed_at
+            if self._deadline is not None:
+                self._is_killing = True
+            else:
+                self._deadline = time.monotonic() + _GRACE_SECONDS
+                reached = number in _TERMINAL_SIGNALS and _terminal_signals_us()
+                pids = {p.pid for p in alive}
+                if root.poll() is None:
+                    pids.add(root.pid)
+                for pid in pids:
+                    if not (reached and _is_in_our_group(pid)):
+                        _send(pid, number)
+
+    def _patience_has_run_out(self) -> bool:
+        return self._deadline is not None and time.monotonic() > self._deadline
 
     def _kill_everything(self, root: subprocess.Popen[bytes] | None) -> None:
         pids = {p.pid for p in self._processes if p.end == "running"}
@@ -368,23 +359,56 @@ class Session:
         if root is not None:
             root.wait()
 
-    def _outcome(self, folder: Path, status: int) -> Outcome:
+    def _outcome(self, explanation: Explanation, root_pid: int, status: int) -> Outcome:
+        """Judge how the program ended by its wait status, its streams and the tracer's log."""
         errors = [p.error for p in self._processes if p.error is not None]
         exit_code = status if status >= 0 else None
         ended_by = None if status >= 0 else signal_name(-status)
-        explanation = explain(folder)
         if errors:
             return Outcome("lost", exit_code, ended_by, f"the stream broke off: {errors[0]}")
-        if not self._processes:
-            raise TracerError(
-                explanation or "the tracer ended before the program started: run `sgxlens doctor`"
-            )
         if self._interrupts.received:
             name = signal_name(self._interrupts.received[0])
-            return Outcome("interrupted", exit_code, ended_by, f"ended by the user ({name})")
+            how = "ended by" if ended_by is not None else "exited after"
+            return Outcome("interrupted", exit_code, ended_by, f"{how} {name} from the user")
+        if not self._processes:
+            raise TracerError(
+                explanation.failure
+                or "the tracer ended before the program started: run `sgxlens doctor`"
+            )
         if ended_by is not None:
-            return Outcome("signalled", None, ended_by, explanation or _of_signal(-status))
-        return Outcome("exited", exit_code, None, explanation)
+            message = explanation.crash if status == -signal.SIGILL else ""
+            return Outcome("signalled", None, ended_by, message or _of_signal(-status))
+        last = [p for p in self._processes if p.pid == root_pid][-1]
+        if last.end == "killed":  # not by a signal, and yet it wrote no end: the tracer ended it
+            why = explanation.failure or "run `sgxlens doctor`"
+            return Outcome("lost", exit_code, None, f"the tracer ended the program: {why}")
+        return Outcome("exited", exit_code, None, explanation.omission)
+
+
+def _release(process: TracedProcess) -> None:
+    """Give back what a process that ended holds: 8 MiB of shared memory, for one."""
+    if process.thread is not None:
+        process.thread.join()
+    process.ring = None
+    if process.pid_fd is not None:
+        os.close(process.pid_fd)
+        process.pid_fd = None
+
+
+def _describe(error: Exception) -> str:
+    """Say what an error means that came while a stream was read."""
+    if isinstance(error, OSError) and error.strerror:
+        return f"the accesses cannot be kept: {error.strerror}"
+    if isinstance(error, MemoryError):
+        return "the recorder ran out of memory"
+    return str(error) or type(error).__name__
+
+
+def _is_in_our_group(pid: int) -> bool:
+    try:
+        return os.getpgid(pid) == os.getpgrp()
+    except ProcessLookupError:
+        return True
 
 
 def _send(pid: int, number: int) -> None:

@@ -183,10 +183,12 @@ enum sgxlens_operation_kind {
 
 /* ---- the session folder ------------------------------------------------- */
 /* The tracer is given a folder. It makes its ring there under a name of its own,
- * then writes one line "NAME PID\n" to the FIFO SGXLENS_CONTROL_NAME. The
- * reader holds an exclusive flock on SGXLENS_LOCK_NAME as long as it lives;
- * a tracer that waits and can take that lock knows that its reader is dead. */
+ * then writes one line "NAME PID\n" to the FIFO SGXLENS_CONTROL_NAME.
+ *
+ * Nothing is ever written to the FIFO SGXLENS_ALIVE_NAME. The reader holds its writing end, each
+ * traced process its reading end: each side learns from the kernel that the other is gone, however
+ * it ended. */
 #define SGXLENS_CONTROL_NAME "control"
-#define SGXLENS_LOCK_NAME "lock"
+#define SGXLENS_ALIVE_NAME "alive"
 
 #endif
