@@ -43,9 +43,10 @@ static struct {
    UInt value_count;
    UInt instruction_count;
    ULong fetch_line;
-   Int fetch_operation;            /* index of the operation that grows, or -1 */
-   Origin origin[TEMPORARIES_MAX]; /* of each temporary of the input */
-   Int value_of[TEMPORARIES_MAX];  /* which value word holds a base, or -1 */
+   Int fetch_operation;             /* index of the operation that grows, or -1 */
+   Origin origin[TEMPORARIES_MAX];  /* of each temporary of the input */
+   Int value_of[TEMPORARIES_MAX];   /* which value word holds a base, or -1 */
+   UInt loaded_by[TEMPORARIES_MAX]; /* number of the instruction that loaded it, or 0 */
 } sb;
 
 static UInt exits_defined; /* in this stream */
@@ -213,6 +214,10 @@ static UInt loaded_size(IRLoadG *load) {
    return (UInt)sizeofIRType(loaded);
 }
 
+static Bool loaded_by_this_instruction(IRExpr *value) {
+   return value->tag == Iex_RdTmp && sb.loaded_by[value->Iex.RdTmp.tmp] == sb.instruction_count;
+}
+
 /* What `statement` does to memory, noted before it is emitted. */
 static void note_statement(IRStmt *statement) {
    switch (statement->tag) {
@@ -222,8 +227,10 @@ static void note_statement(IRStmt *statement) {
    case Ist_WrTmp: {
       IRExpr *value = statement->Ist.WrTmp.data;
       track_origin(statement->Ist.WrTmp.tmp, value);
-      if (value->tag == Iex_Load)
+      if (value->tag == Iex_Load) {
          note_access(SGXLENS_OP_LOAD, value->Iex.Load.addr, (UInt)sizeofIRType(value->Iex.Load.ty));
+         sb.loaded_by[statement->Ist.WrTmp.tmp] = sb.instruction_count;
+      }
       break;
    }
    case Ist_Store:
@@ -241,10 +248,12 @@ static void note_statement(IRStmt *statement) {
    }
    case Ist_CAS: {
       /* The processor writes the old value back where the comparison fails
-       * (Intel SDM, CMPXCHG), so this is a load and a store either way. */
+       * (Intel SDM, CMPXCHG), so this is a load and a store either way. VEX makes other locked
+       * instructions of a load and a CAS that expects what it loaded: one load, too. */
       IRCAS *cas = statement->Ist.CAS.details;
       UInt size = size_of(cas->dataLo) * (cas->dataHi != NULL ? 2 : 1);
-      note_access(SGXLENS_OP_LOAD, cas->addr, size);
+      if (!loaded_by_this_instruction(cas->expdLo))
+         note_access(SGXLENS_OP_LOAD, cas->addr, size);
       note_access(SGXLENS_OP_STORE, cas->addr, size);
       break;
    }
@@ -275,6 +284,7 @@ static void reset_origins(void) {
       sb.origin[i].base = (IRTemp)i;
       sb.origin[i].offset = 0;
       sb.value_of[i] = -1;
+      sb.loaded_by[i] = 0;
    }
 }
 
