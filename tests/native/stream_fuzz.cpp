@@ -2,6 +2,8 @@
 //
 // Feeds the analysis damaged streams: each must be taken or refused with a StreamError. Built with
 // address and undefined-behaviour checks (`make sanitize`), which end the program at anything else.
+#include "fuzz.hpp"
+
 #include "sgxlens/analysis.hpp"
 #include "sgxlens/error.hpp"
 #include "sgxlens/stream.h"
@@ -167,7 +169,7 @@ bool feed(const Words &stream, std::size_t first_words) {
 
 } // namespace
 
-int main() {
+int fuzz_streams() {
     const Words whole = whole_stream();
     if (!feed(whole, 0)) {
         std::puts("a whole stream was refused");

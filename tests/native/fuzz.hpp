@@ -1,0 +1,6 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+// Each returns an exit status and says what it did.
+int fuzz_streams();
+int fuzz_rings();

@@ -1,0 +1,6 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "fuzz.hpp"
+
+int main() {
+    return fuzz_streams() | fuzz_rings();
+}
