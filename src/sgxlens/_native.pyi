@@ -16,6 +16,47 @@ def mark(name: str) -> bool:
     Starts the phase `name` of a recording. Returns whether one runs; costs a few instructions if not.
     """
 
+def distance_bins() -> tuple[object, object]:
+    """
+    Least and greatest distance, in blocks, of each bin in which distances are counted: two uint64 arrays.
+    """
+
+class ReuseStack:
+    """
+    LRU reuse distances of accesses to blocks of one granularity.
+
+    granularity is 'line' (64 bytes) or 'page' (4096 bytes). At a sampling_rate below 1 a share of the blocks is followed and distances are estimates. The other arguments are for tests.
+    """
+
+    def __init__(self, granularity: str, sampling_rate: float = 1.0, initial_block_count: int = 65536, instruction_set: str | None = None) -> None: ...
+
+    def access(self, entries: Annotated[NDArray[numpy.uint64], dict(shape=(None,), order='C', device='cpu', writable=False)]) -> None:
+        """
+        Takes accesses in program order (uint64): line number << 4 | continuation << 3 | access class. Raises ValueError, and takes none, where one is invalid.
+        """
+
+    def end_phase(self) -> dict:
+        """
+        Ends a phase. Returns a dictionary: arrays of one count for each access class (access_count, sampled_count, cold_count, footprint_by_class), distance_count of shape (classes, bins), footprint_any and first_touch_count in blocks, and sampling_rate. Counts other than access_count are of sampled blocks, not scaled.
+        """
+
+    def whole(self) -> tuple[int, object]:
+        """
+        Distinct blocks since the start: by any access, and an array by access class.
+        """
+
+    @property
+    def memory_bytes(self) -> int: ...
+
+    @property
+    def peak_memory_bytes(self) -> int: ...
+
+    @property
+    def sampling_rate(self) -> float: ...
+
+    @property
+    def instruction_set(self) -> str: ...
+
 class Analysis:
     """The analysis of one process's stream."""
 
