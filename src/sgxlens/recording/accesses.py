@@ -24,6 +24,7 @@ STREAM_MAGIC = 0x314D52534E454C53  # as in stream.h
 STREAM_VERSION = 1
 # A record is never longer, so neither is a chunk than this many words (stream.h: 24-bit payload).
 _CHUNK_WORDS_MAX = 1 << 24
+_PIECE_BYTES = 1 << 20
 
 
 class _HashingFile:
@@ -134,7 +135,8 @@ def read_chunks(path: Path) -> Iterator[npt.NDArray[np.uint64]]:
 def _exactly(stream: Any, size_bytes: int, path: Path) -> bytes:
     parts = []
     while size_bytes > 0:
-        part = stream.read(size_bytes)
+        # In pieces: a damaged size must not take more memory than there is data.
+        part = stream.read(min(size_bytes, _PIECE_BYTES))
         if not part:
             raise StreamError(f"{path} is cut short")
         parts.append(part)
