@@ -123,8 +123,8 @@ void rank_times(ReuseState &s) {
 }
 
 // Adds classes (as in a key) to a block, and to the footprints what is new in them.
-[[gnu::noinline]] void add_classes(ReuseState &s, Cell &cell, std::uint64_t classes,
-                                   bool first_in_phase) {
+[[gnu::noinline, gnu::cold]] void add_classes(ReuseState &s, Cell &cell, std::uint64_t classes,
+                                              bool first_in_phase) {
     std::uint64_t key = cell.key;
     if (first_in_phase) {
         ++s.phase_any;
@@ -139,7 +139,7 @@ void rank_times(ReuseState &s) {
 }
 
 inline bool holds(const Cell &cell, std::uint64_t key) {
-    return ((cell.key ^ key) & kKeyMask) == 0;
+    return (cell.key ^ key) <= kKeyClasses;
 }
 
 // The cell of a block that is not where it is looked for first, or the empty one where it belongs.
@@ -269,24 +269,138 @@ template <bool kPages> inline std::uint64_t key_of(std::uint64_t entry) {
     return (entry & ~std::uint64_t{15}) << (kKeyBlockShift - kEntryLineShift) | kKeyPresent;
 }
 
+// `a` where `condition` holds, else `b`, without a branch: compilers make branches of ?: even where
+// it is hard to foretell.
+inline std::uint64_t select(bool condition, std::uint64_t a, std::uint64_t b) {
+    return b ^ ((a ^ b) & (std::uint64_t{0} - static_cast<std::uint64_t>(condition)));
+}
+
+// Sets s.keys (with the class of the access) and s.homes of the runs.
+template <bool kPages> inline void locate(ReuseState &s, std::size_t run_count) {
+    const unsigned shift = s.hash_shift;
+#ifdef SGXLENS_KERNEL_AVX512
+    // As below and in home_of, eight at a time; the scratch has room for whole vectors.
+    using Words [[gnu::vector_size(64), gnu::may_alias]] = std::uint64_t;
+    for (std::size_t i = 0; i < run_count; i += 8) {
+        const Words entries = *reinterpret_cast<const Words *>(s.runs.data() + i);
+        const Words blocks = entries >> (kEntryLineShift + (kPages ? 6 : 0));
+        const Words one = blocks * 0 + 0x101;
+        *reinterpret_cast<Words *>(s.keys.data() + i) =
+            blocks << kKeyBlockShift | kKeyPresent | one << (entries & kEntryClassMask);
+        Words h = (blocks >> kGroupBits) * kHashFirst;
+        h = (h ^ (h >> 32)) * kHashSecond;
+        *reinterpret_cast<Words *>(s.homes.data() + i) =
+            h >> shift << kGroupBits | (blocks & (kGroupCells - 1));
+    }
+    for (std::size_t i = 0; i < run_count; ++i)
+        __builtin_prefetch(s.cells + s.homes[i], 1);
+#else
+    for (std::size_t i = 0; i < run_count; ++i) {
+        const std::uint64_t entry = s.runs[i];
+        s.keys[i] = key_of<kPages>(entry) | std::uint64_t{0x101} << (entry & kEntryClassMask);
+        s.homes[i] = home_of(s.keys[i] >> kKeyBlockShift, shift);
+        __builtin_prefetch(s.cells + s.homes[i], 1);
+    }
+#endif
+}
+
+// Gives the blocks of the runs their new times and leaves those they had in s.times.
+inline void exchange_times(ReuseState &s, std::size_t run_count) {
+    const std::uint32_t phase_start = s.phase_start;
+    std::uint32_t now = s.now;
+    for (std::size_t i = 0; i < run_count; ++i, ++now) {
+        const std::uint64_t key = s.keys[i];
+        Cell *const cell = find(s, key, s.homes[i]);
+        const std::uint32_t time = cell->time;
+        const std::uint64_t missing = key & ~cell->key;
+        cell->time = now;
+        s.times[i] = time;
+        // A new class, or a cold block.
+        if (missing != 0 || time < phase_start) [[unlikely]] {
+            const std::uint64_t classes = key & kKeyClasses;
+            const bool cold = cell->key == 0;
+            if (cold) {
+                cell->key = key & kKeyMask;
+                ++s.block_count;
+                ++s.cold[s.runs[i] & kEntryClassMask];
+                s.times[i] = kNever;
+            }
+            add_classes(s, *cell, classes, cold || time < phase_start);
+        }
+    }
+}
+
 // Counts the distances of accesses to blocks that were last accessed before the window, and takes
 // their times off the timeline.
-template <bool kSampled> inline void count_far(ReuseState &s, std::size_t count) {
-    Timeline &t = s.timeline;
+template <bool kSampled>
+inline void count_far(ReuseState &s, const std::uint64_t *runs, const std::uint32_t *times,
+                      std::size_t count) {
+    Timeline t = s.timeline;
     for (std::size_t i = 0; i < count; ++i) {
-        const FarAccess &far = s.far_accesses[i];
-        const std::uint64_t w = far.time >> 6;
-        const unsigned bit = far.time & 63;
-        const std::uint64_t word = t.words[w];
-        const std::uint64_t up_to = count_before(t, w) + count_bits(word << (63 - bit));
-        std::uint64_t distance = t.bit_count - up_to + far.window_count;
+        const std::uint32_t far = s.far_accesses[i];
+        const std::uint32_t time = times[far & 63];
+        if (time == kNever) [[unlikely]]
+            continue;
+        const std::uint64_t w = time >> 6;
+        const unsigned bit = time & 63;
+        const std::uint64_t up_to = count_before(t, w) + count_bits(t.words[w] << (63 - bit));
+        std::uint64_t distance = t.bit_count - up_to + (far >> kFarCountShift);
         clear_bit(t, w, std::uint64_t{1} << bit);
         if constexpr (kSampled) {
             const std::uint64_t half = s.sampling_threshold / 2;
             distance = ((distance << kSamplingBits) + half) / s.sampling_threshold;
         }
-        ++s.far[far.access][bin_of(distance)];
+        ++s.far[runs[far & 63] & kEntryClassMask][bin_of(distance)];
     }
+    s.timeline.bit_count = t.bit_count;
+}
+
+// Counts the distances of the blocks' accesses from s.times, in order, and marks their new times.
+template <bool kSampled> inline void count_distances(ReuseState &s, std::size_t run_count) {
+    std::uint64_t window_old = s.window_old;
+    std::uint64_t window_new = s.window_new;
+    std::size_t i = 0;
+    while (i < run_count) {
+        const std::uint32_t first = s.now & 63;
+        if (first == 0) {
+            if (s.now >= 128)
+                append(s.timeline, window_old);
+            window_old = window_new;
+            window_new = 0;
+        }
+        const std::size_t length = run_count - i < 64 - first ? run_count - i : 64 - first;
+        const std::uint32_t window_start = s.now - first - 64;
+        const std::uint64_t *const runs = s.runs.data() + i;
+        const std::uint32_t *const times = s.times.data() + i;
+        std::uint64_t *const near = s.near.data();
+        std::uint32_t *far = s.far_accesses.data();
+        std::uint64_t now_bit = std::uint64_t{1} << first;
+        for (std::size_t k = 0; k < length; ++k, now_bit <<= 1) {
+            const std::uint64_t access = runs[k] & kEntryClassMask;
+            const std::uint32_t time = times[k];
+            // 0 to 63: in the older word; 64 to 127: in the newest; others: not in the window.
+            const std::uint32_t offset = time - window_start;
+            const bool newest = offset - 64 < 64;
+            const std::uint64_t new_count = count_bits(window_new);
+            const std::uint64_t word = select(newest, window_new, window_old);
+            // Of a far access this is nothing of meaning: -1 to 127.
+            const std::uint64_t distance =
+                std::uint64_t{count_bits(word >> (time & 63))} - 1 + select(newest, 0, new_count);
+            const std::uint64_t is_far = offset >= 128;
+            ++near[access * kWindowDistances + distance + is_far * kNearUnused];
+            *far = static_cast<std::uint32_t>(k | (new_count + count_bits(window_old))
+                                                      << kFarCountShift);
+            far += is_far;
+            window_old &= ~(static_cast<std::uint64_t>(offset < 64) << (time & 63));
+            window_new &= ~(static_cast<std::uint64_t>(newest) << (time & 63));
+            window_new |= now_bit;
+        }
+        count_far<kSampled>(s, runs, times, static_cast<std::size_t>(far - s.far_accesses.data()));
+        i += length;
+        s.now += static_cast<std::uint32_t>(length);
+    }
+    s.window_old = window_old;
+    s.window_new = window_new;
 }
 
 template <bool kPages, bool kSampled>
@@ -296,72 +410,10 @@ void process_batch(ReuseState &s, const std::uint64_t *entries, std::size_t coun
         entries = s.kept.data();
     }
     const Runs n = split_runs<kPages>(s, entries, count);
-    for (std::size_t i = 0; i < n.run_count; ++i) {
-        s.homes[i] = home_of(key_of<kPages>(s.runs[i]) >> kKeyBlockShift, s.hash_shift);
-        __builtin_prefetch(s.cells + s.homes[i], 1);
-    }
-
-    std::uint64_t window_old = s.window_old;
-    std::uint64_t window_new = s.window_new;
-    std::uint32_t now = s.now;
-    const std::uint32_t phase_start = s.phase_start;
-    std::size_t i = 0;
-    while (i < n.run_count) {
-        if ((now & 63) == 0) {
-            if (now >= 128)
-                append(s.timeline, window_old);
-            window_old = window_new;
-            window_new = 0;
-        }
-        const std::size_t room = 64 - (now & 63);
-        const std::size_t end = n.run_count - i < room ? n.run_count : i + room;
-        const std::uint32_t window_start = (now & ~63u) - 64;
-        std::size_t far_count = 0;
-        for (; i < end; ++i, ++now) {
-            const std::uint64_t entry = s.runs[i];
-            const std::uint64_t access = entry & kEntryClassMask;
-            const std::uint64_t classes = std::uint64_t{0x101} << access;
-            const std::uint64_t key = key_of<kPages>(entry);
-            const std::uint64_t now_bit = std::uint64_t{1} << (now & 63);
-            Cell *const cell = find(s, key, s.homes[i]);
-            const std::uint32_t time = cell->time;
-            cell->time = now;
-            if ((classes & ~cell->key) != 0 || time < phase_start) [[unlikely]] {
-                if (cell->key == 0) {
-                    cell->key = key;
-                    ++s.block_count;
-                    ++s.cold[access];
-                    add_classes(s, *cell, classes, true);
-                    window_new |= now_bit;
-                    continue;
-                }
-                add_classes(s, *cell, classes, time < phase_start);
-            }
-            // Without branches: whether the block is in the window is hard to foretell.
-            const std::uint32_t offset = time - window_start;
-            const bool in_window = offset < 128;
-            const bool newest = offset - 64 < 64;
-            const std::uint64_t word = newest ? window_new : window_old;
-            const unsigned new_count = count_bits(window_new);
-            const unsigned later = newest ? 0 : new_count;
-            const unsigned distance = count_bits(word >> (time & 63)) - 1 + later;
-            ++s.near[in_window ? access * kWindowDistances + distance : kNearUnused];
-            FarAccess &far = s.far_accesses[far_count];
-            far.time = time;
-            far.window_count = static_cast<std::uint16_t>(new_count + count_bits(window_old));
-            far.access = static_cast<std::uint16_t>(access);
-            far_count += in_window ? 0 : 1;
-            const std::uint64_t cleared = word & ~(std::uint64_t{1} << (time & 63));
-            window_old = in_window && !newest ? cleared : window_old;
-            window_new = (newest ? cleared : window_new) | now_bit;
-        }
-        count_far<kSampled>(s, far_count);
-    }
-    s.window_old = window_old;
-    s.window_new = window_new;
-    s.now = now;
-
-    for (i = 0; i < n.change_count; ++i) {
+    locate<kPages>(s, n.run_count);
+    exchange_times(s, n.run_count);
+    count_distances<kSampled>(s, n.run_count);
+    for (std::size_t i = 0; i < n.change_count; ++i) {
         const std::uint64_t key = key_of<kPages>(s.changes[i]);
         const std::uint64_t classes = std::uint64_t{0x101} << (s.changes[i] & kEntryClassMask);
         Cell *const cell = find(s, key, home_of(key >> kKeyBlockShift, s.hash_shift));

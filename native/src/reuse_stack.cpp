@@ -17,7 +17,6 @@ namespace detail {
 namespace {
 
 constexpr std::uint64_t kSlabBytes = 2 * kHugePageBytes;
-constexpr std::uint64_t kTimeCountMax = (std::uint64_t{1} << 32) - 64;
 
 const Kernel &kernel_of(const ReuseState &s) {
     switch (s.instruction_set) {
@@ -114,9 +113,9 @@ void compact(ReuseState &s) {
     if (s.now > 0)
         kernel.append(s.timeline, s.window_new);
     kernel.rank_times(s);
-    const std::uint64_t wanted = wanted_time_count(s.block_count);
-    if (wanted > kTimeCountMax)
+    if (s.block_count > kTimeCountMax / 2)
         throw std::bad_alloc();
+    const std::uint64_t wanted = std::min(wanted_time_count(s.block_count), kTimeCountMax);
     if (wanted > s.time_count) {
         make_timeline(s, std::min(wanted + wanted / 2, kTimeCountMax));
     } else {

@@ -36,6 +36,7 @@ inline constexpr std::size_t kClassSlots = 8;
 // of its last access. 0 is an empty cell.
 inline constexpr unsigned kKeyBlockShift = 20;
 inline constexpr std::uint64_t kKeyPresent = 0x10000;
+inline constexpr std::uint64_t kKeyClasses = 0xffff;
 inline constexpr std::uint64_t kPhaseClasses = 0xff00;
 inline constexpr std::uint64_t kKeyMask = ~std::uint64_t{0xffff};
 
@@ -61,12 +62,14 @@ inline constexpr std::size_t kNearUnused = kClassSlots * kWindowDistances;
 // Differs from every entry in its block.
 inline constexpr std::uint64_t kNoEntry = ~std::uint64_t{0};
 
-// An access to a block that is not in the window, which has window_count blocks.
-struct FarAccess {
-    std::uint32_t time;
-    std::uint16_t window_count;
-    std::uint16_t access;
-};
+// In place of the time of a block that had none: so far above all times that it is outside the
+// window, and also outside one that starts at -64.
+inline constexpr std::uint64_t kTimeCountMax = (std::uint64_t{1} << 32) - 256;
+inline constexpr std::uint32_t kNever = static_cast<std::uint32_t>(kTimeCountMax + 128);
+
+// An access to a block that is not in the window: its number in the segment, and above
+// kFarCountShift the number of blocks in the window.
+inline constexpr unsigned kFarCountShift = 8;
 
 // The timeline. p0[w]: bits set before word w within its 32 words; p1: before these 32 words
 // within 32 such; p2 to p5: likewise, by sixteens. Values after the newest word are arbitrary.
@@ -104,7 +107,8 @@ struct ReuseState {
 
     // Counts of the phase. Distances below kWindowDistances of accesses met in the window are
     // counted apart.
-    std::array<std::uint64_t, kNearUnused + 1> near{}; // [class * kWindowDistances + distance]
+    // [class * kWindowDistances + distance], then as many that count nothing.
+    std::array<std::uint64_t, 2 * kNearUnused> near{};
     std::array<std::array<std::uint64_t, kBinCount>, kClassSlots> far{};
     std::array<std::uint64_t, kClassSlots> cold{};
     std::array<std::uint64_t, kClassSlots> unsampled{};
@@ -116,8 +120,10 @@ struct ReuseState {
     alignas(64) std::array<std::uint64_t, kBatchMax + 8> kept{};
     alignas(64) std::array<std::uint64_t, kBatchMax + 8> runs{};
     alignas(64) std::array<std::uint64_t, kBatchMax + 8> changes{};
-    alignas(64) std::array<std::uint64_t, kBatchMax> homes{};
-    std::array<FarAccess, 65> far_accesses{};
+    alignas(64) std::array<std::uint64_t, kBatchMax + 8> keys{};
+    alignas(64) std::array<std::uint64_t, kBatchMax + 8> homes{};
+    alignas(64) std::array<std::uint32_t, kBatchMax> times{}; // the blocks' times before
+    std::array<std::uint32_t, 65> far_accesses{};
 
     // What the above lies in, and how it grows.
     Granularity granularity = Granularity::line;
@@ -132,9 +138,12 @@ struct ReuseState {
 
 // Where a block's cell is looked for first. Of the hash, the upper bits are used; two rounds, so
 // that no stride of blocks maps to few groups.
+inline constexpr std::uint64_t kHashFirst = 0x9e3779b97f4a7c15u;
+inline constexpr std::uint64_t kHashSecond = 0xd6e8feb86659fd93u;
+
 inline std::uint64_t home_of(std::uint64_t block, unsigned hash_shift) {
-    std::uint64_t h = (block >> kGroupBits) * 0x9e3779b97f4a7c15u;
-    h = (h ^ (h >> 32)) * 0xd6e8feb86659fd93u;
+    std::uint64_t h = (block >> kGroupBits) * kHashFirst;
+    h = (h ^ (h >> 32)) * kHashSecond;
     return h >> hash_shift << kGroupBits | (block & (kGroupCells - 1));
 }
 
