@@ -64,6 +64,8 @@ Analysis::Analysis(double sampling_rate)
 }
 
 void Analysis::feed(const std::uint64_t *words, std::size_t count) {
+    if (finished_)
+        throw StreamError("records after the end of the analysis");
     const std::uint64_t *const end = words + count;
     while (words < end) {
         const std::uint64_t head = *words;

@@ -175,6 +175,14 @@ def test_a_malformed_mark_loses_no_accesses() -> None:
     assert analysis.line_access_count == 3
 
 
+def test_nothing_is_taken_after_the_end() -> None:
+    analysis = streams.analyse([words_of([streams.mark(b"a")])])
+    with pytest.raises(NativeStreamError, match="after the end"):
+        analysis.feed(words_of([streams.mark(b"b")]))
+    analysis.finish()
+    assert analysis.phases()["name"] == [b"start", b"a"]
+
+
 @pytest.mark.parametrize("rate", [0.0, -1.0, 1.5, float("nan"), float("inf")])
 def test_sampling_rate_out_of_range(rate: float) -> None:
     with pytest.raises(ValueError, match="sampling"):

@@ -118,7 +118,7 @@ class Analysis {
     /// Takes whole records. Raises StreamError at the first malformed one; the
     /// analysis then holds what came before it.
     void feed(const std::uint64_t *words, std::size_t count);
-    /// Ends the last phase. No feeding after it.
+    /// Ends the last phase. feed() then refuses everything.
     void finish();
 
     /// CLOCK_MONOTONIC of the first record.

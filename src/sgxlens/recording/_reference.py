@@ -232,6 +232,8 @@ class Decoder:
 
     def feed(self, chunk: Iterable[int]) -> None:
         """Take whole records. StreamError at the first that is malformed."""
+        if self._finished:
+            raise StreamError("records after the end of the analysis")
         words = [int(word) for word in chunk]
         index = 0
         while index < len(words):
