@@ -19,15 +19,14 @@ class _RecordCommand(click.Command):
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         ctx.ensure_object(dict)
         ctx.allow_interspersed_args = False
-        if "--" in args:
-            ctx.obj["is_command"] = True
-            return super().parse_args(ctx, args)
         found, _, _ = self.make_parser(ctx).parse_args(list(args))
         target = found.get("target")
         if not isinstance(target, tuple):  # click has its own sign for "not given"
             target = ()
         first = len(args) - len(target)
-        if target and target[0].endswith(".onnx"):
+        if first > 0 and args[first - 1] == "--":
+            ctx.obj["is_command"] = True
+        elif target and target[0].endswith(".onnx"):
             args = [*args[:first], *args[first + 1 :], "--", args[first]]
             ctx.allow_interspersed_args = True
         return super().parse_args(ctx, args)
