@@ -4,108 +4,15 @@
 // pragma that selects it; no include guard. Everything here has internal linkage: a function
 // compiled for AVX-512 must never be merged with its namesake for other processors.
 
+#include "reuse_timeline.hpp"
+#ifdef SGXLENS_KERNEL_AVX512
+#include "reuse_window_avx512.hpp"
+#else
+#include "reuse_window.hpp"
+#endif
+
 namespace sgxlens::detail {
 namespace {
-
-using Counts16 [[gnu::vector_size(64), gnu::may_alias]] = std::uint16_t;
-using Counts32 [[gnu::vector_size(64), gnu::may_alias]] = std::uint32_t;
-using Counts16Anywhere [[gnu::vector_size(64), gnu::may_alias, gnu::aligned(2)]] = std::uint16_t;
-using Counts32Anywhere [[gnu::vector_size(64), gnu::may_alias, gnu::aligned(4)]] = std::uint32_t;
-
-// The vector at offset 31 - i (15 - i) is 1 in the lanes after lane i and 0 in the others.
-alignas(64) constexpr std::uint16_t kAfter16[64] = {
-    0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
-    1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1};
-alignas(64) constexpr std::uint32_t kAfter32[32] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
-                                                    1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1};
-
-inline unsigned count_bits(std::uint64_t word) {
-    return static_cast<unsigned>(__builtin_popcountll(word));
-}
-
-// Takes 1 from the counts after `index` within its group of lanes.
-inline void decrement_after(std::uint16_t *counts, std::uint64_t index) {
-    auto *group = reinterpret_cast<Counts16 *>(counts + (index & ~std::uint64_t{31}));
-    *group -= *reinterpret_cast<const Counts16Anywhere *>(kAfter16 + 31 - (index & 31));
-}
-
-inline void decrement_after(std::uint32_t *counts, std::uint64_t index) {
-    auto *group = reinterpret_cast<Counts32 *>(counts + (index & ~std::uint64_t{15}));
-    *group -= *reinterpret_cast<const Counts32Anywhere *>(kAfter32 + 15 - (index & 15));
-}
-
-// Bits set before word `w`.
-inline std::uint64_t count_before(const Timeline &t, std::uint64_t w) {
-    std::uint64_t count = std::uint64_t{t.p0[w]} + t.p1[w >> 5] + t.p2[w >> 10];
-    if (t.level_count > 3) {
-        count += t.p3[w >> 14];
-        if (t.level_count > 4) {
-            count += t.p4[w >> 18];
-            if (t.level_count > 5)
-                count += t.p5[w >> 22];
-        }
-    }
-    return count;
-}
-
-inline void clear_bit(Timeline &t, std::uint64_t w, std::uint64_t bit) {
-    t.words[w] &= ~bit;
-    --t.bit_count;
-    decrement_after(t.p0, w);
-    decrement_after(t.p1, w >> 5);
-    decrement_after(t.p2, w >> 10);
-    if (t.level_count > 3) {
-        decrement_after(t.p3, w >> 14);
-        if (t.level_count > 4) {
-            decrement_after(t.p4, w >> 18);
-            if (t.level_count > 5)
-                decrement_after(t.p5, w >> 22);
-        }
-    }
-}
-
-void append(Timeline &t, std::uint64_t word) {
-    const std::uint64_t w = t.word_count++;
-    t.words[w] = word;
-    t.bit_count += count_bits(word);
-    if (w == 0) {
-        t.p0[0] = t.p1[0] = 0;
-        t.p2[0] = 0;
-        if (t.level_count > 3)
-            t.p3[0] = 0;
-        if (t.level_count > 4)
-            t.p4[0] = 0;
-        if (t.level_count > 5)
-            t.p5[0] = 0;
-        return;
-    }
-    // The count of the word before; where a group of a level is full, its count goes on into the
-    // next level.
-    std::uint64_t count = t.p0[w - 1] + count_bits(t.words[w - 1]);
-    if (w & 31) {
-        t.p0[w] = static_cast<std::uint16_t>(count);
-        return;
-    }
-    t.p0[w] = 0;
-    const std::uint64_t w1 = w >> 5;
-    count += t.p1[w1 - 1];
-    if (w1 & 31) {
-        t.p1[w1] = static_cast<std::uint16_t>(count);
-        return;
-    }
-    t.p1[w1] = 0;
-    std::uint32_t *const levels[] = {t.p2, t.p3, t.p4, t.p5};
-    for (unsigned level = 2; level < t.level_count; ++level) {
-        std::uint32_t *const counts = levels[level - 2];
-        const std::uint64_t i = w >> Timeline::kShifts[level];
-        count += counts[i - 1];
-        if ((i & 15) || level + 1 == t.level_count) {
-            counts[i] = static_cast<std::uint32_t>(count);
-            return;
-        }
-        counts[i] = 0;
-    }
-}
 
 void rank_times(ReuseState &s) {
     const Timeline &t = s.timeline;
@@ -269,12 +176,6 @@ template <bool kPages> inline std::uint64_t key_of(std::uint64_t entry) {
     return (entry & ~std::uint64_t{15}) << (kKeyBlockShift - kEntryLineShift) | kKeyPresent;
 }
 
-// `a` where `condition` holds, else `b`, without a branch: compilers make branches of ?: even where
-// it is hard to foretell.
-inline std::uint64_t select(bool condition, std::uint64_t a, std::uint64_t b) {
-    return b ^ ((a ^ b) & (std::uint64_t{0} - static_cast<std::uint64_t>(condition)));
-}
-
 // Sets s.keys (with the class of the access) and s.homes of the runs.
 template <bool kPages> inline void locate(ReuseState &s, std::size_t run_count) {
     const unsigned shift = s.hash_shift;
@@ -338,69 +239,43 @@ inline void count_far(ReuseState &s, const std::uint64_t *runs, const std::uint3
     Timeline t = s.timeline;
     for (std::size_t i = 0; i < count; ++i) {
         const std::uint32_t far = s.far_accesses[i];
-        const std::uint32_t time = times[far & 63];
+        const std::uint32_t time = times[far];
         if (time == kNever) [[unlikely]]
             continue;
         const std::uint64_t w = time >> 6;
         const unsigned bit = time & 63;
         const std::uint64_t up_to = count_before(t, w) + count_bits(t.words[w] << (63 - bit));
-        std::uint64_t distance = t.bit_count - up_to + (far >> kFarCountShift);
+        std::uint64_t distance = t.bit_count - up_to + s.window_counts[far];
         clear_bit(t, w, std::uint64_t{1} << bit);
         if constexpr (kSampled) {
             const std::uint64_t half = s.sampling_threshold / 2;
             distance = ((distance << kSamplingBits) + half) / s.sampling_threshold;
         }
-        ++s.far[runs[far & 63] & kEntryClassMask][bin_of(distance)];
+        ++s.far[runs[far] & kEntryClassMask][bin_of(distance)];
     }
     s.timeline.bit_count = t.bit_count;
 }
 
-// Counts the distances of the blocks' accesses from s.times, in order, and marks their new times.
+// Counts the distances of the runs from s.times, in order, and marks their new times.
 template <bool kSampled> inline void count_distances(ReuseState &s, std::size_t run_count) {
-    std::uint64_t window_old = s.window_old;
-    std::uint64_t window_new = s.window_new;
     std::size_t i = 0;
     while (i < run_count) {
         const std::uint32_t first = s.now & 63;
         if (first == 0) {
             if (s.now >= 128)
-                append(s.timeline, window_old);
-            window_old = window_new;
-            window_new = 0;
+                append(s.timeline, s.window_old);
+            s.window_old = s.window_new;
+            s.window_new = 0;
+            __builtin_memcpy(s.ages.data() + 64, s.ages.data() + 128, 64);
         }
         const std::size_t length = run_count - i < 64 - first ? run_count - i : 64 - first;
-        const std::uint32_t window_start = s.now - first - 64;
         const std::uint64_t *const runs = s.runs.data() + i;
         const std::uint32_t *const times = s.times.data() + i;
-        std::uint64_t *const near = s.near.data();
-        std::uint32_t *far = s.far_accesses.data();
-        std::uint64_t now_bit = std::uint64_t{1} << first;
-        for (std::size_t k = 0; k < length; ++k, now_bit <<= 1) {
-            const std::uint64_t access = runs[k] & kEntryClassMask;
-            const std::uint32_t time = times[k];
-            // 0 to 63: in the older word; 64 to 127: in the newest; others: not in the window.
-            const std::uint32_t offset = time - window_start;
-            const bool newest = offset - 64 < 64;
-            const std::uint64_t new_count = count_bits(window_new);
-            const std::uint64_t word = select(newest, window_new, window_old);
-            // Of a far access this is nothing of meaning: -1 to 127.
-            const std::uint64_t distance =
-                std::uint64_t{count_bits(word >> (time & 63))} - 1 + select(newest, 0, new_count);
-            const std::uint64_t is_far = offset >= 128;
-            ++near[access * kWindowDistances + distance + is_far * kNearUnused];
-            *far = static_cast<std::uint32_t>(k | (new_count + count_bits(window_old))
-                                                      << kFarCountShift);
-            far += is_far;
-            window_old &= ~(static_cast<std::uint64_t>(offset < 64) << (time & 63));
-            window_new &= ~(static_cast<std::uint64_t>(newest) << (time & 63));
-            window_new |= now_bit;
-        }
-        count_far<kSampled>(s, runs, times, static_cast<std::size_t>(far - s.far_accesses.data()));
+        const std::size_t far_count = count_near(s, runs, times, length, s.now);
+        count_far<kSampled>(s, runs, times, far_count);
         i += length;
         s.now += static_cast<std::uint32_t>(length);
     }
-    s.window_old = window_old;
-    s.window_new = window_new;
 }
 
 template <bool kPages, bool kSampled>

@@ -132,6 +132,7 @@ void compact(ReuseState &s) {
     const std::uint64_t newest = even && full > 0 ? full - 1 : full;
     s.window_new = even ? (full > 0 ? ~std::uint64_t{0} : 0) : ones(s.now % 64);
     s.window_old = newest > 0 ? ~std::uint64_t{0} : 0;
+    s.ages.fill(255);
     for (std::uint64_t w = 0; w + 1 < newest; ++w)
         kernel.append(s.timeline, ~std::uint64_t{0});
 }

@@ -1,6 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // The reuse-distance kernel for InstructionSet::avx512.
+
+// The intrinsics of g++ 11 to 13 start from a value left undefined on purpose.
+#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
+#pragma GCC diagnostic ignored "-Wuninitialized"
+
 #include "reuse_state.hpp"
 
 #include "sgxlens/histogram.hpp"
@@ -9,9 +14,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <immintrin.h>
-
-// The intrinsics of g++ 11 to 13 start from a value left undefined on purpose.
-#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
 
 // Not a flag of the file: the functions of the headers above must stay baseline.
 #pragma GCC target("avx2,bmi,bmi2,lzcnt,popcnt,avx512f,avx512bw,avx512dq,avx512vl")

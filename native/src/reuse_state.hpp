@@ -67,10 +67,6 @@ inline constexpr std::uint64_t kNoEntry = ~std::uint64_t{0};
 inline constexpr std::uint64_t kTimeCountMax = (std::uint64_t{1} << 32) - 256;
 inline constexpr std::uint32_t kNever = static_cast<std::uint32_t>(kTimeCountMax + 128);
 
-// An access to a block that is not in the window: its number in the segment, and above
-// kFarCountShift the number of blocks in the window.
-inline constexpr unsigned kFarCountShift = 8;
-
 // The timeline. p0[w]: bits set before word w within its 32 words; p1: before these 32 words
 // within 32 such; p2 to p5: likewise, by sixteens. Values after the newest word are arbitrary.
 struct Timeline {
@@ -102,6 +98,10 @@ struct ReuseState {
     std::uint64_t window_old = 0; // bits of the full word before the newest
     std::uint64_t window_new = 0; // bits of the newest word
 
+    // For AVX-512: accesses since the one before to the same block, of the accesses in the window,
+    // 255 where that is outside; the newest word's from 128.
+    alignas(64) std::array<std::uint8_t, 192 + 64> ages{};
+
     std::uint64_t last_entry = kNoEntry; // accesses to the same block continue its run
     std::uint32_t sampling_threshold = 0;
 
@@ -118,12 +118,13 @@ struct ReuseState {
 
     // Scratch of a batch, with room for whole vectors.
     alignas(64) std::array<std::uint64_t, kBatchMax + 8> kept{};
-    alignas(64) std::array<std::uint64_t, kBatchMax + 8> runs{};
+    alignas(64) std::array<std::uint64_t, kBatchMax + 16> runs{};
     alignas(64) std::array<std::uint64_t, kBatchMax + 8> changes{};
     alignas(64) std::array<std::uint64_t, kBatchMax + 8> keys{};
     alignas(64) std::array<std::uint64_t, kBatchMax + 8> homes{};
-    alignas(64) std::array<std::uint32_t, kBatchMax> times{}; // the blocks' times before
-    std::array<std::uint32_t, 65> far_accesses{};
+    alignas(64) std::array<std::uint32_t, kBatchMax + 16> times{}; // the blocks' times before
+    std::array<std::uint8_t, 64> window_counts{};      // blocks in the window at each run
+    std::array<std::uint32_t, 64 + 16> far_accesses{}; // numbers of runs not in the window
 
     // What the above lies in, and how it grows.
     Granularity granularity = Granularity::line;
