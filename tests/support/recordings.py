@@ -3,9 +3,11 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -47,6 +49,19 @@ def compile_program(sources: Sequence[Path], output: Path, *flags: str) -> Path:
     return output
 
 
+@contextmanager
+def _without_output() -> Iterator[None]:
+    """Let what runs meanwhile, and what it starts, write its output to nowhere."""
+    before = os.dup(1)
+    with open(os.devnull, "wb") as output:
+        os.dup2(output.fileno(), 1)
+    try:
+        yield
+    finally:
+        os.dup2(before, 1)
+        os.close(before)
+
+
 def record(
     path: Path,
     *command: str,
@@ -55,14 +70,18 @@ def record(
     keep_accesses: bool = False,
     settings: Mapping[str, str] | None = None,
 ) -> Recording:
-    """Record a command that must succeed; `settings` is its whole environment."""
-    recording = record_target(
-        CommandTarget(command),
-        path,
-        TracerOptions(isa=isa, sampling_rate=sampling_rate),
-        environment=settings,
-        keep_accesses=keep_accesses,
-    )
+    """Record a command that must succeed; `settings` is its whole environment.
+
+    Its output goes to /dev/null.
+    """
+    with _without_output():
+        recording = record_target(
+            CommandTarget(command),
+            path,
+            TracerOptions(isa=isa, sampling_rate=sampling_rate),
+            environment=settings,
+            keep_accesses=keep_accesses,
+        )
     outcome = recording.metadata.outcome
     assert (outcome.status, outcome.exit_code) == ("exited", 0), outcome
     return recording

@@ -38,5 +38,6 @@ int main(void) {
     if (__builtin_cpu_supports("avx")) {
         VECTOR_KERNELS(CALL)
     }
-    return !sgxlens_mark("done");
+    sgxlens_mark("done");
+    return 0;
 }
