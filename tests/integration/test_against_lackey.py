@@ -2,8 +2,8 @@
 """Loads and stores of real programs against Valgrind's own example tool, Lackey.
 
 Lackey counts the loads and stores of Valgrind's intermediate code. The recorder's accesses to
-pages are the same accesses, but for these differences, each found by comparing the two tools' traces
-instruction by instruction:
+pages are the same accesses, but for these differences, each found by comparing the two tools'
+traces instruction by instruction:
 
 - xchg and the locked read-modify-write instructions are to Valgrind a load and then a
   compare-and-swap, which to Lackey is a load again: two loads and a store. The recorder counts
