@@ -8,10 +8,12 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <immintrin.h>
 
 // Not a flag of the file: the functions of the headers above must stay baseline.
 #pragma GCC target("avx2,bmi,bmi2,lzcnt,popcnt")
 
+#define SGXLENS_KERNEL_AVX2
 #include "reuse_kernel.hpp"
 
 namespace sgxlens::detail {
