@@ -140,10 +140,12 @@ def test_sampled_equals_the_twin(rate: float, recording: Recording, decoder: twi
         for index, phase in enumerate(decoder.phases):
             stack.access(decoder.entries[phase.start_position : phase.end_position])
             counts = stack.end_phase()
-            expected = {(index, granularity, *key): n for key, n in counts.distance_count.items()}
-            expected |= {
-                (index, granularity, c, None): n for c, n in enumerate(counts.cold_count) if n
+            expected: dict[streams.ReuseKey, int] = {
+                (index, granularity, *key): n for key, n in counts.distance_count.items()
             }
+            for access_class, n in enumerate(counts.cold_count):
+                if n:
+                    expected[index, granularity, access_class, None] = n
             assert {
                 key: n for key, n in found.items() if key[:2] == (index, granularity)
             } == expected
