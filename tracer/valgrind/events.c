@@ -165,6 +165,8 @@ static void on_syscall(ThreadId tid, UInt number, UWord *arguments, UInt argumen
    payload[0] = VG_(get_IP)(tid);
    for (i = 0; i < SYSCALL_ARGUMENTS; i++)
       payload[1 + i] = i < argument_count ? arguments[i] : 0;
+   if (number == __NR_exit_group || number == __NR_exit)
+      exit_status = (UInt)arguments[0] & 0xff;
    /* It may block for long, or be this process's last. */
    ring_note_partial();
 }

@@ -59,10 +59,10 @@ static void on_options_read(void) {
       ring_give_up(problem);
 }
 
-static void on_end(Int exit_code) {
+static void on_end(Int always_zero) {
    ring_tick();
    if (!dying_of_signal)
-      ring_record(SGXLENS_PROCESS_END, 0, (UInt)exit_code);
+      ring_record(SGXLENS_PROCESS_END, 0, exit_status);
    ring_close();
 }
 

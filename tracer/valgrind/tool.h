@@ -81,6 +81,8 @@ extern Sink sink_wanted;
 
 /* Whether a signal that the program does not handle ends it. */
 extern Bool dying_of_signal;
+/* What the program gave to exit, once it did. */
+extern UInt exit_status;
 
 /* ---- raw system calls, for what Valgrind's tool interface lacks ---- */
 Word raw_syscall(Word number, Word a, Word b, Word c, Word d, Word e, Word f);

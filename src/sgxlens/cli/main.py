@@ -61,6 +61,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _fail(error.format_message())
     except (click.Abort, KeyboardInterrupt):
         return EXIT_INTERRUPTED
+    except MemoryError:
+        return _fail("out of memory")
     except OSError as error:
         where = f": {error.filename}" if error.filename is not None else ""
         return _fail(f"{error.strerror or error}{where}")

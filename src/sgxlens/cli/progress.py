@@ -42,8 +42,7 @@ class ProgressLine:
         traceback: TracebackType | None,
     ) -> None:
         if self._is_dirty:
-            sys.stderr.write("\r\033[K")
-            sys.stderr.flush()
+            self._write("\r\033[K")
 
     def update(self, progress: Progress) -> None:
         """Show `progress`, if it is time."""
@@ -61,9 +60,17 @@ class ProgressLine:
         )
         if progress.waiting_for_children:
             text += f"  (waiting for {progress.process_count} child processes)"
+        if progress.is_ending:
+            text = "sgxlens: waiting for the program to end; Ctrl-C kills it"
         if self._is_terminal:
-            sys.stderr.write(f"\r{text[:_WIDTH]}\033[K")
+            self._write(f"\r{text[:_WIDTH]}\033[K")
             self._is_dirty = True
         else:
-            sys.stderr.write(f"{text}\n")
-        sys.stderr.flush()
+            self._write(f"{text}\n")
+
+    def _write(self, text: str) -> None:
+        try:
+            sys.stderr.write(text)
+            sys.stderr.flush()
+        except OSError:  # nobody looks any more: no reason to end a recording
+            self._quiet = True

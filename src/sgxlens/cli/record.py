@@ -3,12 +3,18 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from sgxlens.cli.main import EXIT_INTERRUPTED
 from sgxlens.cli.progress import ProgressLine
+from sgxlens.errors import TracerError
+
+if TYPE_CHECKING:
+    from sgxlens.recording.metadata import Outcome
 
 EXIT_SIGNALLED = 128  # plus the signal's number, as a shell reports it
 
@@ -102,7 +108,6 @@ def command(  # noqa: PLR0917 -- click passes them by name
     # Imported here: `sgxlens --help` need not wait for pyarrow.
     from sgxlens.recording.record import record_target
     from sgxlens.recording.session import TracerOptions
-    from sgxlens.recording.syscalls import signal_number
     from sgxlens.recording.targets.choose import choose_target
     from sgxlens.recording.targets.onnx_inputs import parse_dimension
 
@@ -129,15 +134,31 @@ def command(  # noqa: PLR0917 -- click passes them by name
     finally:
         chosen.close()
     outcome = recording.metadata.outcome
+    if outcome.status == "lost":
+        raise TracerError(f"{outcome.message}; what came before is in {recording.path}")
     if not quiet:
-        ending = "" if outcome.is_clean else f" ({outcome.message or outcome.status})"
+        remarks = "; ".join([*_ending(outcome), *recording.metadata.notes])
         click.echo(
-            f"sgxlens: recorded {recording.path}{ending}; look at it with"
-            f" `sgxlens show {recording.path}`",
+            f"sgxlens: recorded {recording.path}{remarks and f' ({remarks})'}; look at it with"
+            f" `sgxlens show {shlex.quote(str(recording.path))}`",
             err=True,
         )
-    if outcome.signal is not None:
-        return EXIT_SIGNALLED + signal_number(outcome.signal)
-    if outcome.status == "lost":
-        return 2
-    return outcome.exit_code or 0
+    return _exit_status(outcome)
+
+
+def _ending(outcome: Outcome) -> list[str]:
+    """What there is to say about how the program ended."""
+    texts = [outcome.message]
+    if outcome.status == "exited" and outcome.exit_code:
+        texts.insert(0, f"the program exited with status {outcome.exit_code}")
+    return [text for text in texts if text]
+
+
+def _exit_status(outcome: Outcome) -> int:
+    from sgxlens.recording.syscalls import signal_number
+
+    if outcome.signal is None:
+        return outcome.exit_code or 0
+    if outcome.status == "interrupted" and outcome.signal == "SIGKILL":
+        return EXIT_INTERRUPTED  # it had to be killed; the user's wish was to interrupt it
+    return EXIT_SIGNALLED + signal_number(outcome.signal)

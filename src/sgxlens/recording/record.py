@@ -15,7 +15,13 @@ from sgxlens.recording.accesses import STREAM_VERSION, KeptStreams, read_chunks
 from sgxlens.recording.environment import host_info, valgrind_version
 from sgxlens.recording.metadata import ProcessInfo, RecordingInfo
 from sgxlens.recording.reader import Recording, open_recording
-from sgxlens.recording.session import Progress, Session, SessionResult, TracerOptions
+from sgxlens.recording.session import (
+    Progress,
+    Session,
+    SessionResult,
+    TracerOptions,
+    catching_signals,
+)
 from sgxlens.recording.tables import write_tables
 from sgxlens.recording.writer import RecordingWriter
 
@@ -59,11 +65,18 @@ def record_target(
         raise UsageError(f"no instruction set {options.isa!r}: choose one of {', '.join(ISAS)}")
     if not 0 < options.sampling_rate <= 1:
         raise UsageError(f"a sampling rate of {options.sampling_rate} is not within 0 (excl.) to 1")
-    with RecordingWriter(output, force=force) as writer:
+    # A signal that asks this process to end is passed on to the program; what was recorded until
+    # then is still written.
+    with RecordingWriter(output, force=force) as writer, catching_signals() as signals:
         kept = KeptStreams(writer.accesses_path) if keep_accesses else None
         created = datetime.now(timezone.utc)
         session = Session(
-            target.command(), options, environment=environment, keep=kept, on_progress=on_progress
+            target.command(),
+            options,
+            environment=environment,
+            keep=kept,
+            on_progress=on_progress,
+            signals=signals,
         )
         try:
             result = session.run()
@@ -100,7 +113,7 @@ def record_target(
                 "elapsed_seconds": result.elapsed_seconds,
                 "processes": _processes(result),
                 "kept_streams": {} if kept is None else kept.infos(),
-                "notes": _notes(analyses),
+                "notes": _notes(analyses, options.start_at_mark),
             }
         )
     return open_recording(path)
@@ -130,9 +143,13 @@ def _process_info(number: int, analysis: Analysis, end: str, pid: int) -> Proces
     )
 
 
-def _notes(analyses: Sequence[Analysis]) -> list[str]:
+def _notes(analyses: Sequence[Analysis], start_mark: str | None) -> list[str]:
     """What a reader must know beyond the numbers."""
     notes = []
+    if start_mark is not None and not any(
+        start_mark.encode() in analysis.phases()["name"] for analysis in analyses
+    ):
+        notes.append(f"the mark {start_mark!r} never came, so that no access was recorded")
     calls = sum(analysis.dropped_system_calls for analysis in analyses)
     if calls:
         notes.append(f"{calls:,} further system calls are not in the table of system calls")
@@ -188,7 +205,7 @@ def replay(
                 "sgxlens_version": sgxlens.__version__,
                 "settings": settings,
                 "kept_streams": {},
-                "notes": _notes(analyses),
+                "notes": _notes(analyses, settings.start_at_mark),
                 "processes": [
                     _process_info(old.process, analysis, old.end, old.pid)
                     for old, analysis in zip(metadata.processes, analyses, strict=True)

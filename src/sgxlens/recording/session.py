@@ -105,29 +105,31 @@ class SessionResult:
 
 
 @dataclass
-class _Interrupts:
-    """Signals that asked this session to end."""
+class Signals:
+    """Signals that asked this process to end."""
 
     received: list[int] = field(default_factory=list)
     handled: int = 0
 
     def note(self, number: int, _frame: FrameType | None) -> None:
+        """Remember a signal; this is its handler."""
         self.received.append(number)
 
 
 @contextmanager
-def _catching(interrupts: _Interrupts) -> Iterator[None]:
+def catching_signals() -> Iterator[Signals]:
     """Collect the signals that end a program instead of dying of them."""
+    signals = Signals()
     if threading.current_thread() is not threading.main_thread():
-        yield
+        yield signals
         return
     previous = {}
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
         # What is ignored here (under nohup, say) the program ignores too, as it would alone.
         if signal.getsignal(number) is not signal.SIG_IGN:
-            previous[number] = signal.signal(number, interrupts.note)
+            previous[number] = signal.signal(number, signals.note)
     try:
-        yield
+        yield signals
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)
@@ -180,6 +182,7 @@ def tracer_arguments(options: TracerOptions, folder: Path | None) -> list[str]:
         "--run-libc-freeres=no",  # the program itself does not run it either
         "--run-cxx-freeres=no",
         "--fair-sched=try",  # else threads that spin starve those they wait for
+        "--max-threads=5000",  # 500 by itself; each costs 7 KB
         f"--isa={options.isa}",
         f"--follow-children={'yes' if options.follow_children else 'no'}",
     ]
@@ -201,6 +204,7 @@ class Session:
         environment: Mapping[str, str] | None = None,
         keep: KeepAccesses | None = None,
         on_progress: Callable[[Progress], None] | None = None,
+        signals: Signals | None = None,
     ) -> None:
         self._command = list(command)
         self._options = options
@@ -208,16 +212,17 @@ class Session:
         self._keep = keep
         self._on_progress = on_progress
         self._processes: list[TracedProcess] = []
-        self._interrupts = _Interrupts()
+        self._signals = signals or Signals()
         self._deadline: float | None = None
         self._is_killing = False
 
     def run(self) -> SessionResult:
         """Run the program to its end, whatever that is.
 
-        Raises TracerError where the tracer cannot be started.
+        Raises TracerError where the tracer cannot be started, KeyboardInterrupt where a signal
+        came before there was anything to record.
         """
-        with SessionFolder(session_root()) as folder, _catching(self._interrupts):
+        with SessionFolder(session_root()) as folder:
             return self._run_in(folder)
 
     def _run_in(self, folder: SessionFolder) -> SessionResult:
@@ -328,10 +333,9 @@ class Session:
     def _pass_interrupts_on(
         self, root: subprocess.Popen[bytes], alive: list[TracedProcess]
     ) -> None:
-        """Send the program what this session was sent; at the second time, make an end."""
-        interrupts = self._interrupts
-        fresh = interrupts.received[interrupts.handled :]
-        interrupts.handled += len(fresh)
+        """Send the program what this process was sent; at the second time, make an end."""
+        fresh = self._signals.received[self._signals.handled :]
+        self._signals.handled += len(fresh)
         for number in fresh:
             if self._deadline is not None:
                 self._is_killing = True
@@ -366,8 +370,10 @@ class Session:
         ended_by = None if status >= 0 else signal_name(-status)
         if errors:
             return Outcome("lost", exit_code, ended_by, f"the stream broke off: {errors[0]}")
-        if self._interrupts.received:
-            name = signal_name(self._interrupts.received[0])
+        if self._signals.received:
+            if not self._processes:
+                raise KeyboardInterrupt
+            name = signal_name(self._signals.received[0])
             how = "ended by" if ended_by is not None else "exited after"
             return Outcome("interrupted", exit_code, ended_by, f"{how} {name} from the user")
         if not self._processes:
