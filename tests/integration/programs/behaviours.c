@@ -108,6 +108,7 @@ static volatile sig_atomic_t interrupts;
 static void count_interrupt(int number) {
     (void)number;
     interrupts++;
+    need(write(1, "interrupt\n", 10) == 10, "write");
 }
 
 /* Ends with the number of interrupts that came until the input ended. */
