@@ -6,9 +6,9 @@
 // its last run. The distance of an access is the number of blocks whose time is later than the
 // time of its own block. The times that are the time of a block are bits set in a bit vector, so
 // that a distance is a number of set bits:
-//  - the two newest words (the window) are kept apart and move in registers. Most accesses find
+//  - the two newest words (the window) are kept apart, in registers. Most accesses find
 //    their block there and need nothing else;
-//  - of the older ones (the timeline), prefix counts are kept over five levels, so that counting
+//  - of the older ones (the timeline), prefix counts are kept on up to six levels, so that counting
 //    takes a few loads and clearing a bit a few vector additions.
 // When the times run out, blocks are renumbered by the rank of their times (compaction).
 //

@@ -19,10 +19,9 @@ alignas(64) constexpr YoungerMasks kYounger;
 // Counts the distances of runs within one word of times, the first of which is `now`, and marks
 // their times in the window. Returns the number of s.far_accesses.
 //
-// No access has to wait for the one before: the distance of an access of
-// age a (accesses since the one before to its block) is the number of accesses younger than that
-// whose own previous access is older, which are those that lie b < a back and have an age of at
-// least a - b. 64 of them are compared at once.
+// No access has to wait for the one before it: the distance of an access of age a (a accesses since
+// the previous one to its block) is the number of accesses between whose own previous access was
+// not between: those b < a back with an age of at least a - b. 64 of them are compared at once.
 [[gnu::noinline]] std::size_t count_near(ReuseState &s, const std::uint64_t *runs,
                                          const std::uint32_t *times, std::size_t length,
                                          std::uint32_t now) {
