@@ -108,6 +108,24 @@ def test_everything_native_equals_the_twin(recording: Recording, decoder: twin.D
     streams.assert_same(streams.analyse(kept_chunks(recording)), decoder)
 
 
+def test_events_native_equal_those_of_the_twin(tmp_path: Path) -> None:
+    program = compile_program([PROGRAMS / "events.c"], tmp_path / "events", "-pthread")
+    command = [str(program), str(PROGRAMS / "events.c")]
+    recording = record(tmp_path / "recording", *command, keep_accesses=True)
+    chunks = kept_chunks(recording)
+    decoder = twin.decode(chunks)
+    streams.assert_same(streams.analyse(chunks), decoder)
+    # The program does make events of all kinds.
+    assert {change.event for change in decoder.mapping_changes} == set(streams.MAPPING_EVENTS)
+    assert [p.name for p in decoder.phases[1:]] == [b"threads", b"mappings", b"files", b"clocks"]
+    assert (len(decoder.threads), [s.signal for s in decoder.signals]) == (4, [10])
+    assert len(decoder.clock_reads) == 1
+    assert sum(decoder.phases[-1].traps.values()) == 1
+    assert any(c.path == str(PROGRAMS / "events.c").encode() for c in decoder.system_calls)
+    (failed,) = [c for c in decoder.system_calls if c.phase == 3 and (c.result or 0) < 0]
+    assert failed.result == -9
+
+
 def test_recorded_tables_are_those_of_the_twin(recording: Recording, decoder: twin.Decoder) -> None:
     # The recording was made while the program ran, not from the kept accesses.
     reuse = streams.twin_reuse(decoder)
