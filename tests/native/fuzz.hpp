@@ -4,3 +4,4 @@
 // Each returns an exit status and says what it did.
 int fuzz_streams();
 int fuzz_rings();
+int test_superblock_limits();

@@ -2,5 +2,5 @@
 #include "fuzz.hpp"
 
 int main() {
-    return fuzz_streams() | fuzz_rings();
+    return fuzz_streams() | fuzz_rings() | test_superblock_limits();
 }

@@ -82,7 +82,7 @@ Words whole_stream() {
          0});
     for (std::uint64_t i = 0; i < 8; i++) {
         add(stream, SGXLENS_RUN, 0, {0x600000 + 4096 * i});
-        add(stream, SGXLENS_RUN, 1, {0x700000 + 24 * i, i % 2 ? 0x800ff8 : 0, 0x900000, i});
+        add(stream, SGXLENS_RUN, 1, {0x700000 + 24 * i, i % 2 ? 0x800ff8ULL : 0, 0x900000, i});
     }
     add(stream, SGXLENS_SYSCALL_ENTER, 257, {0x400180, 1, 2, 3, 4, 5, 6});
     add_text(stream, SGXLENS_PATH, static_cast<std::uint32_t>(path.size()), {}, path);
