@@ -26,6 +26,7 @@ from sgxlens.report.events import (
     trap_rows,
 )
 from sgxlens.reuse.curves import miss_ratio_curve
+from sgxlens.reuse.sampling import estimate_miss_ratio
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from sgxlens.recording.reader import Phase, Recording
     from sgxlens.reuse.curves import MissRatioCurve
     from sgxlens.reuse.histogram import ReuseHistogram
+    from sgxlens.reuse.sampling import MissRatioEstimate
 
 _SMALLEST_MEMORY_BYTES = 32 << 10
 _LARGEST_MEMORY_BYTES = 1 << 30
@@ -71,12 +73,17 @@ class DistanceRow:
 
 @dataclass(frozen=True)
 class ReuseSection:
-    """Reuse at both granularities; every dict is by granularity."""
+    """Reuse at both granularities; every dict is by granularity.
+
+    Of a sampled recording the curves are what was sampled, and ``estimates`` what follows for the
+    program, with bounds; it is None where the recording is exact or nothing was accessed.
+    """
 
     histograms: dict[str, ReuseHistogram]
     rows: tuple[DistanceRow, ...]
     capacity_bytes: tuple[int, ...]
     curves: dict[str, MissRatioCurve]
+    estimates: dict[str, MissRatioEstimate] | None
 
 
 @dataclass(frozen=True)
@@ -144,7 +151,7 @@ def build_document(
         phases=tuple(_phase_rows(recording, shown, chosen)),
         selection=selection,
         selects_all=len(selection) == len(shown),
-        reuse=_reuse_section(recording, phase, reuse_process),
+        reuse=_reuse_section(recording, phase, reuse_process, chosen),
         syscalls=syscall_rows(recording, chosen, process),
         traps=trap_rows(recording, chosen, process),
         signals=signal_rows(recording, process),
@@ -189,7 +196,8 @@ def _warnings(recording: Recording) -> list[str]:
     if metadata.settings.sampling_rate < 1:
         warnings.append(
             f"Sampled at a rate of {metadata.settings.sampling_rate:g}: reuse distances, miss"
-            " ratios and footprints are estimates."
+            " ratios and footprints are estimates. The bounds of a miss ratio are three standard"
+            " deviations of the program that is worst to sample; small memories have wide ones."
         )
     if metadata.settings.start_at_mark is not None:
         warnings.append(
@@ -235,19 +243,42 @@ def _phase_rows(
 
 
 def _reuse_section(
-    recording: Recording, phase: int | str | None, process: int | None
+    recording: Recording,
+    phase: int | str | None,
+    process: int | None,
+    chosen: set[tuple[int, int]],
 ) -> ReuseSection:
     histograms = {name: recording.reuse(name, phase, process) for name in BLOCK_BYTES}
     capacities = _capacities(list(histograms.values()))
+    in_blocks = {name: [c // BLOCK_BYTES[name] for c in capacities] for name in histograms}
     return ReuseSection(
         histograms=histograms,
         rows=tuple(_distance_rows(histograms)),
         capacity_bytes=tuple(capacities),
-        curves={
-            name: miss_ratio_curve(histogram, [c // histogram.block_bytes for c in capacities])
-            for name, histogram in histograms.items()
-        },
+        curves={name: miss_ratio_curve(h, in_blocks[name]) for name, h in histograms.items()},
+        estimates=_estimates(recording, histograms, in_blocks, chosen),
     )
+
+
+def _estimates(
+    recording: Recording,
+    histograms: dict[str, ReuseHistogram],
+    capacities_blocks: dict[str, list[int]],
+    chosen: set[tuple[int, int]],
+) -> dict[str, MissRatioEstimate] | None:
+    rate = recording.metadata.settings.sampling_rate
+    if rate == 1:
+        return None
+    counts = dict.fromkeys(histograms, 0)
+    for row in recording.table("footprints").to_pylist():
+        if row["access"] == ANY_ACCESS and (row["process"], row["phase"]) in chosen:
+            counts[row["granularity"]] += row["access_count"]
+    if not all(counts.values()):
+        return None
+    return {
+        name: estimate_miss_ratio(histogram, counts[name], rate, capacities_blocks[name])
+        for name, histogram in histograms.items()
+    }
 
 
 def _capacities(histograms: Sequence[ReuseHistogram]) -> list[int]:

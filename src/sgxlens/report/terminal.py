@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from sgxlens.report.events import SyscallRow
     from sgxlens.reuse.curves import MissRatioCurve
     from sgxlens.reuse.histogram import ReuseHistogram
+    from sgxlens.reuse.sampling import MissRatioEstimate
 
 _WIDTH = 80
 _BAR_CELLS = 17
@@ -214,7 +215,8 @@ def _reuse(section: ReuseSection, ascii_only: bool) -> RenderableType:
     for column in summary.columns[1:]:
         column.justify = "right"
     histograms = section.histograms
-    summary.add_row("accesses", *(format_count(h.total) for h in histograms.values()))
+    followed = "accesses" if section.estimates is None else "accesses to sampled blocks"
+    summary.add_row(followed, *(format_count(h.total) for h in histograms.values()))
     summary.add_row(
         "cold misses (first accesses)",
         *(f"{format_count(h.cold_count)} ({_share(h.cold_count, h)})" for h in histograms.values()),
@@ -260,7 +262,9 @@ def _curve(section: ReuseSection) -> RenderableType:
     histograms = section.histograms
     if not any(h.total for h in histograms.values()):
         return Text("No accesses.")
-    table = _table("capacity", *_curve_headings())
+    if section.estimates is not None:
+        return _estimated_curve(section, section.estimates)
+    table = _table("capacity", *_curve_headings("misses"))
     for column in table.columns:
         column.justify = "right"
     last = len(section.capacity_bytes) - 1
@@ -283,8 +287,26 @@ def _share_headings() -> list[str]:
     return [text for title in ("lines", "pages") for text in (title, "")]
 
 
-def _curve_headings() -> list[str]:
-    return [text for title in ("line", "page") for text in (f"{title} miss ratio", "misses")]
+def _estimated_curve(
+    section: ReuseSection, estimates: dict[str, MissRatioEstimate]
+) -> RenderableType:
+    table = _table("capacity", *_curve_headings("within"))
+    for column in table.columns:
+        column.justify = "right"
+    for index, capacity in enumerate(section.capacity_bytes):
+        cells = []
+        for estimate in estimates.values():
+            low, high = estimate.miss_ratio_low[index], estimate.miss_ratio_high[index]
+            cells += [
+                _percent(float(estimate.miss_ratio[index])),
+                f"{_percent(float(low)).removesuffix(' %')} to {_percent(float(high))}",
+            ]
+        table.add_row(format_bytes(capacity), *cells)
+    return table
+
+
+def _curve_headings(second: str) -> list[str]:
+    return [text for title in ("line", "page") for text in (f"{title} miss ratio", second)]
 
 
 def _align_shares(table: Table) -> None:

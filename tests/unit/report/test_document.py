@@ -187,6 +187,23 @@ def test_other_warnings(make_recording: MakeRecording, metadata: dict[str, Any])
     assert document.phases[0].footprints["line"].block_count == 88
 
 
+def test_a_sampled_recording_has_estimates_with_bounds(
+    make_recording: MakeRecording, metadata: dict[str, Any]
+) -> None:
+    exact = build_document(open_recording(make_recording())).reuse
+    assert exact.estimates is None
+    settings = metadata["settings"] | {"sampling_rate": 0.5}
+    path = make_recording(name="sampled", settings=settings)
+    reuse = build_document(open_recording(path), phase=1).reuse
+    assert reuse.estimates is not None
+    estimate = reuse.estimates["line"]
+    # 51 accesses at 64 to 67, 10 cold and 7 beyond are half of those there were, of 168.
+    assert reuse.capacity_bytes[0] // 64 == 512
+    assert estimate.miss_ratio[0] == pytest.approx(2 * (10 + 7) / 168)
+    assert (estimate.miss_ratio_low <= estimate.miss_ratio).all()
+    assert (estimate.miss_ratio <= estimate.miss_ratio_high).all()
+
+
 @pytest.mark.parametrize(
     ("name", "expected"),
     [

@@ -63,6 +63,16 @@ def test_a_recording_fits_80_columns_without_colour(show: Show) -> None:
     assert ">2  inference 2" in text
 
 
+def test_a_sampled_recording_says_how_far_it_may_be_off(
+    show: Show, metadata: dict[str, Any]
+) -> None:
+    text = show(settings=metadata["settings"] | {"sampling_rate": 0.01})
+    check_layout(text)
+    for part in ("one block in 100", "accesses to sampled", "within", "100 %", "three standard"):
+        assert part in text, part
+    assert "none: exact" not in text
+
+
 def test_empty_sections_say_that_nothing_happened(show: Show) -> None:
     text = show({"syscalls": [], "traps": [], "signals": [], "threads": []})
     assert "Not recorded" not in text
