@@ -8,8 +8,9 @@ traces instruction by instruction:
 - xchg and the locked read-modify-write instructions are to Valgrind a load and then a
   compare-and-swap, which to Lackey is a load again: two loads and a store. The recorder counts
   what the processor does, a load and a store. So Lackey has one load more for each of these. In
-  `ls -R` that is 0.26 % of all loads: readdir() unlocks the directory by xchg for each entry, and
-  malloc_consolidate() empties its bins by xchg. gzip and sort execute hardly any.
+  `ls -R` that is 0.19 % of all loads: 878 of readdir(), which unlocks the directory by xchg for
+  each entry, 240 of malloc_consolidate(), which empties its bins by xchg, and 45 others. gzip and
+  sort execute hardly any.
 - An access that crosses a page boundary is two accesses to pages: 199 loads and 40 stores of
   sort, which is its whole difference but for 35 locked instructions.
 
@@ -112,7 +113,7 @@ def _text(path: Path) -> Path:
     [
         (["/bin/gzip", "-c", TEXT], 0.0005),
         (["/usr/bin/sort", "--parallel=1", TEXT], 0.0005),
-        (["/bin/ls", "-R", "/usr/include"], 0.005),  # xchg, as said above
+        (["/bin/ls", "-R", "/usr/include/linux"], 0.005),  # xchg, as said above
     ],
     ids=["gzip", "sort", "ls"],
 )
@@ -123,7 +124,7 @@ def test_loads_and_stores(
     words = [text if word == TEXT else word for word in command]
     ours = recorded_counts(tmp_path, settings, *words)
     lackey = lackey_counts(tmp_path, settings, *words)
-    assert lackey["load"] > 1_000_000
+    assert lackey["load"] > 300_000
     for access, allowed in (("load", load_difference), ("store", 0.0005)):
         difference = (ours[access] - lackey[access]) / lackey[access]
         print(f"{ours[access]:,} {access}s, Lackey {lackey[access]:,}: {difference:+.4%}")  # noqa: T201

@@ -334,6 +334,19 @@ def test_damaged_ring(ring_path: Path, at: list[int], value: int, length: int | 
     _drain(ring_path, words)
 
 
+def test_what_cannot_be_kept_ends_the_reading(ring_path: Path) -> None:
+    def keep(chunk: bytes) -> None:
+        raise OSError(28, f"no space for {len(chunk)} bytes")
+
+    _ring([_marks(b"a"), _marks(b"b")]).tofile(ring_path)
+    ring, analysis = Ring(str(ring_path)), Analysis()
+    with pytest.raises(OSError, match="no space for 16 bytes"):
+        ring.drain(analysis, keep)
+    kept: list[bytes] = []
+    assert ring.drain(analysis, kept.append)
+    assert b"".join(kept) == np.concatenate([_marks(b"a"), _marks(b"b")]).tobytes()
+
+
 def test_no_ring(tmp_path: Path) -> None:
     with pytest.raises(NativeStreamError, match="No such file"):
         Ring(str(tmp_path / "ring"))

@@ -290,7 +290,7 @@ def _share_headings() -> list[str]:
 def _estimated_curve(
     section: ReuseSection, estimates: dict[str, MissRatioEstimate]
 ) -> RenderableType:
-    table = _table("capacity", *_curve_headings("within"))
+    table = _table("capacity", *_curve_headings("within, %"))
     for column in table.columns:
         column.justify = "right"
     for index, capacity in enumerate(section.capacity_bytes):
@@ -299,7 +299,7 @@ def _estimated_curve(
             low, high = estimate.miss_ratio_low[index], estimate.miss_ratio_high[index]
             cells += [
                 _percent(float(estimate.miss_ratio[index])),
-                f"{_percent(float(low)).removesuffix(' %')} to {_percent(float(high))}",
+                " to ".join(_percent(float(r)).removesuffix(" %") for r in (low, high)),
             ]
         table.add_row(format_bytes(capacity), *cells)
     return table
