@@ -309,3 +309,25 @@ def test_nothing_is_left_behind(tmp_path: Path, behaviours: Path) -> None:
     _record(tmp_path, behaviours, "exits", "0")
     wait_until(lambda: not orphaned_folders(), "no folder of a dead session was there")
     assert not [pid for pid in processes_with(str(tmp_path)) if is_running(pid)]
+
+
+@pytest.mark.parametrize(
+    ("isa", "hidden"),
+    [
+        ("sse", ["avx", "f16c", "fma", "avx2", "avx512f"]),
+        ("avx", ["fma", "avx2", "avx512f"]),
+        ("avx2", ["avx512f"]),
+    ],
+)
+def test_a_program_is_shown_an_instruction_set(
+    tmp_path: Path, behaviours: Path, isa: str, hidden: list[str]
+) -> None:
+    native = _features(run(behaviours, "shows_features").output)
+    done = run(*record_line(tmp_path / "r", [behaviours, "shows_features"], "--isa", isa))
+    expected = {name: "0" if name in hidden else native[name] for name in native}
+    assert _features(done.output) == expected
+    assert open_recording(tmp_path / "r").metadata.tracer.isa == isa
+
+
+def _features(output: bytes) -> dict[str, str]:
+    return dict(word.split(":", 1) for word in output.decode().split())
