@@ -52,8 +52,8 @@ class _RecordCommand(click.Command):
     type=click.Choice(["sse", "avx", "avx2"]),
     default="avx",
     show_default=True,
-    help="Instruction set shown to the program. avx is the fastest under the tracer; avx2 comes with"
-    " FMA, which is some ten times slower.",
+    help="Instruction set shown to the program. avx is the fastest under the tracer; avx2 has FMA"
+    " with it, which is some ten times slower.",
 )
 @click.option(
     "--follow-children", is_flag=True, help="Record the processes that the program starts, too."
