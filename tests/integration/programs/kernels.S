@@ -121,6 +121,83 @@ kernel_\name:
         end
         array   stream_store_data, 65536
 
+/* the same downwards, with an index and a negative displacement */
+        kernel  indexed_load
+        lea     indexed_load_data(%rip), %rsi
+        mov     $8192, %ecx
+        begin   indexed_load
+        mov     -8(%rsi, %rcx, 8), %r8
+        dec     %ecx
+        again   indexed_load_1, indexed_load_1
+        end
+        array   indexed_load_data, 65536
+
+/* ---- a stack: 8 words, one line, a turn; 16 pages. call and return 1,000 times ---- */
+        kernel  push
+        mov     %rsp, %r9
+        lea     push_data + 65536(%rip), %rsp
+        mov     $1024, %ecx
+        begin   push
+        .rept   8
+        push    %r8
+        .endr
+        dec     %ecx
+        again   push_1, push_1
+        mov     %r9, %rsp
+        end
+        array   push_data, 65536
+
+        kernel  pop
+        mov     %rsp, %r9
+        lea     pop_data(%rip), %rsp
+        mov     $1024, %ecx
+        begin   pop
+        pop     %rax
+        pop     %rdx
+        pop     %rsi
+        pop     %rdi
+        pop     %r8
+        pop     %r10
+        pop     %r11
+        add     (%rsp), %r11
+        lea     8(%rsp), %rsp
+        dec     %ecx
+        again   pop_1, pop_1
+        mov     %r9, %rsp
+        end
+        array   pop_data, 65536
+
+        kernel  call
+        mov     %rsp, %r9
+        lea     call_data + 64(%rip), %rsp
+        mov     $1000, %ecx
+        begin   call
+        call    1f
+        dec     %ecx
+        again   call_1, call_1
+        mov     %r9, %rsp
+        end
+        .balign 64
+1:      ret
+        array   call_data, 4096
+
+/* ---- one word loaded twice a turn, both used or the first overwritten ---- */
+        .macro  twice name, register
+        kernel  \name
+        lea     twice_data(%rip), %rsi
+        mov     $100, %ecx
+        begin   \name
+        mov     (%rsi), %r8
+        mov     (%rsi), \register
+        dec     %ecx
+        again   \name\()_1, \name\()_1
+        end
+        .endm
+
+        array   twice_data, 4096
+        twice   load_twice, %r9
+        twice   load_unused, %r8
+
 /* ---- cyclic: 5 rounds over 64 pages, one load a line; line 2 begins the next round ---- */
         kernel  cyclic
         lea     cyclic_data(%rip), %rsi

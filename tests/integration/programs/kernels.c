@@ -7,6 +7,12 @@
     X(code)                                                                                        \
     X(stream_load)                                                                                 \
     X(stream_store)                                                                                \
+    X(indexed_load)                                                                                \
+    X(push)                                                                                        \
+    X(pop)                                                                                         \
+    X(call)                                                                                        \
+    X(load_twice)                                                                                  \
+    X(load_unused)                                                                                 \
     X(cyclic)                                                                                      \
     X(permutation)                                                                                 \
     X(crossing_load)                                                                               \
