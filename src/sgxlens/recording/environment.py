@@ -24,6 +24,8 @@ SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 -- the session makes a private fo
 # A ring takes 8 MiB, and each process that is followed has one. Docker gives 64 MiB.
 SHARED_MEMORY_BYTES_WANTED = 32 << 20
 
+_COERCED_LOCALES = ("C.UTF-8", "C.utf8", "UTF-8")
+
 # ld.so, which loads a library of the tracer into the program, splits LD_PRELOAD at these.
 _SEPARATORS = frozenset(" :")
 
@@ -132,3 +134,23 @@ def host_info() -> HostInfo:
         kernel=platform.release(),
         memory_bytes=max(memory_bytes, 0),
     )
+
+
+def inherited_environment() -> dict[str, str]:
+    """The environment that a program gets which is started by this one.
+
+    Python sets LC_CTYPE where it was started in the C locale (PEP 538). The program must not see
+    that.
+    """
+    environment = dict(os.environ)
+    if environment.get("LC_CTYPE") in _COERCED_LOCALES and not _was_started_with("LC_CTYPE"):
+        del environment["LC_CTYPE"]
+    return environment
+
+
+def _was_started_with(name: str) -> bool:
+    try:
+        variables = Path("/proc/self/environ").read_bytes().split(b"\0")
+    except OSError:
+        return True
+    return any(variable.startswith(name.encode() + b"=") for variable in variables)

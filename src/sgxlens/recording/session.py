@@ -22,7 +22,7 @@ from typing import Protocol
 
 from sgxlens._native import Analysis, NativeStreamError, Ring
 from sgxlens.errors import TracerError
-from sgxlens.recording.environment import session_root, tracer_command
+from sgxlens.recording.environment import inherited_environment, session_root, tracer_command
 from sgxlens.recording.session_folder import SessionFolder
 from sgxlens.recording.syscalls import signal_name
 from sgxlens.recording.tracer_log import Explanation, explain
@@ -208,7 +208,7 @@ class Session:
     ) -> None:
         self._command = list(command)
         self._options = options
-        self._environment = dict(os.environ if environment is None else environment)
+        self._environment = inherited_environment() if environment is None else dict(environment)
         self._keep = keep
         self._on_progress = on_progress
         self._processes: list[TracedProcess] = []
