@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from recordings import needs_tracer
 
 pytestmark = needs_tracer
