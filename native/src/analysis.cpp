@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "sgxlens/analysis.hpp"
 
+#include "expand.hpp"
+
 #include "sgxlens/error.hpp"
 #include "sgxlens/histogram.hpp"
 #include "sgxlens/stream.h"
@@ -8,12 +10,12 @@
 #include <cstring>
 
 namespace sgxlens {
-namespace {
 
-/// User space ends here, so that a line number has 41 bits.
-constexpr std::uint64_t kAddressMask = (std::uint64_t{1} << 47) - 1;
-constexpr unsigned kLineShift = 6;
-constexpr std::uint64_t kLinesInPage = SGXLENS_PAGE_BYTES / SGXLENS_LINE_BYTES;
+using detail::kAddressMask;
+using detail::kLineShift;
+using detail::kLinesInPage;
+
+namespace {
 
 /// Linux moves at most this much in one system call (MAX_RW_COUNT in include/linux/fs.h).
 constexpr std::uint64_t kKernelAccessBytesMax = 0x7ffff000;
@@ -54,7 +56,8 @@ ReuseCounts::ReuseCounts(const PhaseCounts &counts)
 }
 
 Analysis::Analysis(double sampling_rate)
-    : lines_({.granularity = Granularity::line, .sampling_rate = sampling_rate}),
+    : expand_(detail::best_expand()),
+      lines_({.granularity = Granularity::line, .sampling_rate = sampling_rate}),
       pages_({.granularity = Granularity::page, .sampling_rate = sampling_rate}),
       // Entries are flushed as soon as there are kBatchEntries. Until then a superblock of simple
       // operations, of which a record holds less than half its words, adds two for each.
@@ -93,20 +96,9 @@ void Analysis::run(const SuperblockExit &exit, const std::uint64_t *record) {
         run_general(exit, record);
         return;
     }
-    const Operation *operation = superblocks_.operations(exit);
-    const Operation *const end = operation + exit.operation_count;
-    std::uint64_t *out = batch_.data() + batch_size_;
-    for (; operation < end; ++operation) {
-        const std::uint64_t address = operation->address(record);
-        const std::uint64_t first = (address & kAddressMask) >> kLineShift;
-        const std::uint64_t last =
-            ((address + operation->size_bytes - 1) & kAddressMask) >> kLineShift;
-        // The second entry is written always and kept only where there is one: no branch.
-        const auto access_class = static_cast<AccessClass>(operation->access_class);
-        out[0] = make_entry(first, false, access_class);
-        out[1] = make_entry(last, last % kLinesInPage != 0, access_class);
-        out += 1 + (last != first);
-    }
+    const std::uint64_t *const out =
+        expand_(superblocks_.operations(exit), exit.operation_count, record,
+                std::size_t{1} + exit.value_count, batch_.data() + batch_size_);
     batch_size_ = static_cast<std::size_t>(out - batch_.data());
     if (batch_size_ >= kBatchEntries)
         flush();

@@ -165,6 +165,9 @@ class Analysis {
                       std::uint64_t file_offset = 0, std::uint64_t from_address = 0);
     std::uint64_t position() const { return position_ + batch_size_; }
 
+    /// Writes the entries of a run; see native/src/expand.hpp.
+    std::uint64_t *(*expand_)(const Operation *, std::size_t, const std::uint64_t *, std::size_t,
+                              std::uint64_t *);
     Superblocks superblocks_;
     ReuseStack lines_;
     ReuseStack pages_;
