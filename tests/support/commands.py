@@ -28,12 +28,12 @@ class Done:
     errors: str
 
 
-def run(*command: str | Path, **options: Any) -> Done:
+def run(*command: str | Path, patience_seconds: float = PATIENCE_SECONDS, **options: Any) -> Done:
     done = subprocess.run(
         [str(word) for word in command],
         check=False,
         capture_output=True,
-        timeout=PATIENCE_SECONDS,
+        timeout=patience_seconds,
         **{"stdin": None if "input" in options else subprocess.DEVNULL, **options},
     )
     return Done(shell_status(done.returncode), done.stdout, done.stderr.decode())
