@@ -26,6 +26,7 @@ extern Int VG_(safe_fd)(Int fd);
 #define FUTEX_WAIT 0
 #define FUTEX_WAKE 1
 #define O_ASYNC 020000
+#define RLIMIT_FSIZE 1
 #define WAIT_NANOSECONDS 100000000L
 #define EXIT_READER_GONE 125
 
@@ -170,6 +171,22 @@ static Bool announce(const HChar *folder, const HChar *name) {
    return written == (Word)size;
 }
 
+/* Takes the memory of the ring now: a full /dev/shm must be an error here, not a SIGBUS later.
+ * Returns what went wrong, or NULL. */
+static const HChar *reserve(Word fd) {
+   ULong limit[2]; /* the soft and the hard one on the size of files; beyond it comes SIGXFSZ */
+   ULong unlimited[2];
+   raw_syscall(__NR_getrlimit, RLIMIT_FSIZE, (Word)limit, 0, 0, 0, 0);
+   if (limit[1] < RING_BYTES)
+      return "the limit on the size of files (ulimit -f) leaves no room for a ring of 9 MB";
+   unlimited[0] = unlimited[1] = limit[1];
+   raw_syscall(__NR_setrlimit, RLIMIT_FSIZE, (Word)unlimited, 0, 0, 0, 0);
+   Word result = raw_syscall(__NR_fallocate, fd, 0, 0, RING_BYTES, 0, 0);
+   raw_syscall(__NR_setrlimit, RLIMIT_FSIZE, (Word)limit, 0, 0, 0, 0);
+   return result < 0 ? "no space left for a ring in the session folder (in /dev/shm or TMPDIR)"
+                     : NULL;
+}
+
 const HChar *ring_open(Sink sink, const HChar *folder) {
    static UInt opened; /* a process that execs or forks may open several */
    HChar name[64];
@@ -191,11 +208,8 @@ const HChar *ring_open(Sink sink, const HChar *folder) {
       stop_watching();
       return "cannot make a ring in the session folder";
    }
-   /* Reserve the memory now: a full /dev/shm must be an error here, not a SIGBUS later. */
-   const HChar *problem = NULL;
-   if (raw_syscall(__NR_fallocate, fd, 0, 0, RING_BYTES, 0, 0) < 0) {
-      problem = "no space left for a ring in the session folder (in /dev/shm or TMPDIR)";
-   } else {
+   const HChar *problem = reserve(fd);
+   if (problem == NULL) {
       SysRes mapped = VG_(am_shared_mmap_file_float_valgrind)(
           RING_BYTES, VKI_PROT_READ | VKI_PROT_WRITE, (Int)fd, 0);
       if (sr_isError(mapped))

@@ -379,7 +379,8 @@ class Session:
         if not self._processes:
             raise TracerError(
                 explanation.failure
-                or "the tracer ended before the program started: run `sgxlens doctor`"
+                or f"the tracer ended before the program started ({ended_by or exit_code}):"
+                " run `sgxlens doctor`"
             )
         if ended_by is not None:
             message = explanation.crash if status == -signal.SIGILL else ""

@@ -81,6 +81,18 @@ static int spins(char **arguments) {
     return 0;
 }
 
+/* Accesses that cannot be foreseen, without end: what is kept of them takes space. */
+static int wanders(char **arguments) {
+    volatile char *area = calloc(64, MIB);
+    unsigned long at = 1;
+    (void)arguments;
+    do {
+        at = at * 6364136223846793005ul + 1442695040888963407ul;
+        area[at >> 38]++;
+    } while (at != 1);
+    return 0;
+}
+
 static int sleeps(char **arguments) {
     (void)arguments;
     puts("ready");
@@ -469,6 +481,7 @@ static const struct {
     BEHAVIOUR(raises),
     BEHAVIOUR(loses_its_pipe),
     BEHAVIOUR(spins),
+    BEHAVIOUR(wanders),
     BEHAVIOUR(sleeps),
     BEHAVIOUR(sleeps_with_a_child),
     BEHAVIOUR(ignores_interrupts),
