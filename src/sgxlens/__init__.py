@@ -12,6 +12,7 @@ _OWNERS = {
     "MissRatioCurve": "sgxlens.reuse.curves",
     "Recording": "sgxlens.recording.reader",
     "ReuseHistogram": "sgxlens.reuse.histogram",
+    "estimate_miss_ratio": "sgxlens.reuse.sampling",
     "mark": "sgxlens._native",
     "miss_ratio_curve": "sgxlens.reuse.curves",
     "record": "sgxlens.recording.api",
