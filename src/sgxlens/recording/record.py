@@ -64,7 +64,7 @@ def record_target(
     if options.isa not in ISAS:
         raise UsageError(f"no instruction set {options.isa!r}: choose one of {', '.join(ISAS)}")
     if not 0 < options.sampling_rate <= 1:
-        raise UsageError(f"a sampling rate of {options.sampling_rate} is not within 0 (excl.) to 1")
+        raise UsageError(f"the sampling rate must be above 0 and at most 1, not {options.sampling_rate}")
     # A signal that asks this process to end is passed on to the program; what was recorded until
     # then is still written.
     with RecordingWriter(output, force=force) as writer, catching_signals() as signals:
@@ -179,7 +179,7 @@ def replay(
     if not source.metadata.settings.keep_accesses:
         raise RecordingError(f"{source.path} kept no accesses: record it with --keep-accesses")
     if not 0 < sampling_rate <= 1:
-        raise UsageError(f"a sampling rate of {sampling_rate} is not within 0 (excl.) to 1")
+        raise UsageError(f"the sampling rate must be above 0 and at most 1, not {sampling_rate}")
     metadata = source.metadata
     with RecordingWriter(output, force=force) as writer:
         analyses = []

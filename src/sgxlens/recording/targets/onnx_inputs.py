@@ -125,7 +125,7 @@ def resolve_shapes(
     known = list(dict.fromkeys(name for spec in specs for name in spec.dynamic_names()))
     for name in dims:
         if name not in known:
-            there = ", ".join(known) or "there is none, all shapes are fixed"
+            there = f"there is {', '.join(known)}" if known else "all shapes are fixed"
             raise UsageError(f"--dim: no dynamic dimension is called {name!r}: {there}")
     sizes = dict(dims)
     if batch is not None:
