@@ -64,7 +64,9 @@ def record_target(
     if options.isa not in ISAS:
         raise UsageError(f"no instruction set {options.isa!r}: choose one of {', '.join(ISAS)}")
     if not 0 < options.sampling_rate <= 1:
-        raise UsageError(f"the sampling rate must be above 0 and at most 1, not {options.sampling_rate}")
+        raise UsageError(
+            f"the sampling rate must be above 0 and at most 1, not {options.sampling_rate}"
+        )
     # A signal that asks this process to end is passed on to the program; what was recorded until
     # then is still written.
     with RecordingWriter(output, force=force) as writer, catching_signals() as signals:

@@ -80,7 +80,7 @@ def test_a_users_module_is_not_taken_for_numpy(
         ({"warmup": -1}, "start at 1"),
         ({"batch": 0}, "start at 1"),
         ({"input_file": "in.npz", "batch": 2}, "without --dim and --batch"),
-        ({"dims": {"M": 2}}, "no dynamic dimension is called 'M': N"),
+        ({"dims": {"M": 2}}, "no dynamic dimension is called 'M': there is N"),
     ],
 )
 def test_options_that_make_no_sense(relu: Path, options: dict[str, Any], message: str) -> None:
