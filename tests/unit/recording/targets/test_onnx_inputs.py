@@ -40,7 +40,7 @@ def test_shapes_are_resolved() -> None:
     [
         ([IDS], {}, None, "--dim batch=SIZE --dim length=SIZE .ids: batch x length"),
         ([IDS, IMAGE], {}, 1, "--dim length=SIZE --dim image.0=SIZE"),
-        ([IDS], {"width": 3}, None, "no dynamic dimension is called 'width': there is batch, length"),
+        ([IDS], {"width": 3}, None, "called 'width': there is batch, length"),
         ([FIXED], {"width": 3}, None, "all shapes are fixed"),
         ([FIXED], {}, 4, "no dynamic batch dimension .fixed: 2 x 2"),
         ([IDS], {"batch": 2}, 4, "--batch 4 contradicts --dim batch=2"),
