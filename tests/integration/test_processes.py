@@ -190,6 +190,16 @@ def test_children_are_recorded_only_if_asked_for(tmp_path: Path, behaviours: Pat
     assert {row["process"] for row in mapped} == set(range(len(recording.metadata.processes)))
 
 
+def test_a_child_that_cannot_be_recorded_runs_and_is_told_of(
+    tmp_path: Path, behaviours: Path
+) -> None:
+    recording = _compare(tmp_path, behaviours, "forks_where_files_are_small", "--follow-children")
+    assert len(recording.metadata.processes) == 1
+    message = recording.metadata.outcome.message
+    assert "a child process is not recorded" in message
+    assert "ulimit -f" in message
+
+
 def test_a_program_that_executes_another_is_two_in_the_recording(
     tmp_path: Path, behaviours: Path
 ) -> None:

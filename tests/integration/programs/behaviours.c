@@ -190,6 +190,19 @@ static int executes(char **arguments) {
     return 7;
 }
 
+/* With a limit on the size of files that leaves no room for the stream of a child. */
+static int forks_where_files_are_small(char **arguments) {
+    struct rlimit limit = {10000, 10000};
+    (void)arguments;
+    need(setrlimit(RLIMIT_FSIZE, &limit) == 0, "setrlimit");
+    pid_t child = fork();
+    if (child == 0) {
+        puts("child");
+        exit(4);
+    }
+    return wait_for(child);
+}
+
 /* A daemon, as by the book: its own session, an orphan, alive when the first process is gone. What
  * it does is seen by a file. */
 static int daemonises(char **arguments) {
@@ -487,6 +500,7 @@ static const struct {
     BEHAVIOUR(ignores_interrupts),
     BEHAVIOUR(counts_interrupts),
     BEHAVIOUR(forks),
+    BEHAVIOUR(forks_where_files_are_small),
     BEHAVIOUR(vforks),
     BEHAVIOUR(spawns),
     BEHAVIOUR(executes),
