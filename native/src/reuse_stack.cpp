@@ -106,7 +106,8 @@ std::uint64_t wanted_time_count(std::uint64_t block_count) {
     return block_count * 12;
 }
 
-void compact(ReuseState &s) {
+// Makes room for at least `room` further times.
+void compact(ReuseState &s, std::uint64_t room) {
     const Kernel &kernel = kernel_of(s);
     if (s.now > 64)
         kernel.append(s.timeline, s.window_old);
@@ -115,7 +116,8 @@ void compact(ReuseState &s) {
     kernel.rank_times(s);
     if (s.block_count > kTimeCountMax / 2)
         throw std::bad_alloc();
-    const std::uint64_t wanted = std::min(wanted_time_count(s.block_count), kTimeCountMax);
+    const std::uint64_t wanted =
+        std::min(std::max(wanted_time_count(s.block_count), s.block_count + room), kTimeCountMax);
     if (wanted > s.time_count) {
         make_timeline(s, std::min(wanted + wanted / 2, kTimeCountMax));
     } else {
@@ -193,11 +195,24 @@ void ReuseStack::access(const std::uint64_t *entries, std::size_t count) {
         if (s.block_count + batch > s.block_limit)
             detail::grow_table(s);
         if (s.now + batch > s.time_count)
-            detail::compact(s);
+            detail::compact(s, batch);
         process(s, entries, batch);
         entries += batch;
         count -= batch;
     }
+}
+
+void ReuseStack::touch(const SegmentTouch *touches, std::size_t count, const std::uint64_t *bases) {
+    ReuseState &s = *state_;
+    while (s.block_count + count > s.block_limit)
+        detail::grow_table(s);
+    if (s.now + count > s.time_count)
+        detail::compact(s, count);
+    detail::kernel_of(s).touch(s, touches, count, bases);
+}
+
+void ReuseStack::count_reuses(AccessClass access, std::size_t bin, std::uint64_t count) {
+    state_->far[static_cast<std::size_t>(access)][bin] += count;
 }
 
 PhaseCounts ReuseStack::end_phase() {

@@ -15,9 +15,10 @@
 
 #define SGXLENS_KERNEL_AVX2
 #include "reuse_kernel.hpp"
+#include "reuse_touch.hpp"
 
 namespace sgxlens::detail {
 
-const Kernel kKernelAvx2 = {process, rank_times, append};
+const Kernel kKernelAvx2 = {process, touch, rank_times, append};
 
 } // namespace sgxlens::detail

@@ -21,9 +21,10 @@
 // g++ does not define __AVX512F__ after such a pragma.
 #define SGXLENS_KERNEL_AVX512
 #include "reuse_kernel.hpp"
+#include "reuse_touch.hpp"
 
 namespace sgxlens::detail {
 
-const Kernel kKernelAvx512 = {process, rank_times, append};
+const Kernel kKernelAvx512 = {process, touch, rank_times, append};
 
 } // namespace sgxlens::detail

@@ -10,9 +10,10 @@
 #include <cstdint>
 
 #include "reuse_kernel.hpp"
+#include "reuse_touch.hpp"
 
 namespace sgxlens::detail {
 
-const Kernel kKernelBaseline = {process, rank_times, append};
+const Kernel kKernelBaseline = {process, touch, rank_times, append};
 
 } // namespace sgxlens::detail

@@ -152,6 +152,9 @@ inline std::uint64_t home_of(std::uint64_t block, unsigned hash_shift) {
 struct Kernel {
     // Takes at most kBatchMax entries; there must be room in the table and the timeline.
     void (*process)(ReuseState &, const std::uint64_t *entries, std::size_t count);
+    // Takes a segment; there must be room for all its blocks in the table and the timeline.
+    void (*touch)(ReuseState &, const SegmentTouch *touches, std::size_t count,
+                  const std::uint64_t *bases);
     // Replaces the time of each block and phase_start by its rank. The window must have been
     // appended to the timeline.
     void (*rank_times)(ReuseState &);

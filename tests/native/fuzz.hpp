@@ -4,4 +4,5 @@
 // Each returns an exit status and says what it did.
 int fuzz_streams();
 int fuzz_rings();
+int fuzz_touch();
 int test_superblock_limits();

@@ -2,5 +2,6 @@
 #include "fuzz.hpp"
 
 int main() {
-    return fuzz_streams() | fuzz_rings() | test_superblock_limits();
+    return fuzz_streams() | fuzz_rings() | fuzz_touch() |
+           test_superblock_limits();
 }

@@ -91,6 +91,17 @@ constexpr std::uint64_t sampling_hash(std::uint64_t block) {
     return (h ^ (h >> 31)) >> (64 - kSamplingBits);
 }
 
+// What a segment of the accesses does with one block that it touches: the segment's first access to
+// the block, the classes of all of them, and when the last one is.
+struct SegmentTouch {
+    std::uint64_t offset;      // of the block from its base
+    std::uint16_t base;        // which base
+    std::uint16_t rank;        // number of blocks whose last access is earlier
+    std::uint8_t access_class; // of the first access
+    std::uint8_t classes;      // bit set of AccessClass, of all accesses
+};
+static_assert(sizeof(SegmentTouch) == 16);
+
 namespace detail {
 struct ReuseState;
 }
@@ -110,6 +121,13 @@ class ReuseStack {
 
     // Takes accesses in program order. Throws std::bad_alloc, after which the stack is unusable.
     void access(const std::uint64_t *entries, std::size_t count);
+
+    // Takes a segment by what it does with each block, in the order of the first accesses to them;
+    // no block twice. Counts these first accesses; the distances of all others depend on the
+    // segment only and are to be counted with count_reuses. Bases are block numbers; block numbers
+    // wrap like those of entries. Only at sampling rate 1.
+    void touch(const SegmentTouch *touches, std::size_t count, const std::uint64_t *bases);
+    void count_reuses(AccessClass access, std::size_t bin, std::uint64_t count);
 
     // Counts of the phase that ends here. The next one starts with its first access.
     PhaseCounts end_phase();
