@@ -251,8 +251,15 @@ void bind_analysis(nb::module_ &module) {
     using namespace sgxlens;
     using namespace sgxlens::bindings;
 
+    nb::enum_<SegmentUse>(module, "SegmentUse", "When runs that recur are taken by segments.")
+        .value("NEVER", SegmentUse::never)
+        .value("WHERE_IT_PAYS", SegmentUse::where_it_pays)
+        .value("ALWAYS", SegmentUse::always, "Also where it costs more than it saves: for tests.");
+
     nb::class_<Analysis>(module, "Analysis", "The analysis of one process's stream.")
-        .def(nb::init<double>(), "sampling_rate"_a = 1.0)
+        .def(nb::init<double, SegmentUse>(), "sampling_rate"_a = 1.0,
+             "segments"_a = SegmentUse::where_it_pays,
+             "segments: whether runs that recur are taken by segments. Results are the same.")
         .def(
             "feed",
             [](Analysis &self, Words words) {
@@ -277,6 +284,7 @@ void bind_analysis(nb::module_ &module) {
                      [](const Analysis &self) {
                          return self.progress().line_access_count.load(std::memory_order_relaxed);
                      })
+        .def_prop_ro("segment_access_count", &Analysis::segment_access_count)
         .def_prop_ro("phase_count",
                      [](const Analysis &self) {
                          return self.progress().phase_count.load(std::memory_order_relaxed);

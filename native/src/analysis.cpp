@@ -55,13 +55,15 @@ ReuseCounts::ReuseCounts(const PhaseCounts &counts)
     }
 }
 
-Analysis::Analysis(double sampling_rate)
+Analysis::Analysis(double sampling_rate, SegmentUse segments)
     : expand_(detail::best_expand()),
       lines_({.granularity = Granularity::line, .sampling_rate = sampling_rate}),
       pages_({.granularity = Granularity::page, .sampling_rate = sampling_rate}),
       // Entries are flushed as soon as there are kBatchEntries. Until then a superblock of simple
       // operations, of which a record holds less than half its words, adds two for each.
       batch_(kBatchEntries + 2 * SGXLENS_RECORD_WORDS_MAX) {
+    if (segments != SegmentUse::never && lines_.sampling_rate() == 1.0)
+        segments_ = std::make_unique<Segments>(superblocks_, lines_, pages_, segments);
     names_.number_of("");
     begin_phase("start");
 }
@@ -71,6 +73,32 @@ void Analysis::feed(const std::uint64_t *words, std::size_t count) {
         throw StreamError("records after the end of the analysis");
     const std::uint64_t *const end = words + count;
     while (words < end) {
+        const std::uint64_t *next = words + 1;
+        if (segments_ != nullptr) {
+            const Segments::Found segment = segments_->find(words, end);
+            if (segment.is_known) {
+                // The stacks take accesses in their order.
+                if (batch_size_ > 0)
+                    flush();
+                position_ += segment.access_count;
+                segment_access_count_ += segment.access_count;
+                instruction_count_ += segment.instruction_count;
+                segments_->apply();
+                words += segment.word_count;
+                continue;
+            }
+            if (segment.word_count > 0)
+                next = words + segment.word_count;
+        }
+        words = take(words, next, end);
+    }
+    progress_.line_access_count.store(position(), std::memory_order_relaxed);
+}
+
+/// Takes the records that start before `stop`, at least one; returns where they end.
+const std::uint64_t *Analysis::take(const std::uint64_t *words, const std::uint64_t *stop,
+                                    const std::uint64_t *end) {
+    while (words < stop) {
         const std::uint64_t head = *words;
         const std::uint32_t payload = SGXLENS_PAYLOAD(head);
         if (payload >= SGXLENS_RECORD_WORDS_MAX)
@@ -87,7 +115,7 @@ void Analysis::feed(const std::uint64_t *words, std::size_t count) {
         }
         words += 1 + payload;
     }
-    progress_.line_access_count.store(position(), std::memory_order_relaxed);
+    return words;
 }
 
 void Analysis::run(const SuperblockExit &exit, const std::uint64_t *record) {
@@ -143,6 +171,8 @@ void Analysis::access(std::uint64_t address, std::uint64_t size_bytes, std::uint
 }
 
 void Analysis::flush() {
+    if (segments_ != nullptr)
+        segments_->settle();
     lines_.access(batch_.data(), batch_size_);
     pages_.access(batch_.data(), batch_size_);
     position_ += batch_size_;
@@ -185,6 +215,8 @@ std::string Analysis::current_phase() const {
 
 void Analysis::end_phase() {
     flush();
+    if (segments_ != nullptr)
+        segments_->end_phase();
     progress_.line_access_count.store(position_, std::memory_order_relaxed);
     Phase &phase = phases_.back();
     phase.end_position = position_;
@@ -357,7 +389,8 @@ void Analysis::event(std::uint32_t kind, std::uint32_t value, const std::uint64_
 }
 
 std::size_t Analysis::memory_bytes() const {
-    return lines_.memory_bytes() + pages_.memory_bytes();
+    return lines_.memory_bytes() + pages_.memory_bytes() +
+           (segments_ != nullptr ? segments_->memory_bytes() : 0);
 }
 
 } // namespace sgxlens

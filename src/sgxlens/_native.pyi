@@ -2,6 +2,7 @@
 The native core of sgxlens: decodes access streams, computes data reuse.
 """
 
+import enum
 from typing import Annotated
 
 import numpy
@@ -57,10 +58,23 @@ class ReuseStack:
     @property
     def instruction_set(self) -> str: ...
 
+class SegmentUse(enum.Enum):
+    """When runs that recur are taken by segments."""
+
+    NEVER = 0
+
+    WHERE_IT_PAYS = 1
+
+    ALWAYS = 2
+    """Also where it costs more than it saves: for tests."""
+
 class Analysis:
     """The analysis of one process's stream."""
 
-    def __init__(self, sampling_rate: float = 1.0) -> None: ...
+    def __init__(self, sampling_rate: float = 1.0, segments: SegmentUse = SegmentUse.WHERE_IT_PAYS) -> None:
+        """
+        segments: whether runs that recur are taken by segments. Results are the same.
+        """
 
     def feed(self, words: Annotated[NDArray[numpy.uint64], dict(shape=(None,), order='C', device='cpu', writable=False)]) -> None:
         """
@@ -95,6 +109,9 @@ class Analysis:
 
     @property
     def line_access_count(self) -> int: ...
+
+    @property
+    def segment_access_count(self) -> int: ...
 
     @property
     def phase_count(self) -> int: ...

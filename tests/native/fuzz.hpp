@@ -4,5 +4,6 @@
 // Each returns an exit status and says what it did.
 int fuzz_streams();
 int fuzz_rings();
+int fuzz_segments();
 int fuzz_touch();
 int test_superblock_limits();

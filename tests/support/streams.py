@@ -12,7 +12,7 @@ import numpy.typing as npt
 from hypothesis import strategies as st
 
 import lru
-from sgxlens._native import Analysis
+from sgxlens._native import Analysis, SegmentUse
 from sgxlens.recording import _reference as twin
 from sgxlens.recording._reference import Kind, Op
 
@@ -159,8 +159,12 @@ def valid_streams(draw: st.DrawFn) -> list[Record]:
 # ---- the native results and the twin's, in the same terms ----
 
 
-def analyse(chunks: Sequence[npt.NDArray[np.uint64]], sampling_rate: float = 1.0) -> Analysis:
-    analysis = Analysis(sampling_rate)
+def analyse(
+    chunks: Sequence[npt.NDArray[np.uint64]],
+    sampling_rate: float = 1.0,
+    segments: SegmentUse = SegmentUse.WHERE_IT_PAYS,
+) -> Analysis:
+    analysis = Analysis(sampling_rate, segments)
     for chunk in chunks:
         analysis.feed(chunk)
     analysis.finish()

@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The fast path of the analysis. Loops run the same superblocks again and again, on addresses that
+// advance. The stream of runs is cut into segments at places that depend on the exits only, so
+// that the same code is cut alike each time. A segment whose values keep the distances that they
+// had in an earlier one, up to the bases of separate pieces of memory, reuses its blocks in the
+// same way: its accesses are counted without being looked at one by one. Only the first access of
+// the segment to each block depends on the past; these are given to the reuse stack.
+//
+// This is done twice. A segment is short and serves lines and pages. Its first accesses to lines
+// wait until there is a row of segments, which is matched in the same way: as a sequence of
+// segments and their bases. So lines that all the segments of the row touch are looked up once.
+//
+// Results are exact: what is matched is compared word by word, and bases must lie apart.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+
+namespace sgxlens {
+
+class ReuseStack;
+class Superblocks;
+
+/// Results do not depend on it. `always` makes everything known at first sight, at any cost: for
+/// tests.
+enum class SegmentUse : std::uint8_t { never, where_it_pays, always };
+
+class Segments {
+  public:
+    Segments(const Superblocks &superblocks, ReuseStack &lines, ReuseStack &pages,
+             SegmentUse use = SegmentUse::where_it_pays);
+    ~Segments();
+
+    struct Found {
+        /// Of the segment if it is known, and may be applied. Else the records that start within
+        /// so many words, perhaps none, are to be taken one by one.
+        std::size_t word_count;
+        bool is_known;
+        std::uint32_t access_count; ///< of lines
+        std::uint32_t instruction_count;
+    };
+    /// Looks at the segment that starts here.
+    Found find(const std::uint64_t *words, const std::uint64_t *end);
+    /// Takes the segment that was just found and is known. Its accesses to lines may wait.
+    void apply();
+    /// Gives the accesses that wait to the stack: due before any other access is.
+    void settle();
+    /// Due before the phase of the stacks ends.
+    void end_phase();
+
+    std::size_t memory_bytes() const;
+
+  private:
+    struct Memo;
+    std::unique_ptr<Memo> memo_;
+};
+
+} // namespace sgxlens
