@@ -80,6 +80,8 @@ def _check(folder: str, options: Options) -> Options:
 def _session(options: Options) -> Any:
     import onnxruntime
 
+    # Else a thread of ONNX Runtime's own gathers and sends usage data during the inferences.
+    onnxruntime.disable_telemetry_events()
     settings = onnxruntime.SessionOptions()
     settings.intra_op_num_threads = options["threads"]
     settings.inter_op_num_threads = 1
