@@ -217,12 +217,18 @@ def test_scikit_learn(tmp_path: Path, options: list[str]) -> None:
     assert any("sklearn" in name for name in names)
 
 
+# Most of a whole recording is the import of PyTorch.
 @pytest.mark.torch
-@pytest.mark.slow
-@pytest.mark.parametrize("threads", ["1", "2"])
+@pytest.mark.parametrize(
+    ("threads", "options"),
+    [
+        ("1", ("--start-at-mark", "convolution")),
+        pytest.param("2", (), marks=pytest.mark.slow),
+    ],
+)
 @pytest.mark.skipif(importlib.util.find_spec("torch") is None, reason="PyTorch is not installed")
-def test_pytorch(tmp_path: Path, threads: str) -> None:
-    recording = _compare_script(tmp_path, TORCH, threads)
+def test_pytorch(tmp_path: Path, threads: str, options: tuple[str, ...]) -> None:
+    recording = _compare_script(tmp_path, TORCH, threads, options=options)
     for name in ("convolution", "transformer"):
         assert recording.footprint_blocks("line", name, access="load") > 500
     names = {row["name"] for row in recording.table("mappings").to_pylist()}

@@ -13,6 +13,9 @@ from sgxlens.errors import UsageError
 if TYPE_CHECKING:
     from sgxlens.recording.record import Target
 
+# Parameters of a model whose option has another name.
+OPTION_NAMES = {"dims": "--dim", "input_file": "--input"}
+
 
 def choose_target(
     words: Sequence[str | os.PathLike[str]], *, is_command: bool = False, **model_options: Any
@@ -37,9 +40,8 @@ def choose_target(
             raise UsageError(f"a model takes no arguments: {' '.join(texts[1:])}")
         return OnnxTarget(Path(first), **model_options)
     if model_options:
-        raise UsageError(
-            f"{', '.join(model_options)}: for an ONNX model only, which {Path(first).name} is not"
-        )
+        names = ", ".join(OPTION_NAMES.get(name, f"--{name}") for name in model_options)
+        raise UsageError(f"{names}: for an ONNX model only, which {Path(first).name} is not")
     if not is_command and first.endswith(".py"):
         from sgxlens.recording.targets.script import ScriptTarget
 
