@@ -31,7 +31,8 @@ lint: setup
 	@$(BIN)/lint-imports --no-logo >build/imports.log || { cat build/imports.log; exit 1; }
 	@echo "lint: clean"
 
-test: lint
+# CI also runs the native core under sanitizers.
+test: lint $(if $(filter true,$(CI)),sanitize)
 	@$(BIN)/python -m pytest --no-header
 
 bench: setup
