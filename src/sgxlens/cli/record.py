@@ -107,33 +107,27 @@ def command(  # noqa: PLR0917 -- click passes them by name
     recorded.
     """
     # Imported here: `sgxlens --help` need not wait for pyarrow.
-    from sgxlens.recording.record import record_target
-    from sgxlens.recording.session import TracerOptions
-    from sgxlens.recording.targets.choose import choose_target
+    from sgxlens.recording.api import record
     from sgxlens.recording.targets.onnx_inputs import parse_dimension
 
     given = {key: value for key, value in model_options.items() if value not in (None, ())}
     if "dims" in given:
         given["dims"] = dict(map(parse_dimension, given["dims"]))
-    chosen = choose_target(target, is_command=bool(ctx.obj and ctx.obj.get("is_command")), **given)
     name = Path(target[0]).stem or Path(target[0]).name
-    try:
-        with ProgressLine(quiet=quiet) as line:
-            recording = record_target(
-                chosen,
-                output if output is not None else Path(f"{name}.sgxlens"),
-                TracerOptions(
-                    isa=isa,
-                    follow_children=follow_children,
-                    start_at_mark=start_at_mark,
-                    sampling_rate=sampling_rate,
-                ),
-                keep_accesses=keep_accesses,
-                force=force,
-                on_progress=line.update,
-            )
-    finally:
-        chosen.close()
+    with ProgressLine(quiet=quiet) as line:
+        recording = record(
+            target,
+            output if output is not None else Path(f"{name}.sgxlens"),
+            is_command=bool(ctx.obj and ctx.obj.get("is_command")),
+            isa=isa,
+            follow_children=follow_children,
+            start_at_mark=start_at_mark,
+            sampling_rate=sampling_rate,
+            keep_accesses=keep_accesses,
+            force=force,
+            on_progress=line.update,
+            **given,
+        )
     outcome = recording.metadata.outcome
     if outcome.status == "lost":
         raise TracerError(f"{outcome.message}; what came before is in {recording.path}")

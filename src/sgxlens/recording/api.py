@@ -20,6 +20,7 @@ def record(
     what: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
     output: str | os.PathLike[str],
     *,
+    is_command: bool = False,
     isa: str = "avx",
     follow_children: bool = False,
     start_at_mark: str | None = None,
@@ -36,6 +37,7 @@ def record(
         what: an ONNX model (``model.onnx``), a Python script (``[script.py, argument, ...]``) or
             a command with its arguments.
         output: the folder to be made.
+        is_command: take `what` as a command, whatever it is called.
         isa: instruction set shown to the program: ``sse``, ``avx`` or ``avx2``.
         follow_children: record the processes that it starts, too.
         start_at_mark: record from the mark of this name on.
@@ -57,7 +59,7 @@ def record(
         UsageError: an option makes no sense.
     """
     words = [what] if isinstance(what, (str, os.PathLike)) else list(what)
-    target = choose_target(words, **model_options)
+    target = choose_target(words, is_command=is_command, **model_options)
     try:
         return record_target(
             target,
