@@ -266,7 +266,8 @@ static void *sleep_forever(void *argument) {
 /* As many as asked for, all alive at once. */
 static int many_threads(char **arguments) {
     int count = atoi(arguments[0]);
-    pthread_barrier_t barrier;
+    /* Not on the stack: threads may still be leaving the barrier when this function returns. */
+    static pthread_barrier_t barrier;
     pthread_attr_t attributes;
     pthread_t thread;
     pthread_barrier_init(&barrier, NULL, (unsigned)count + 1);
