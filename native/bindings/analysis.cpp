@@ -285,10 +285,6 @@ void bind_analysis(nb::module_ &module) {
                          return self.progress().line_access_count.load(std::memory_order_relaxed);
                      })
         .def_prop_ro("segment_access_count", &Analysis::segment_access_count)
-        .def_prop_ro("phase_count",
-                     [](const Analysis &self) {
-                         return self.progress().phase_count.load(std::memory_order_relaxed);
-                     })
         .def_prop_ro("current_phase",
                      [](const Analysis &self) {
                          const std::string name = self.current_phase();

@@ -204,8 +204,6 @@ void Analysis::begin_phase(std::string name) {
     phase.start_position = position();
     phase.start_ns = now_ns_;
     phases_.push_back(std::move(phase));
-    progress_.phase_count.store(static_cast<std::uint32_t>(phases_.size()),
-                                std::memory_order_relaxed);
 }
 
 std::string Analysis::current_phase() const {

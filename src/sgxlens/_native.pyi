@@ -114,9 +114,6 @@ class Analysis:
     def segment_access_count(self) -> int: ...
 
     @property
-    def phase_count(self) -> int: ...
-
-    @property
     def current_phase(self) -> bytes: ...
 
     @property

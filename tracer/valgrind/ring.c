@@ -116,10 +116,8 @@ void ring_tick(void) {
 
 static void take_chunk(void) {
    UInt number = ring->published;
-   while (number - __atomic_load_n(&ring->consumed, __ATOMIC_ACQUIRE) >= CHUNK_COUNT) {
-      UInt seen = __atomic_load_n(&ring->consumed, __ATOMIC_ACQUIRE);
-      if (number - seen < CHUNK_COUNT)
-         break;
+   UInt seen;
+   while (number - (seen = __atomic_load_n(&ring->consumed, __ATOMIC_ACQUIRE)) >= CHUNK_COUNT) {
       struct vki_timespec patience = {0, WAIT_NANOSECONDS};
       Word waited =
           raw_syscall(__NR_futex, (Word)&ring->consumed, FUTEX_WAIT, seen, (Word)&patience, 0, 0);

@@ -110,7 +110,6 @@ struct SignalDelivery {
 /// What a progress display needs; written by the thread that feeds, read by any.
 struct Progress {
     std::atomic<std::uint64_t> line_access_count{0};
-    std::atomic<std::uint32_t> phase_count{0};
 };
 
 class Analysis {

@@ -63,10 +63,7 @@ def record_target(
     """
     if options.isa not in ISAS:
         raise UsageError(f"no instruction set {options.isa!r}: choose one of {', '.join(ISAS)}")
-    if not 0 < options.sampling_rate <= 1:
-        raise UsageError(
-            f"the sampling rate must be above 0 and at most 1, not {options.sampling_rate}"
-        )
+    _check_sampling_rate(options.sampling_rate)
     # A signal that asks this process to end is passed on to the program; what was recorded until
     # then is still written.
     with RecordingWriter(output, force=force) as writer, catching_signals() as signals:
@@ -119,6 +116,11 @@ def record_target(
             }
         )
     return open_recording(path)
+
+
+def _check_sampling_rate(sampling_rate: float) -> None:
+    if not 0 < sampling_rate <= 1:
+        raise UsageError(f"the sampling rate must be above 0 and at most 1, not {sampling_rate}")
 
 
 def _processes(result: SessionResult) -> list[ProcessInfo]:
@@ -180,8 +182,7 @@ def replay(
     """
     if not source.metadata.settings.keep_accesses:
         raise RecordingError(f"{source.path} kept no accesses: record it with --keep-accesses")
-    if not 0 < sampling_rate <= 1:
-        raise UsageError(f"the sampling rate must be above 0 and at most 1, not {sampling_rate}")
+    _check_sampling_rate(sampling_rate)
     metadata = source.metadata
     with RecordingWriter(output, force=force) as writer:
         analyses = []

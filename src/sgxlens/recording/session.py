@@ -101,7 +101,6 @@ class SessionResult:
     processes: list[TracedProcess]
     outcome: Outcome
     elapsed_seconds: float
-    start_ns: int
 
 
 @dataclass
@@ -252,7 +251,6 @@ class Session:
             self._processes,
             self._outcome(explain(folder.path), root.pid, status),
             elapsed_seconds,
-            start_ns,
         )
 
     def _attend(self, folder: SessionFolder, root: subprocess.Popen[bytes], start_ns: int) -> None:
