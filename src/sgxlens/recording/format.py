@@ -13,7 +13,7 @@ from functools import cached_property
 import pyarrow as pa
 
 SCHEMA_NAME = "sgxlens-recording"
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 METADATA_FILE = "recording.json"
 ACCESSES_FOLDER = "accesses"
 
@@ -27,6 +27,30 @@ BLOCK_BYTES = {"line": 64, "page": 4096}
 TRAP_KINDS = ("cpuid", "rdtsc", "rdtscp")
 MAPPING_EVENTS = ("map", "unmap", "protect", "remap", "break_grow", "break_shrink")
 MAPPING_KINDS = ("file", "anonymous", "heap", "stack", "shared_memory")
+#: What a region is by its mapping, by how the program used it, or by what the program said.
+REGION_KINDS = (
+    "code",
+    *MAPPING_KINDS,
+    "constant",
+    "produced",
+    "declared",
+    "unmapped",
+)
+#: What a region is to an inference.
+REGION_ROLES = (
+    "weights",
+    "activations",
+    "input",
+    "output",
+    "scratch",
+    "runtime",
+    "code",
+    "stack",
+    "file",
+    "unclassified",
+)
+ANNOTATION_KINDS = ("operator_begin", "operator_end", "region", "region_end")
+OPERATOR_SOURCES = ("onnxruntime_profile", "torch", "annotation")
 
 _U32 = pa.uint32()
 _U64 = pa.uint64()
@@ -70,6 +94,8 @@ _THREAD = Column("thread", _U32, "Thread, as in `threads`.")
 _POSITION = Column(
     "position", _U64, "Line accesses that the process had made before, of all classes (count)."
 )
+_CONTEXT = Column("context", _U32, "Context of that process, as in `contexts`.")
+_REGION = Column("region", _U32, "Region of that process, as in `regions`.")
 _GRANULARITY = Column(
     "granularity",
     _STRING,
@@ -262,6 +288,186 @@ _TABLES = (
             _POSITION,
             Column("signal", _U32, "Number of the signal."),
             Column("name", _STRING, "Its name, as in `SIGTERM`."),
+        ),
+    ),
+    Table(
+        "annotations",
+        "What the program said of itself: operators that begin and end, and ranges of memory.",
+        (
+            _PROCESS,
+            _THREAD,
+            _POSITION,
+            Column("kind", _STRING, "What is said.", values=ANNOTATION_KINDS),
+            Column("address", _U64, "Start of the range; 0 for operators."),
+            Column("size_bytes", _U64, "Size of the range in bytes; 0 for operators."),
+            Column("text", _STRING, "Name, or a JSON object with more; empty: none."),
+        ),
+    ),
+    Table(
+        "contexts",
+        "Who makes an access. A span lasts from one boundary to the next: a mark, the start or end"
+        " of an operator, a clock read that may be one. A context is what one thread does in one"
+        " span; contexts of the same span may take turns.",
+        (
+            _PROCESS,
+            Column("context", _U32, "Number of the context, from 0 in each process."),
+            _PHASE,
+            Column("span", _U32, "Number of the span, from 0 in each process."),
+            _THREAD,
+            Column(
+                "operator",
+                _U32,
+                "Innermost operator, as in `operators`; null: between operators.",
+                nullable=True,
+            ),
+            Column("start_position", _U64, "Position of its first access (line accesses)."),
+            Column("end_position", _U64, "Position after its last access (line accesses)."),
+            Column("line_access_count", _U64, "Line accesses that it makes."),
+            Column("page_access_count", _U64, "Page accesses that it makes."),
+        ),
+    ),
+    Table(
+        "operators",
+        "Executions of an operator, in the order of their starts. They nest where `parent` says so.",
+        (
+            _PROCESS,
+            Column("operator", _U32, "Number of the execution, from 0 in each process."),
+            _PHASE,
+            Column("index", _U32, "Which execution of its phase, from 0."),
+            Column("parent", _U32, "The operator it is a part of; null: none.", nullable=True),
+            _THREAD,
+            Column("name", _STRING, "Name in the model; module path in PyTorch."),
+            Column("type", _STRING, "Kind of operator, as in `Conv` or `aten::addmm`."),
+            Column("start_position", _U64, "Position of its first access (line accesses)."),
+            Column("end_position", _U64, "Position after its last access (line accesses)."),
+            Column(
+                "input_shapes", _STRING, "Types and shapes of its inputs, as JSON; empty: unknown."
+            ),
+            Column(
+                "output_shapes",
+                _STRING,
+                "Types and shapes of its outputs, as JSON; empty: unknown.",
+            ),
+            Column(
+                "parameter_bytes",
+                _U64,
+                "Size of the weights it reads, as the framework says; null: unknown.",
+                nullable=True,
+            ),
+            Column(
+                "activation_bytes",
+                _U64,
+                "Size of its inputs that other operators made, as the framework says; null: unknown.",
+                nullable=True,
+            ),
+            Column(
+                "output_bytes",
+                _U64,
+                "Size of its outputs, as the framework says; null: unknown.",
+                nullable=True,
+            ),
+            Column("source", _STRING, "Who told of it.", values=OPERATOR_SOURCES),
+        ),
+    ),
+    Table(
+        "regions",
+        "Kinds of memory. `extents` says where each of them is.",
+        (
+            _PROCESS,
+            Column("region", _U32, "Number of the region, from 0 in each process."),
+            Column(
+                "kind",
+                _STRING,
+                "What it is by its mapping; `constant`: written before the first inference, and in"
+                " the inference before the first one measured only read; `produced`: written in that"
+                " inference; `declared`: the program said what it is.",
+                values=REGION_KINDS,
+            ),
+            Column("name", _STRING, "File, or name given by the program; empty: none."),
+            Column("role", _STRING, "What it is to an inference.", values=REGION_ROLES),
+            Column("reason", _STRING, "Why it has that role, in words; empty: by its kind alone."),
+        ),
+    ),
+    Table(
+        "extents",
+        "Where regions are, by address and time. Where extents overlap, the later one holds.",
+        (
+            _PROCESS,
+            _REGION,
+            Column("address", _U64, "Start of the range."),
+            Column("size_bytes", _U64, "Size of the range in bytes."),
+            Column("start_position", _U64, "Position from which on it is so (line accesses)."),
+        ),
+    ),
+    Table(
+        "reuse_sources",
+        "The histograms of `reuse` in more detail: for each context the accesses by region and by"
+        " the context in which the block was accessed before. A page is of the region that its"
+        " first access in the context is to.",
+        (
+            _PROCESS,
+            _CONTEXT,
+            Column(
+                "source",
+                _U32,
+                "Context of the access before to the same block; null: none, the access is cold.",
+                nullable=True,
+            ),
+            _GRANULARITY,
+            _REGION,
+            Column("access", _STRING, "Class of the access.", values=ACCESS_CLASSES),
+            Column("distance_min", _U64, "As in `reuse`.", nullable=True),
+            Column("distance_max", _U64, "As in `reuse`.", nullable=True),
+            Column("count", _U64, "Accesses in the bin; never 0."),
+        ),
+    ),
+    Table(
+        "page_use",
+        "Pages and lines that each context accesses, one row for each of its pages.",
+        (
+            _PROCESS,
+            _CONTEXT,
+            Column("page", _U64, "Number of the page: its address divided by 4,096."),
+            Column("lines", _U64, "Which of its 64 lines are accessed: bit i for line i."),
+            Column("written_lines", _U64, "Which of them are written, by program or kernel."),
+            Column("fetched_lines", _U64, "Which of them hold instructions that are executed."),
+        ),
+    ),
+    Table(
+        "page_visits",
+        "Page accesses that can miss in an enclave page cache of a useful size. A visit starts with"
+        " an access to a page that is not among the `visit_page_count` (see `recording.json`) pages"
+        " accessed last; it ends when the page is no longer among them. In order of their starts.",
+        (
+            _PROCESS,
+            _CONTEXT,
+            _POSITION,
+            Column("page", _U64, "Number of the page: its address divided by 4,096."),
+            Column("access", _STRING, "Class of the access that starts it.", values=ACCESS_CLASSES),
+            Column("written", pa.bool_(), "Whether the page is written during the visit."),
+            Column(
+                "ended",
+                _U32,
+                "How many visits before this one the visit started that ends here, when this one"
+                " starts; null: none ends.",
+                nullable=True,
+            ),
+        ),
+    ),
+    Table(
+        "native_times",
+        "Times of the same program run without the tracer.",
+        (
+            Column("run", _U32, "Number of the run, from 0."),
+            Column("phase", _STRING, "Name of the phase."),
+            Column("occurrence", _U32, "Which phase of that name, from 0."),
+            Column(
+                "operator_index",
+                _U32,
+                "Which operator of the phase, as `operators.index`; null: the whole phase.",
+                nullable=True,
+            ),
+            Column("seconds", pa.float64(), "Time it took, in seconds."),
         ),
     ),
 )
