@@ -328,7 +328,7 @@ _TABLES = (
     ),
     Table(
         "operators",
-        "Executions of an operator, in the order of their starts. They nest where `parent` says so.",
+        "Executions of an operator, by their starts. They nest where `parent` says so.",
         (
             _PROCESS,
             Column("operator", _U32, "Number of the execution, from 0 in each process."),
@@ -357,7 +357,7 @@ _TABLES = (
             Column(
                 "activation_bytes",
                 _U64,
-                "Size of its inputs that other operators made, as the framework says; null: unknown.",
+                "Size of its other inputs, as the framework says; null: unknown.",
                 nullable=True,
             ),
             Column(
@@ -378,8 +378,8 @@ _TABLES = (
             Column(
                 "kind",
                 _STRING,
-                "What it is by its mapping; `constant`: written before the first inference, and in"
-                " the inference before the first one measured only read; `produced`: written in that"
+                "What it is by its mapping; `constant`: in the inference before the first one"
+                " measured only read, and written before it; `produced`: written in that"
                 " inference; `declared`: the program said what it is.",
                 values=REGION_KINDS,
             ),

@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from sgxlens.errors import RecordingError, UsageError
+from sgxlens.recording.format import SCHEMA_VERSION
 from sgxlens.recording.reader import open_recording
 from sgxlens.reuse.histogram import ReuseHistogram
 
@@ -136,8 +137,8 @@ def test_metadata_that_is_no_json(make_recording: MakeRecording, text: str) -> N
 
 def test_a_newer_version_is_refused(make_recording: MakeRecording) -> None:
     path = make_recording()
-    edit(path, lambda content: content.update(schema_version=2, new_field=1))
-    with pytest.raises(RecordingError, match=r"schema version 2; this one reads up to 1\): upgr"):
+    edit(path, lambda content: content.update(schema_version=SCHEMA_VERSION + 1, new_field=1))
+    with pytest.raises(RecordingError, match=rf"schema version {SCHEMA_VERSION + 1}; this one reads up to {SCHEMA_VERSION}\): upgr"):
         open_recording(path)
 
 
