@@ -9,29 +9,57 @@ import sys
 import click
 
 
+def _print_schema(context: click.Context, _: click.Parameter, is_wanted: bool) -> None:
+    if is_wanted and not context.resilient_parsing:
+        from sgxlens.report.json import schema_text
+
+        click.echo(schema_text(), nl=False)
+        context.exit()
+
+
 @click.command("show")
 @click.argument("recording", type=click.Path())
 @click.option(
     "--phase",
     metavar="NAME|INDEX",
-    help="Look at this phase (all of that name).  [default: the last inference, else the longest]",
+    help="Look at this phase (all of that name).  [default: the last inference, else the longest"
+    " phase after the start]",
 )
 @click.option("--process", type=click.IntRange(min=0), metavar="N", help="Show one process only.")
 @click.option("--all-phases", is_flag=True, help="Look at all phases together.")
-def command(recording: str, phase: str | None, process: int | None, all_phases: bool) -> None:
+@click.option(
+    "--json", "as_json", is_flag=True, help="Print JSON for programs: every number and every row."
+)
+@click.option(
+    "--json-schema",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_print_schema,
+    help="Print the schema of that JSON, and nothing else.",
+)
+def command(
+    recording: str, phase: str | None, process: int | None, all_phases: bool, as_json: bool
+) -> None:
     """Shows a recording: footprints, data reuse, system calls, traps.
 
-    Everything below the tables of phases is about one phase, unless it says otherwise.
+    What is shown first is about one phase; "Whole recording" is about all of them.
     """
     from sgxlens.recording.reader import open_recording
     from sgxlens.report.document import build_document
-    from sgxlens.report.terminal import print_document
 
     opened = open_recording(recording)
     chosen: int | str | None = phase
     if phase is not None and phase.isdecimal() and all(p.name != phase for p in opened.phases):
         chosen = int(phase)
     document = build_document(opened, chosen, process, all_phases)
+    if as_json:
+        from sgxlens.report.json import json_text
+
+        click.echo(json_text(document), nl=False)
+        return
+    from sgxlens.report.terminal import print_document
+
     # A terminal that cannot show a character gets a question mark, not a traceback.
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")

@@ -11,8 +11,6 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from sgxlens.errors import UsageError
 from sgxlens.recording.format import ANY_ACCESS, BLOCK_BYTES
 from sgxlens.report.events import (
@@ -25,22 +23,13 @@ from sgxlens.report.events import (
     thread_section,
     trap_rows,
 )
-from sgxlens.reuse.curves import miss_ratio_curve
-from sgxlens.reuse.sampling import estimate_miss_ratio
+from sgxlens.report.reuse_section import ReuseSection, reuse_section
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from sgxlens.recording.metadata import RecordingMetadata
     from sgxlens.recording.reader import Phase, Recording
-    from sgxlens.reuse.curves import MissRatioCurve
-    from sgxlens.reuse.histogram import ReuseHistogram
-    from sgxlens.reuse.sampling import MissRatioEstimate
-
-_SMALLEST_MEMORY_BYTES = 32 << 10
-_LARGEST_MEMORY_BYTES = 1 << 30
-#: A row of the histogram spans this factor of distances.
-_ROW_FACTOR = 4
 
 
 @dataclass(frozen=True)
@@ -60,30 +49,6 @@ class PhaseRow:
     is_selected: bool
     access_counts: dict[str, int]
     footprints: dict[str, Footprint]
-
-
-@dataclass(frozen=True)
-class DistanceRow:
-    """Accesses whose distance is at least `distance_min_blocks` and below `distance_end_blocks`."""
-
-    distance_min_blocks: int
-    distance_end_blocks: int
-    counts: dict[str, int]
-
-
-@dataclass(frozen=True)
-class ReuseSection:
-    """Reuse at both granularities; every dict is by granularity.
-
-    Of a sampled recording the curves are what was sampled, and ``estimates`` what follows for the
-    program, with bounds; it is None where the recording is exact or nothing was accessed.
-    """
-
-    histograms: dict[str, ReuseHistogram]
-    rows: tuple[DistanceRow, ...]
-    capacity_bytes: tuple[int, ...]
-    curves: dict[str, MissRatioCurve]
-    estimates: dict[str, MissRatioEstimate] | None
 
 
 @dataclass(frozen=True)
@@ -124,8 +89,7 @@ def build_document(
 
     Args:
         recording: the recording.
-        phase: index or name of the phase to look at; None: the last that is called an inference,
-            else the one with the most accesses.
+        phase: index or name of the phase to look at; None: as `default_phase` chooses.
         process: show one process only; None: all.
         all_phases: look at all phases together.
 
@@ -151,7 +115,7 @@ def build_document(
         phases=tuple(_phase_rows(recording, shown, chosen)),
         selection=selection,
         selects_all=len(selection) == len(shown),
-        reuse=_reuse_section(recording, phase, reuse_process, chosen),
+        reuse=reuse_section(recording, phase, reuse_process, chosen),
         syscalls=syscall_rows(recording, chosen, process),
         traps=trap_rows(recording, chosen, process),
         signals=signal_rows(recording, process),
@@ -160,9 +124,16 @@ def build_document(
 
 
 def default_phase(phases: Sequence[Phase]) -> Phase:
-    """The last phase called ``inference``, with or without a number; else the longest."""
+    """The last phase called ``inference``, with or without a number; else the longest.
+
+    What comes before the first mark is the start-up of the program: it counts only where nothing
+    else was recorded.
+    """
     inferences = [p for p in phases if re.match(r"inference\b", p.name, re.IGNORECASE)]
-    return inferences[-1] if inferences else max(phases, key=lambda p: p.line_access_count)
+    if inferences:
+        return inferences[-1]
+    marked = [p for p in phases if p.index > 0 and p.line_access_count > 0]
+    return max(marked or phases, key=lambda p: p.line_access_count)
 
 
 def _warnings(recording: Recording) -> list[str]:
@@ -240,74 +211,3 @@ def _phase_rows(
             )
         )
     return rows
-
-
-def _reuse_section(
-    recording: Recording,
-    phase: int | str | None,
-    process: int | None,
-    chosen: set[tuple[int, int]],
-) -> ReuseSection:
-    histograms = {name: recording.reuse(name, phase, process) for name in BLOCK_BYTES}
-    capacities = _capacities(list(histograms.values()))
-    in_blocks = {name: [c // BLOCK_BYTES[name] for c in capacities] for name in histograms}
-    return ReuseSection(
-        histograms=histograms,
-        rows=tuple(_distance_rows(histograms)),
-        capacity_bytes=tuple(capacities),
-        curves={name: miss_ratio_curve(h, in_blocks[name]) for name, h in histograms.items()},
-        estimates=_estimates(recording, histograms, in_blocks, chosen),
-    )
-
-
-def _estimates(
-    recording: Recording,
-    histograms: dict[str, ReuseHistogram],
-    capacities_blocks: dict[str, list[int]],
-    chosen: set[tuple[int, int]],
-) -> dict[str, MissRatioEstimate] | None:
-    rate = recording.metadata.settings.sampling_rate
-    if rate == 1:
-        return None
-    counts = dict.fromkeys(histograms, 0)
-    for row in recording.table("footprints").to_pylist():
-        if row["access"] == ANY_ACCESS and (row["process"], row["phase"]) in chosen:
-            counts[row["granularity"]] += row["access_count"]
-    if not all(counts.values()):
-        return None
-    return {
-        name: estimate_miss_ratio(histogram, counts[name], rate, capacities_blocks[name])
-        for name, histogram in histograms.items()
-    }
-
-
-def _capacities(histograms: Sequence[ReuseHistogram]) -> list[int]:
-    """Sizes of memory in bytes, up to the first at which only cold misses are left everywhere."""
-    needed = max(
-        (int(h.distance_max_blocks[-1]) + 1) * h.block_bytes if h.count.size else 0
-        for h in histograms
-    )
-    capacities = [_SMALLEST_MEMORY_BYTES]
-    while capacities[-1] < min(needed, _LARGEST_MEMORY_BYTES):
-        capacities.append(capacities[-1] * 2)
-    return capacities
-
-
-def _distance_rows(histograms: dict[str, ReuseHistogram]) -> list[DistanceRow]:
-    """Rows from distance 0 to the largest; a bin belongs where its smallest distance is."""
-    largest = max(
-        (int(h.distance_min_blocks[-1]) for h in histograms.values() if h.count.size), default=-1
-    )
-    edges = [0]
-    while edges[-1] <= largest:
-        edges.append(edges[-1] * _ROW_FACTOR or 1)
-    sums = {}
-    for name, histogram in histograms.items():
-        row_of_bin = np.searchsorted(edges, histogram.distance_min_blocks, side="right") - 1
-        row_counts = np.zeros(len(edges), dtype=np.uint64)
-        np.add.at(row_counts, row_of_bin, histogram.count)
-        sums[name] = row_counts
-    return [
-        DistanceRow(edges[i], edges[i + 1], {name: int(sums[name][i]) for name in histograms})
-        for i in range(len(edges) - 1)
-    ]

@@ -50,6 +50,21 @@ def test_a_name_that_is_a_number_comes_first(
     assert "Phase 0: 1" in capsys.readouterr().out
 
 
+def test_json_is_of_the_phase_asked_for(
+    make_recording: MakeRecording, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["show", str(make_recording()), "--json", "--phase", "1"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert (report["schema"], report["schema_version"]) == ("sgxlens-show", 1)
+    assert report["selection"]["phases"] == [{"process": 0, "phase": 1, "name": "inference 1"}]
+    assert report["reuse"]["line"]["access_count"] == 168
+
+
+def test_the_schema_needs_no_recording(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["show", "--json-schema"]) == 0
+    assert json.loads(capsys.readouterr().out)["title"] == "ShowReport"
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

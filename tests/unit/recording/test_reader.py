@@ -138,7 +138,10 @@ def test_metadata_that_is_no_json(make_recording: MakeRecording, text: str) -> N
 def test_a_newer_version_is_refused(make_recording: MakeRecording) -> None:
     path = make_recording()
     edit(path, lambda content: content.update(schema_version=SCHEMA_VERSION + 1, new_field=1))
-    with pytest.raises(RecordingError, match=rf"schema version {SCHEMA_VERSION + 1}; this one reads up to {SCHEMA_VERSION}\): upgr"):
+    with pytest.raises(
+        RecordingError,
+        match=rf"schema version {SCHEMA_VERSION + 1}; this one reads up to {SCHEMA_VERSION}\): upgr",
+    ):
         open_recording(path)
 
 

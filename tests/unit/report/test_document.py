@@ -64,6 +64,17 @@ def test_without_inferences_the_longest_phase_is(
     assert [p.name for p in document.selection] == ["b"]
 
 
+def test_the_start_of_the_program_is_not_looked_at_where_anything_else_was_recorded(
+    make_recording: MakeRecording, rows: SimpleNamespace
+) -> None:
+    phases = [rows.phase(0, "start", 0, 900), rows.phase(1, "b", 900, 920)]
+    document = build_document(open_recording(make_recording({"phases": phases})))
+    assert [p.name for p in document.selection] == ["b"]
+    phases[1]["end_position"] = 900
+    document = build_document(open_recording(make_recording({"phases": phases}, force=True)))
+    assert [p.name for p in document.selection] == ["start"]
+
+
 def test_phases_are_selected_by_name_index_or_all(make_recording: MakeRecording) -> None:
     recording = open_recording(make_recording())
     for choice in ("inference 1", 1):

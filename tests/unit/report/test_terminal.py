@@ -63,6 +63,11 @@ def test_a_recording_fits_80_columns_without_colour(show: Show) -> None:
     assert ">2  inference 2" in text
 
 
+def test_the_phase_that_is_looked_at_comes_before_the_start_of_the_program(show: Show) -> None:
+    text = show()
+    assert text.index("inference 2") < text.index("Data reuse") < text.index("0  start")
+
+
 def test_a_sampled_recording_says_how_far_it_may_be_off(
     show: Show, metadata: dict[str, Any]
 ) -> None:

@@ -1,0 +1,75 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What all parts of a terminal report are made of."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Group
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from sgxlens.text import one_line
+from sgxlens.units import format_count
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from rich.console import RenderableType
+
+#: Rows of a table whose length depends on the program.
+ROWS_MAX = 20
+
+
+def titled(title: str, content: RenderableType) -> RenderableType:
+    """Content under a title."""
+    return Group(Text(f"\n{title}", style="bold"), Padding(content, (0, 0, 0, 2), expand=False))
+
+
+def new_table(*headings: str) -> Table:
+    """A table without a frame; text to the left."""
+    table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False)
+    for heading in headings:
+        table.add_column(heading)
+    return table
+
+
+def with_rest(table: Table, rest: int, what: str) -> RenderableType:
+    """A table, and how many rows it does not show."""
+    if rest <= 0:
+        return table
+    return Group(table, Text(f"... and {rest:,} more {what}"))
+
+
+def cell(text: str, limit: int) -> Text:
+    """A name that came from the program, harmless and short."""
+    return Text(one_line(text, limit) or '""')
+
+
+def counted(counts: Mapping[str, int], limit: int) -> str:
+    """The largest counts and their names, in one line."""
+    ranked = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+    text = ", ".join(f"{one_line(n, 60)} {format_count(c)}" for n, c in ranked[:limit])
+    return text + (f", and {len(ranked) - limit} more" if len(ranked) > limit else "")
+
+
+def percent(ratio: float) -> str:
+    """A ratio as percent in three digits; never 0 % or 100 % unless it is so. `-`: NaN."""
+    if ratio != ratio:  # noqa: PLR0124 - NaN: there were no accesses
+        return "-"
+    percent = 100 * ratio
+    if percent == 0:
+        return "0 %"
+    if percent < 0.001:
+        return "<0.001 %"
+    if percent == 100:
+        return "100 %"
+    text = f"{percent:.1f}" if percent >= 10 else f"{percent:.3g}"
+    return f"{'>99.9' if text == '100.0' else text} %"
+
+
+def not_recorded() -> Text:
+    """What stands in place of a fact that was not recorded."""
+    return Text("Not recorded.")

@@ -1,0 +1,168 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The parts of a terminal report about the recording as a whole, and its phases."""
+
+from __future__ import annotations
+
+import shlex
+from typing import TYPE_CHECKING
+
+from rich.table import Table
+from rich.text import Text
+
+from sgxlens.recording.format import ACCESS_CLASSES, BLOCK_BYTES
+from sgxlens.report.terminal.layout import ROWS_MAX, cell, new_table, with_rest
+from sgxlens.text import one_line
+from sgxlens.units import format_bytes, format_count, format_seconds
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rich.console import RenderableType
+
+    from sgxlens.report.document import Document, PhaseRow
+
+_PHASES_MAX = 24
+
+
+def header(document: Document) -> RenderableType:
+    """What was recorded, where and how."""
+    metadata = document.metadata
+    host = metadata.host
+    outcome = metadata.outcome
+    rate = metadata.settings.sampling_rate
+    target = metadata.target
+    model = getattr(target, "model", None)
+    machine = (
+        f"{one_line(host.cpu, 60)}, {host.cores} cores, {format_bytes(host.memory_bytes)},"
+        f" Linux {one_line(host.kernel, 40)}"
+    )
+    tracer = (
+        f"instruction set shown: {one_line(metadata.tracer.isa, 20)}; Valgrind"
+        f" {one_line(metadata.tracer.valgrind, 40)};"
+        f" sgxlens {one_line(metadata.sgxlens_version, 20)}"
+    )
+    elapsed = format_seconds(metadata.elapsed_seconds)
+    rows = [
+        ("recording", one_line(document.path)),
+        ("command", one_line(shlex.join(metadata.command), 300)),
+        ("target", f"{target.kind}: {one_line(str(model), 200)}" if model else target.kind),
+        ("outcome", one_line(outcome.message or _outcome_text(document), 300)),
+        ("host", machine),
+        ("tracer", tracer),
+        ("recorded", f"{metadata.created:%Y-%m-%d %H:%M} UTC, {elapsed} under the tracer"),
+        ("sampling", "none: exact" if rate == 1 else f"one block in {1 / rate:,.4g}: estimates"),
+    ]
+    grid = Table.grid(padding=(0, 2))
+    grid.add_column(style="bold", no_wrap=True)
+    grid.add_column(overflow="fold")
+    for name, value in rows:
+        failed = name == "outcome" and not outcome.is_clean
+        grid.add_row(name, Text(value, style="bold red" if failed else ""))
+    return grid
+
+
+def _outcome_text(document: Document) -> str:
+    outcome = document.metadata.outcome
+    if outcome.status == "exited":
+        return f"exited with status {outcome.exit_code}"
+    if outcome.status == "signalled":
+        return f"killed by {outcome.signal}"
+    return {"interrupted": "interrupted", "lost": "the stream was lost"}[outcome.status]
+
+
+def selection_name(document: Document) -> str:
+    """What the parts about phases are about."""
+    if document.selects_all:
+        return "All phases together"
+    names = list(dict.fromkeys(phase.name for phase in document.selection))
+    first = document.selection[0]
+    if len(document.selection) == 1:
+        text = f"Phase {first.index}: {one_line(names[0], 40)}"
+        many = len({row.phase.process for row in document.phases}) > 1
+        return f"{text} (process {first.process})" if many else text
+    return f"{len(document.selection)} phases together: {one_line(', '.join(names), 40)}"
+
+
+def processes(document: Document) -> RenderableType:
+    """The processes of the recording."""
+    table = new_table("process", "pid", "parent", "started", "program", "ended", "line accesses")
+    for column in (0, 1, 2, 6):
+        table.columns[column].justify = "right"
+    processes = document.metadata.processes
+    for info in processes[:ROWS_MAX]:
+        ended = info.end if info.exit_code is None else f"{info.end} {info.exit_code}"
+        table.add_row(
+            str(info.process),
+            str(info.pid),
+            str(info.parent_pid),
+            info.started,
+            cell(info.program, 24),
+            ended,
+            format_count(info.line_access_count),
+        )
+    return with_rest(table, len(processes) - ROWS_MAX, "processes")
+
+
+def accesses(document: Document) -> RenderableType:
+    """Line accesses of each phase, by class."""
+    headings = ["fetch", "load", "store", "kernel\nread", "kernel\nwrite"]
+    table = _phase_table(document, "time", "instr.", *headings)
+    for row in _shown_phases(document.phases):
+        if row is None:
+            table.add_row("", Text("..."))
+            continue
+        _add_phase(
+            document,
+            table,
+            row,
+            format_seconds(row.phase.elapsed_seconds),
+            format_count(row.phase.instruction_count),
+            *(format_count(row.access_counts.get(name, 0)) for name in ACCESS_CLASSES),
+        )
+    return with_rest(table, len(document.phases) - _PHASES_MAX, "phases")
+
+
+def footprints(document: Document) -> RenderableType:
+    """Distinct blocks of each phase."""
+    table = _phase_table(document, "lines", "bytes", "new", "pages", "bytes", "new")
+    for row in _shown_phases(document.phases):
+        if row is None:
+            table.add_row("", Text("..."))
+            continue
+        cells = []
+        for granularity in BLOCK_BYTES:
+            footprint = row.footprints[granularity]
+            cells += [
+                format_count(footprint.block_count),
+                format_bytes(footprint.size_bytes),
+                format_count(footprint.first_touch_count),
+            ]
+        _add_phase(document, table, row, *cells)
+    return table
+
+
+def _phase_table(document: Document, *headings: str) -> Table:
+    many = len({row.phase.process for row in document.phases}) > 1
+    table = new_table(*(["pr."] if many else []), "#", "phase", *headings)
+    for index, column in enumerate(table.columns):
+        if index != many + 1:
+            column.justify = "right"
+    return table
+
+
+def _add_phase(document: Document, table: Table, row: PhaseRow, *cells: str) -> None:
+    many = len({r.phase.process for r in document.phases}) > 1
+    process = [str(row.phase.process)] if many else []
+    style = "bold" if row.is_selected and not document.selects_all else None
+    # The mark as well: bold alone is lost in a pipe.
+    number = f"{'>' if style else ''}{row.phase.index}"
+    table.add_row(*process, number, cell(row.phase.name, 16), *cells, style=style)
+
+
+def _shown_phases(rows: Sequence[PhaseRow]) -> list[PhaseRow | None]:
+    """All rows, or of very many the first, the last and the selected ones; None: some left out."""
+    if len(rows) <= _PHASES_MAX:
+        return list(rows)
+    half = _PHASES_MAX // 2
+    selected = [row for row in rows[half:-half] if row.is_selected][:1]
+    return [*rows[:half], *([None, *selected] if selected else []), None, *rows[-half:]]

@@ -1,0 +1,174 @@
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import jsonschema
+import pytest
+
+from sgxlens.recording.reader import open_recording
+from sgxlens.report.document import Document, build_document
+from sgxlens.report.json import ShowReport, generated_schema_text, json_text, schema_text
+
+MakeRecording = Callable[..., Path]
+
+HOSTILE = '\x1b[31mred\x07 </script><script>x()</script> \u202etxt\u200b\n\0"' + "long" * 2500
+
+SYSCALL = {
+    "process": 0,
+    "phase": 2,
+    "thread": 1,
+    "position": 0,
+    "number": 0,
+    "name": "read",
+    "caller": "/lib/libc.so.6",
+    **{f"arg{i}": 0 for i in range(6)},
+    "result": -11,
+    "kernel_read_bytes": (1 << 64) // 8,
+    "kernel_write_bytes": 0,
+    "path": None,
+}
+
+
+def parsed(document: Document) -> dict[str, Any]:
+    """The report as read again, which must be as the published schema says."""
+    text = json_text(document)
+    assert text.isascii()
+    for constant in ("NaN", "Infinity"):
+        assert not re.search(rf"[ \[-]{constant}[,\n]", text)
+    content: dict[str, Any] = json.loads(text)
+    schema = json.loads(schema_text())
+    jsonschema.Draft202012Validator.check_schema(schema)
+    jsonschema.Draft202012Validator(schema).validate(content)
+    assert ShowReport.model_validate(content).model_dump(mode="json", by_alias=True) == content
+    return content
+
+
+def test_the_published_schema_follows_from_the_models() -> None:
+    assert schema_text() == generated_schema_text(), "run python tools/write_show_schema.py"
+
+
+def test_the_schema_refuses_what_is_no_report(make_recording: MakeRecording) -> None:
+    content = parsed(build_document(open_recording(make_recording())))
+    validator = jsonschema.Draft202012Validator(json.loads(schema_text()))
+    assert list(validator.iter_errors(content | {"schema": "other"}))
+    assert list(validator.iter_errors({k: v for k, v in content.items() if k != "reuse"}))
+    assert list(validator.iter_errors(content | {"phases": [{"name": 1}]}))
+
+
+def test_the_numbers_are_those_of_the_recording(make_recording: MakeRecording) -> None:
+    recording = open_recording(make_recording())
+    document = build_document(recording, 1)
+    content = parsed(document)
+    line = content["reuse"]["line"]
+    assert (line["access_count"], line["cold_count"], line["reuse_count"]) == (168, 10, 158)
+    assert line["bins"] == [
+        {"distance_min_blocks": 0, "distance_max_blocks": 0, "count": 100},
+        {"distance_min_blocks": 64, "distance_max_blocks": 67, "count": 51},
+        {"distance_min_blocks": 4096, "distance_max_blocks": 4351, "count": 7},
+    ]
+    point = line["miss_curve"][0]
+    assert (point["capacity_bytes"], point["capacity_blocks"]) == (32 << 10, 512)
+    assert point["miss_count"] == {"low": 17, "high": 17}
+    assert point["miss_ratio"]["high"] == pytest.approx(17 / 168)
+    assert [q["distance_blocks"] for q in line["quantiles"]] == [
+        {"low": 0, "high": 0},
+        {"low": 4096, "high": 4351},
+        None,
+    ]
+    assert line["estimates"] is None
+    phase = content["phases"][1]
+    assert phase["is_selected"]
+    assert phase["access_counts"] == {"fetch": 7, "load": 161}
+    assert phase["footprints"]["page"]["size_bytes"] == 44 * 4096
+    assert content["recording"]["metadata"]["command"] == ["python3", "model.py"]
+
+
+def test_what_was_not_recorded_is_null_and_what_did_not_happen_is_empty(
+    make_recording: MakeRecording,
+) -> None:
+    content = parsed(build_document(open_recording(make_recording())))
+    assert (content["syscalls"], content["threads"]) == (None, None)
+    tables: dict[str, Any] = {"syscalls": [SYSCALL], "traps": [], "signals": [], "threads": []}
+    content = parsed(build_document(open_recording(make_recording(tables, name="some"))))
+    assert (content["traps"], content["signals"]) == ([], [])
+    (call,) = content["syscalls"]
+    assert (call["errors"], call["error_count"]) == ({"EAGAIN": 1}, 1)
+    assert call["kernel_read_bytes"] == 1 << 61
+
+
+def test_a_recording_of_nothing_has_no_ratios(make_recording: MakeRecording) -> None:
+    path = make_recording({"phases": [], "reuse": [], "footprints": []})
+    content = parsed(build_document(open_recording(path)))
+    assert content["selection"] == {"phases": [], "is_all": True}
+    assert content["reuse"]["page"]["miss_curve"][0]["miss_ratio"] is None
+
+
+def test_a_sampled_recording_has_bounds(
+    make_recording: MakeRecording, metadata: dict[str, Any]
+) -> None:
+    path = make_recording(settings=metadata["settings"] | {"sampling_rate": 0.5})
+    content = parsed(build_document(open_recording(path), 1))
+    point = content["reuse"]["line"]["estimates"][0]
+    assert point["miss_ratio"] == pytest.approx(2 * 17 / 168)
+    assert point["miss_ratio_bounds"]["low"] <= point["miss_ratio"]
+    path = make_recording(
+        {"phases": [], "reuse": [], "footprints": []},
+        name="none",
+        settings=metadata["settings"] | {"sampling_rate": 0.5},
+    )
+    assert parsed(build_document(open_recording(path)))["reuse"]["line"]["estimates"] is None
+
+
+def test_hostile_names_stay_text(
+    make_recording: MakeRecording, rows: SimpleNamespace, metadata: dict[str, Any]
+) -> None:
+    path = make_recording(
+        {
+            "phases": [rows.phase(0, HOSTILE, 0, 5)],
+            "syscalls": [SYSCALL | {"name": HOSTILE, "caller": HOSTILE, "phase": 0}],
+            "signals": [{"process": 0, "thread": 1, "position": 0, "signal": 10, "name": HOSTILE}],
+        },
+        name=os.fsdecode(b"not\xffutf8"),
+        command=["run", HOSTILE],
+        notes=[HOSTILE],
+    )
+    document = build_document(open_recording(path))
+    assert "</script" not in json_text(document)
+    content = parsed(document)
+    assert content["phases"][0]["name"] == HOSTILE
+    assert content["syscalls"][0]["callers"] == {HOSTILE: 1}
+    assert content["recording"]["path"].endswith("not\\xffutf8")
+
+
+def test_names_carry_their_units(make_recording: MakeRecording) -> None:
+    """A name that ends in none of these is checked by a person, here."""
+    units = ("_bytes", "_blocks", "_count", "_counts", "_ns", "_seconds", "_ratio", "_position")
+    plain = {"count", "errors", "callers", "leaves", "quantiles", "fraction", "bins", "low", "high"}
+    tables: dict[str, Any] = {"syscalls": [SYSCALL]}
+    content = parsed(build_document(open_recording(make_recording(tables))))
+    numbers = {
+        name
+        for part in ("reuse", "syscalls", "phases", "threads")
+        for name, value in _numbers(content[part])
+    }
+    numbers -= {"process", "phase", "is_selected", "fetch", "load", "EAGAIN", "/lib/libc.so.6"}
+    assert {n for n in numbers if not n.endswith(units)} <= plain
+
+
+def _numbers(value: object) -> Iterator[tuple[str, float]]:
+    if isinstance(value, dict):
+        for name, item in value.items():
+            if isinstance(item, (int, float)):
+                yield name, item
+            else:
+                yield from _numbers(item)
+    elif isinstance(value, list):
+        for item in value:
+            yield from _numbers(item)
