@@ -225,6 +225,18 @@ nb::dict signals(const Analysis &analysis) {
     return table;
 }
 
+nb::dict annotations(const Analysis &analysis) {
+    const auto &rows = analysis.annotations();
+    nb::dict table;
+    table["thread"] = column<std::uint32_t>(rows, [](auto &r) { return r.thread; });
+    table["position"] = column<std::uint64_t>(rows, [](auto &r) { return r.position; });
+    table["kind"] = column<std::uint32_t>(rows, [](auto &r) { return r.kind; });
+    table["address"] = column<std::uint64_t>(rows, [](auto &r) { return r.address; });
+    table["size_bytes"] = column<std::uint64_t>(rows, [](auto &r) { return r.size_bytes; });
+    table["text"] = column<std::uint32_t>(rows, [](auto &r) { return r.text; });
+    return table;
+}
+
 nb::list names(const Analysis &analysis) {
     nb::list list;
     for (const std::string &name : analysis.names().all())
@@ -279,6 +291,7 @@ void bind_analysis(nb::module_ &module) {
         .def("mapping_changes", &mapping_changes)
         .def("threads", &threads)
         .def("signals", &signals)
+        .def("annotations", &annotations)
         .def("names", &names)
         .def_prop_ro("line_access_count",
                      [](const Analysis &self) {
@@ -313,6 +326,7 @@ void bind_analysis(nb::module_ &module) {
         .def_prop_ro("exit_status", &Analysis::exit_status)
         .def_prop_ro("dropped_system_calls", &Analysis::dropped_system_calls)
         .def_prop_ro("dropped_marks", &Analysis::dropped_marks)
+        .def_prop_ro("dropped_annotations", &Analysis::dropped_annotations)
         .def_prop_ro("memory_bytes", &Analysis::memory_bytes);
 
     nb::class_<Ring>(module, "Ring", "The ring of one traced process.")

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "sgxlens/error.hpp"
 #include "sgxlens/mark.h"
+#include "sgxlens/stream.h"
 
+#include <cstdint>
 #include <nanobind/nanobind.h>
 #include <nanobind/stl/string.h>
 #include <string>
@@ -19,6 +21,18 @@ NB_MODULE(_native, module) {
         nb::arg("name"),
         "Starts the phase `name` of a recording. Returns whether one runs; costs a few "
         "instructions if not.");
+    module.def(
+        "annotate",
+        [](std::uint32_t kind, std::uint64_t address, std::uint64_t size_bytes,
+           const std::string &text) {
+            if (kind < SGXLENS_OPERATOR_BEGIN || kind > SGXLENS_ANNOTATION_LAST)
+                throw nb::value_error("no such kind of annotation");
+            return sgxlens_annotate(kind, reinterpret_cast<const void *>(address), size_bytes,
+                                    text.data(), text.size()) != 0;
+        },
+        nb::arg("kind"), nb::arg("address"), nb::arg("size_bytes"), nb::arg("text"),
+        "Adds an annotation to a recording; `kind` counts as in enum sgxlens_annotation. Returns "
+        "whether a recording runs.");
     bind_reuse_stack(module);
     bind_analysis(module);
 }

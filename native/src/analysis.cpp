@@ -22,6 +22,8 @@ constexpr std::uint64_t kKernelAccessBytesMax = 0x7ffff000;
 
 /// A record of a system call takes about 120 bytes: beyond this many they are counted only.
 constexpr std::size_t kSystemCallsMax = 5'000'000;
+/// An annotation takes 40 bytes, besides its text: beyond this many they are counted only.
+constexpr std::size_t kAnnotationsMax = 5'000'000;
 /// Further marks are counted only: a phase is meant to be an inference, not a loop's turn.
 constexpr std::size_t kPhasesMax = 20'000;
 
@@ -269,6 +271,21 @@ void Analysis::note_mapping(MappingEvent event, std::uint32_t flags, std::uint64
                                              from_address, name, flags, event});
 }
 
+void Analysis::annotate(std::uint32_t kind, const std::uint64_t *payload, std::size_t words) {
+    need_words(words, 3);
+    if (kind < SGXLENS_OPERATOR_BEGIN || kind > SGXLENS_ANNOTATION_LAST)
+        throw StreamError("unknown kind of annotation");
+    if (payload[2] > SGXLENS_ANNOTATION_TEXT_BYTES_MAX)
+        throw StreamError("an annotation is too long");
+    const std::string text = text_of(payload + 3, words - 3, payload[2]);
+    if (annotations_.size() >= kAnnotationsMax) {
+        dropped_annotations_++;
+        return;
+    }
+    annotations_.push_back(
+        Annotation{position(), payload[0], payload[1], thread_, kind, names_.number_of(text)});
+}
+
 void Analysis::event(std::uint32_t kind, std::uint32_t value, const std::uint64_t *payload,
                      std::size_t words) {
     switch (kind) {
@@ -380,6 +397,9 @@ void Analysis::event(std::uint32_t kind, std::uint32_t value, const std::uint64_
         now_ns_ = payload[0];
         if (phases_.size() == 1 && phases_.front().start_ns == 0)
             phases_.front().start_ns = now_ns_;
+        break;
+    case SGXLENS_ANNOTATION:
+        annotate(value, payload, words);
         break;
     default:
         throw StreamError("unknown kind of record");

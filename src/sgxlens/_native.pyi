@@ -17,6 +17,11 @@ def mark(name: str) -> bool:
     Starts the phase `name` of a recording. Returns whether one runs; costs a few instructions if not.
     """
 
+def annotate(kind: int, address: int, size_bytes: int, text: str) -> bool:
+    """
+    Adds an annotation to a recording; `kind` counts as in enum sgxlens_annotation. Returns whether a recording runs.
+    """
+
 def distance_bins() -> tuple[object, object]:
     """
     Least and greatest distance, in blocks, of each bin in which distances are counted: two uint64 arrays.
@@ -105,6 +110,8 @@ class Analysis:
 
     def signals(self) -> dict: ...
 
+    def annotations(self) -> dict: ...
+
     def names(self) -> list: ...
 
     @property
@@ -145,6 +152,9 @@ class Analysis:
 
     @property
     def dropped_marks(self) -> int: ...
+
+    @property
+    def dropped_annotations(self) -> int: ...
 
     @property
     def memory_bytes(self) -> int: ...

@@ -91,6 +91,13 @@ Words whole_stream() {
     add(stream, SGXLENS_SYSCALL_EXIT, 257, {3});
     add(stream, SGXLENS_CLOCK, 1, {5, 6});
     add_text(stream, SGXLENS_MARK, static_cast<std::uint32_t>(mark.size()), {}, mark);
+    const std::string weights = "weights:layer";
+    add_text(stream, SGXLENS_ANNOTATION, SGXLENS_REGION, {0x700000, 4096, weights.size()}, weights);
+    add_text(stream, SGXLENS_ANNOTATION, SGXLENS_OPERATOR_BEGIN, {0, 0, path.size()}, path);
+    add(stream, SGXLENS_RUN, 0, {0x700000});
+    add(stream, SGXLENS_ANNOTATION, SGXLENS_OPERATOR_END, {0, 0, 0});
+    add(stream, SGXLENS_ANNOTATION, SGXLENS_OPERATOR_NOTE, {0, 0, 0});
+    add(stream, SGXLENS_ANNOTATION, SGXLENS_REGION_END, {0x700000, 4096, 0});
     add(stream, SGXLENS_BREAK, 1, {0xa00000, 0x1000});
     add(stream, SGXLENS_PROTECT, SGXLENS_PROT_READ, {0x400000, 0x1000});
     add(stream, SGXLENS_REMAP, 0, {0x400000, 0x500000, 0x1000});

@@ -36,7 +36,7 @@ _edges = st.sampled_from(
 _words = st.one_of(_edges, st.integers(0, _WORD_MAX))
 _heads = st.builds(
     lambda kind, payload, value: kind << 56 | payload << 32 | value,
-    st.integers(0, 24),
+    st.integers(0, 25),
     st.one_of(st.integers(0, 12), st.sampled_from([4095, 4096, 0xFFFFFF])),
     st.one_of(st.integers(0, 12), st.sampled_from([0xFFFF, 0xFFFFFFFF])),
 )
@@ -128,7 +128,7 @@ def _malformed() -> dict[str, list[int]]:
     sound = define(0, [exit_word(1, 1, 1)], [load])
     return {
         "cut short": [*sound, *record(Kind.RUN, 0, [1])[:-1]],
-        "unknown kind": record(23),
+        "unknown kind": record(24),
         "kind 0": record(0),
         "run of nothing": record(Kind.RUN, 0, [1]),
         "run with a value too many": [*sound, *record(Kind.RUN, 0, [1, 2])],
@@ -150,6 +150,11 @@ def _malformed() -> dict[str, list[int]]:
         "record too long": define(0, [exit_word(20000, 0, 1)], [full] * 20000),
         "kernel access too large": record(Kind.KERNEL_READ, 0, [0, KERNEL_ACCESS_BYTES_MAX + 1]),
         "name longer than its record": record(Kind.MARK, 17, [1, 2]),
+        "annotation cut short": record(Kind.ANNOTATION, 1, [0, 0]),
+        "annotation of kind 0": record(Kind.ANNOTATION, 0, [0, 0, 0]),
+        "annotation of an unknown kind": record(Kind.ANNOTATION, 6, [0, 0, 0]),
+        "annotation longer than its record": record(Kind.ANNOTATION, 1, [0, 0, 9, 1]),
+        "annotation too long": record(Kind.ANNOTATION, 1, [0, 0, 8001, *[1] * 1001]),
     }
 
 
@@ -249,7 +254,7 @@ def test_damaged_content(kept_path: Path, words: list[int], tail: bytes, header:
 def test_kept_stream_of_another_version(kept_path: Path) -> None:
     with pa.CompressedOutputStream(str(kept_path), "zstd") as stream:
         stream.write(np.array([STREAM_MAGIC, STREAM_VERSION + 1], dtype="<u8").tobytes())
-    with pytest.raises(StreamError, match="version 2"):
+    with pytest.raises(StreamError, match=f"version {STREAM_VERSION + 1}"):
         list(read_chunks(kept_path))
 
 

@@ -126,6 +126,9 @@ def _event(draw: st.DrawFn, kind: Kind) -> Record:
         Kind.PROCESS_END: lambda: record(kind, draw(st.integers(0, 0xFFFFFFFF))),
         Kind.RECORDING: lambda: record(kind, draw(st.integers(0, 1))),
         Kind.TICK: lambda: record(kind, 0, [draw(_words)]),
+        Kind.ANNOTATION: lambda: record(
+            kind, draw(st.integers(1, 5)), [*_range(draw), len(name), *text(name)]
+        ),
     }
     if kind in parts:
         return parts[kind]()
@@ -221,9 +224,17 @@ def native_facts(analysis: Analysis) -> dict[str, Any]:
         "mapping_changes": mappings,
         "threads": threads,
         "signals": [twin.SignalDelivery(**row) for row in _rows(analysis.signals())],
+        "annotations": [
+            twin.Annotation(**{**row, "text": names[row["text"]]})
+            for row in _rows(analysis.annotations())
+        ],
         "process": (analysis.pid, analysis.parent_pid, analysis.program, analysis.was_forked),
         "exit_status": analysis.exit_status if analysis.ended else None,
-        "dropped": (analysis.dropped_system_calls, analysis.dropped_marks),
+        "dropped": (
+            analysis.dropped_system_calls,
+            analysis.dropped_marks,
+            analysis.dropped_annotations,
+        ),
         "line_access_count": analysis.line_access_count,
     }
 
@@ -238,9 +249,14 @@ def twin_facts(decoder: twin.Decoder) -> dict[str, Any]:
         "mapping_changes": decoder.mapping_changes,
         "threads": decoder.threads,
         "signals": decoder.signals,
+        "annotations": decoder.annotations,
         "process": process,
         "exit_status": decoder.exit_status,
-        "dropped": (decoder.dropped_system_calls, decoder.dropped_marks),
+        "dropped": (
+            decoder.dropped_system_calls,
+            decoder.dropped_marks,
+            decoder.dropped_annotations,
+        ),
         "line_access_count": len(decoder.entries),
     }
 

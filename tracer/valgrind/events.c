@@ -228,15 +228,17 @@ static void on_signal(ThreadId tid, Int number, Bool alternate_stack) {
    ring_record(SGXLENS_SIGNAL, 0, (UInt)number);
 }
 
-/* ---- marks ---- */
+/* ---- what the program says: marks and annotations ---- */
 
-static Bool on_request(ThreadId tid, UWord *request, UWord *answer) {
-   if (request[0] != SGXLENS_REQUEST_MARK)
-      return False;
-   const HChar *name = (const HChar *)request[1];
-   SizeT size = request[2] < NAME_MAX_BYTES ? request[2] : NAME_MAX_BYTES;
-   if (size > 0 && !VG_(am_is_valid_for_client)((Addr)name, size, VKI_PROT_READ))
-      size = 0;
+/* How much of a text can be kept: all, what the limit allows, or nothing that cannot be read. */
+static SizeT readable_bytes(const HChar *text, SizeT size, SizeT limit) {
+   if (size > limit)
+      size = limit;
+   return size > 0 && VG_(am_is_valid_for_client)((Addr)text, size, VKI_PROT_READ) ? size : 0;
+}
+
+static void note_mark(ThreadId tid, const HChar *name, SizeT size) {
+   size = readable_bytes(name, size, NAME_MAX_BYTES);
    if (!recording_on && start_mark != NULL && size == VG_(strlen)(start_mark) &&
        VG_(memcmp)(name, start_mark, size) == 0) {
       recording_on = True;
@@ -246,6 +248,25 @@ static Bool on_request(ThreadId tid, UWord *request, UWord *answer) {
    note_thread(tid);
    ring_tick();
    ring_record_text(SGXLENS_MARK, (UInt)size, NULL, 0, name, size);
+}
+
+static void note_annotation(ThreadId tid, UInt kind, Addr a, SizeT bytes, const HChar *text,
+                            SizeT size) {
+   size = readable_bytes(text, size, SGXLENS_ANNOTATION_TEXT_BYTES_MAX);
+   note_thread(tid);
+   ULong numbers[3] = {a, bytes, size};
+   ring_record_text(SGXLENS_ANNOTATION, kind, numbers, 3, text, size);
+}
+
+static Bool on_request(ThreadId tid, UWord *request, UWord *answer) {
+   if (request[0] == SGXLENS_REQUEST_MARK)
+      note_mark(tid, (const HChar *)request[1], request[2]);
+   else if (request[0] == SGXLENS_REQUEST_ANNOTATE && request[1] >= 1 &&
+            request[1] <= SGXLENS_ANNOTATION_LAST)
+      note_annotation(tid, (UInt)request[1], request[2], request[3], (const HChar *)request[4],
+                      request[5]);
+   else
+      return False;
    *answer = 1;
    return True;
 }

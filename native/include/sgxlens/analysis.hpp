@@ -107,6 +107,16 @@ struct SignalDelivery {
     std::uint32_t number;
 };
 
+/// What the program said of itself.
+struct Annotation {
+    std::uint64_t position;
+    std::uint64_t address;
+    std::uint64_t size_bytes;
+    std::uint32_t thread;
+    std::uint32_t kind; ///< SGXLENS_OPERATOR_BEGIN ...
+    std::uint32_t text; ///< name number
+};
+
 /// What a progress display needs; written by the thread that feeds, read by any.
 struct Progress {
     std::atomic<std::uint64_t> line_access_count{0};
@@ -132,6 +142,7 @@ class Analysis {
     const std::vector<MappingChange> &mapping_changes() const { return mapping_changes_; }
     const std::vector<ThreadLife> &threads() const { return threads_; }
     const std::vector<SignalDelivery> &signals() const { return signals_; }
+    const std::vector<Annotation> &annotations() const { return annotations_; }
     const Names &names() const { return names_; }
     const ReuseStack &lines() const { return lines_; }
     const ReuseStack &pages() const { return pages_; }
@@ -147,6 +158,7 @@ class Analysis {
     std::int32_t exit_status() const { return exit_status_; }
     std::uint64_t dropped_system_calls() const { return dropped_system_calls_; }
     std::uint64_t dropped_marks() const { return dropped_marks_; }
+    std::uint64_t dropped_annotations() const { return dropped_annotations_; }
     /// How many of the line accesses were taken by segments that were known.
     std::uint64_t segment_access_count() const { return segment_access_count_; }
     std::size_t memory_bytes() const;
@@ -165,6 +177,7 @@ class Analysis {
     void system_call_enters(std::uint32_t number, const std::uint64_t *payload);
     void system_call_exits(std::uint32_t number, std::uint64_t result);
     void kernel_access(std::uint64_t address, std::uint64_t size_bytes, AccessClass access_class);
+    void annotate(std::uint32_t kind, const std::uint64_t *payload, std::size_t words);
     void begin_phase(std::string name);
     void end_phase();
     void note_mapping(MappingEvent event, std::uint32_t flags, std::uint64_t address,
@@ -191,6 +204,7 @@ class Analysis {
     std::vector<MappingChange> mapping_changes_;
     std::vector<ThreadLife> threads_;
     std::vector<SignalDelivery> signals_;
+    std::vector<Annotation> annotations_;
     Names names_;
     AddressSpace address_space_;
     std::map<std::uint32_t, std::size_t> open_calls_;   ///< thread to its call in system_calls_
@@ -206,6 +220,7 @@ class Analysis {
     std::int32_t exit_status_ = 0;
     std::uint64_t dropped_system_calls_ = 0; ///< beyond those kept one by one
     std::uint64_t dropped_marks_ = 0;
+    std::uint64_t dropped_annotations_ = 0;
     std::string program_;
     bool was_forked_ = false;
     bool ended_ = false;

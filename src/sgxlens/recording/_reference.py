@@ -21,6 +21,8 @@ RECORD_WORDS_MAX = 4096
 KERNEL_ACCESS_BYTES_MAX = 0x7FFFF000
 SYSTEM_CALLS_MAX = 5_000_000
 PHASES_MAX = 20_000
+ANNOTATIONS_MAX = 5_000_000
+ANNOTATION_TEXT_BYTES_MAX = 8000
 
 _LINES_IN_PAGE = PAGE_BYTES // LINE_BYTES
 _ADDRESS_MASK = (1 << 47) - 1
@@ -56,6 +58,7 @@ class Kind(IntEnum):
     PROCESS_END = 20
     RECORDING = 21
     TICK = 22
+    ANNOTATION = 23
 
 
 class Op(IntEnum):
@@ -93,7 +96,9 @@ _WORDS_NEEDED = {
     Kind.BREAK: 2,
     Kind.PROCESS: 3,
     Kind.TICK: 1,
+    Kind.ANNOTATION: 3,
 }
+_ANNOTATION_KINDS = range(1, 6)  # as ``enum sgxlens_annotation``
 
 
 @dataclass(frozen=True)
@@ -190,6 +195,18 @@ class SignalDelivery:
     signal: int
 
 
+@dataclass(frozen=True)
+class Annotation:
+    """What the program said of itself; ``kind`` as in ``enum sgxlens_annotation``."""
+
+    thread: int
+    position: int
+    kind: int
+    address: int
+    size_bytes: int
+    text: bytes
+
+
 def page_accesses(entries: Iterable[int]) -> list[tuple[int, int]]:
     """Return the accesses to pages that these line entries make: page number, access class."""
     return [(e >> 4 >> 6, e & 7) for e in entries if not e & 8]
@@ -216,11 +233,13 @@ class Decoder:
         self.mapping_changes: list[MappingChange] = []
         self.threads: list[ThreadLife] = []
         self.signals: list[SignalDelivery] = []
+        self.annotations: list[Annotation] = []
         self.pid = self.parent_pid = 0
         self.program = b""
         self.was_forked = False
         self.exit_status: int | None = None
         self.dropped_system_calls = self.dropped_marks = 0
+        self.dropped_annotations = 0
         self._exits: dict[int, Exit] = {}
         self._next_exit: int | None = None
         self._ranges: list[tuple[int, int, bytes]] = []
@@ -268,6 +287,8 @@ class Decoder:
             self._mapping_record(kind, value, payload)
         elif kind in (Kind.THREAD, Kind.THREAD_START, Kind.THREAD_EXIT):
             self._thread_record(kind, value, payload)
+        elif kind == Kind.ANNOTATION:
+            self._annotation(value, payload)
         else:
             self._process_record(kind, value, payload)
 
@@ -432,6 +453,17 @@ class Decoder:
             self.was_forked = value == 1
         elif kind == Kind.PROCESS_END:
             self.exit_status = _signed32(value)
+
+    def _annotation(self, kind: int, payload: list[int]) -> None:
+        address, size_bytes, text_bytes = payload[:3]
+        if kind not in _ANNOTATION_KINDS or text_bytes > ANNOTATION_TEXT_BYTES_MAX:
+            raise StreamError("an annotation of an unknown kind, or too long")
+        text = _text(payload[3:], text_bytes)
+        if len(self.annotations) >= ANNOTATIONS_MAX:
+            self.dropped_annotations += 1
+            return
+        position = len(self.entries)
+        self.annotations.append(Annotation(self._thread, position, kind, address, size_bytes, text))
 
     def _end_phase(self) -> None:
         self.phases[-1].end_position = len(self.entries)

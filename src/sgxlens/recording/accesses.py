@@ -21,7 +21,7 @@ import pyarrow as pa
 from sgxlens.errors import RecordingError, StreamError
 
 STREAM_MAGIC = 0x314D52534E454C53  # as in stream.h
-STREAM_VERSION = 1
+STREAM_VERSION = 2
 # A record is never longer, so neither is a chunk than this many words (stream.h: 24-bit payload).
 _CHUNK_WORDS_MAX = 1 << 24
 _PIECE_BYTES = 1 << 20

@@ -49,7 +49,8 @@ REGION_ROLES = (
     "file",
     "unclassified",
 )
-ANNOTATION_KINDS = ("operator_begin", "operator_end", "region", "region_end")
+#: In the order of their numbers, from 1.
+ANNOTATION_KINDS = ("operator_begin", "operator_end", "region", "region_end", "operator_note")
 OPERATOR_SOURCES = ("onnxruntime_profile", "torch", "annotation")
 
 _U32 = pa.uint32()
@@ -292,7 +293,8 @@ _TABLES = (
     ),
     Table(
         "annotations",
-        "What the program said of itself: operators that begin and end, and ranges of memory.",
+        "What the program said of itself, in order: operators that begin and end, and ranges of"
+        " memory. An `operator_note` is about the operator that ended last in its thread.",
         (
             _PROCESS,
             _THREAD,

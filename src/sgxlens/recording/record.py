@@ -160,6 +160,9 @@ def _notes(analyses: Sequence[Analysis], start_mark: str | None) -> list[str]:
     marks = sum(analysis.dropped_marks for analysis in analyses)
     if marks:
         notes.append(f"{marks:,} further marks started no phase of their own")
+    annotations = sum(analysis.dropped_annotations for analysis in analyses)
+    if annotations:
+        notes.append(f"{annotations:,} further annotations of the program are not kept")
     return notes
 
 

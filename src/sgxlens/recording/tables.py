@@ -11,7 +11,13 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from sgxlens._native import Analysis
-from sgxlens.recording.format import ACCESS_CLASSES, ANY_ACCESS, BLOCK_BYTES, MAPPING_EVENTS
+from sgxlens.recording.format import (
+    ACCESS_CLASSES,
+    ANNOTATION_KINDS,
+    ANY_ACCESS,
+    BLOCK_BYTES,
+    MAPPING_EVENTS,
+)
 from sgxlens.recording.syscalls import signal_name, syscall_name
 
 Columns = dict[str, Any]
@@ -61,6 +67,7 @@ def _tables_of(analysis: Analysis, start_ns: int) -> dict[str, Columns]:
         "mappings": _mappings(analysis, names),
         "threads": _threads(analysis),
         "signals": _signals(analysis),
+        "annotations": _annotations(analysis, names),
     }
 
 
@@ -186,3 +193,12 @@ def _threads(analysis: Analysis) -> Columns:
 def _signals(analysis: Analysis) -> Columns:
     table = dict(analysis.signals())
     return {**table, "name": pa.array([signal_name(int(n)) for n in table["signal"]], pa.string())}
+
+
+def _annotations(analysis: Analysis, names: pa.Array) -> Columns:
+    table = dict(analysis.annotations())
+    return {
+        **table,
+        "kind": _named(ANNOTATION_KINDS, table["kind"] - np.uint32(1)),
+        "text": names.take(pa.array(table["text"])),
+    }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * sgxlens_mark("name") starts a new phase of the recording. It is a handful of
- * instructions without effect when the program is not being recorded. One
- * header, no library: copy it into your project or add
+ * What a program may say of itself to a recording: which phase starts, which operator runs, what a
+ * range of memory holds. Each call is a handful of instructions without effect when the program is
+ * not being recorded. One header, no library: copy it into your project or add
  * `python -m sgxlens.include` to the include path.
  *
  * Where sgxlens runs the program natively to time its phases, it says so by the
@@ -26,16 +26,16 @@
  * client: four rotations of rdi that add up to 128 bits, then a no-op
  * exchange. rax points to six words (request and arguments), rdx holds the
  * answer if nobody listens. */
-static inline unsigned long sgxlens_request(unsigned long request, const void *argument,
-                                            unsigned long size) {
+static inline unsigned long sgxlens_request(unsigned long request, unsigned long a, unsigned long b,
+                                            unsigned long c, unsigned long d, unsigned long e) {
     volatile unsigned long block[6];
     unsigned long answer = 0;
     block[0] = request;
-    block[1] = (unsigned long)argument;
-    block[2] = size;
-    block[3] = 0;
-    block[4] = 0;
-    block[5] = 0;
+    block[1] = a;
+    block[2] = b;
+    block[3] = c;
+    block[4] = d;
+    block[5] = e;
     __asm__ volatile("rolq $3, %%rdi\n\trolq $13, %%rdi\n\t"
                      "rolq $61, %%rdi\n\trolq $51, %%rdi\n\t"
                      "xchgq %%rbx, %%rbx"
@@ -45,11 +45,14 @@ static inline unsigned long sgxlens_request(unsigned long request, const void *a
     return answer;
 }
 #else
-static inline unsigned long sgxlens_request(unsigned long request, const void *argument,
-                                            unsigned long size) {
+static inline unsigned long sgxlens_request(unsigned long request, unsigned long a, unsigned long b,
+                                            unsigned long c, unsigned long d, unsigned long e) {
     (void)request;
-    (void)argument;
-    (void)size;
+    (void)a;
+    (void)b;
+    (void)c;
+    (void)d;
+    (void)e;
     return 0;
 }
 #endif
@@ -97,13 +100,25 @@ __attribute__((noinline, cold, unused)) static int sgxlens_native_mark(const cha
 }
 #endif
 
-/* Starts the phase `name` (zero-terminated, at most 1,000 bytes are kept).
- * Returns 1 where a recording runs, else 0. */
-static inline int sgxlens_mark(const char *name) {
+static inline unsigned long sgxlens_text_bytes(const char *text) {
     unsigned long size = 0;
-    while (name[size] != '\0')
+    while (text[size] != '\0')
         size++;
-    if (sgxlens_request(0x534c0001UL, name, size) != 0)
+    return size;
+}
+
+static inline int sgxlens_annotate(unsigned long kind, const volatile void *address,
+                                   unsigned long size, const char *text, unsigned long text_size) {
+    return (int)sgxlens_request(0x534c0002UL, kind, (unsigned long)address, size,
+                                (unsigned long)text, text_size);
+}
+
+/* Each of the following returns 1 where a recording runs, else 0. Texts are zero-terminated. */
+
+/* Starts the phase `name` (at most 1,000 bytes are kept). */
+static inline int sgxlens_mark(const char *name) {
+    const unsigned long size = sgxlens_text_bytes(name);
+    if (sgxlens_request(0x534c0001UL, (unsigned long)name, size, 0, 0, 0) != 0)
         return 1;
 #ifndef SGXLENS_NO_NATIVE_TIMES
     {
@@ -115,6 +130,31 @@ static inline int sgxlens_mark(const char *name) {
     }
 #endif
     return 0;
+}
+
+/* This thread starts the operator `name` (at most 8,000 bytes are kept): one that it is in already
+ * holds the new one. A JSON object says more: {"name": "conv1", "type": "Conv", "inputs":
+ * [{"type": "float32", "shape": [1, 3, 224, 224]}], "outputs": [...], "parameter_bytes": 9408,
+ * "activation_bytes": 602112, "output_bytes": 3211264}. */
+static inline int sgxlens_operator_begin(const char *name) {
+    return sgxlens_annotate(1, 0, 0, name, sgxlens_text_bytes(name));
+}
+
+/* This thread ends the operator that it began last. */
+static inline int sgxlens_operator_end(void) {
+    return sgxlens_annotate(2, 0, 0, "", 0);
+}
+
+/* [address, address + size) is from here on what `text` says: "ROLE:NAME", where the role is one of
+ * weights, activations, input, output, scratch, runtime. */
+static inline int sgxlens_region(const volatile void *address, unsigned long size,
+                                 const char *text) {
+    return sgxlens_annotate(3, address, size, text, sgxlens_text_bytes(text));
+}
+
+/* [address, address + size) is from here on ordinary memory again. */
+static inline int sgxlens_region_end(const volatile void *address, unsigned long size) {
+    return sgxlens_annotate(4, address, size, "", 0);
 }
 
 #endif

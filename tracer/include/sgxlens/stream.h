@@ -25,7 +25,7 @@
 #define SGXLENS_STREAM_H
 
 #define SGXLENS_STREAM_MAGIC 0x314d52534e454c53ULL /* "SLENSRM1" */
-#define SGXLENS_STREAM_VERSION 1u
+#define SGXLENS_STREAM_VERSION 2u
 
 #define SGXLENS_PAGE_BYTES 4096u
 #define SGXLENS_LINE_BYTES 64u
@@ -125,8 +125,26 @@ enum sgxlens_kind {
     /* payload: CLOCK_MONOTONIC of the host, nanoseconds; at the start of each chunk,
      * before each mark and before the end */
     SGXLENS_TICK = 22,
+    /* the program says something of itself; value: enum sgxlens_annotation;
+     * payload: address, size (0 where the annotation is not about memory), bytes of the text,
+     * the text, zero-padded */
+    SGXLENS_ANNOTATION = 23,
 };
-#define SGXLENS_KIND_LAST SGXLENS_TICK
+#define SGXLENS_KIND_LAST SGXLENS_ANNOTATION
+
+/* An annotation belongs to the thread that makes it. */
+enum sgxlens_annotation {
+    /* an operator starts (ends); text: a plain name, or a JSON object. They nest. */
+    SGXLENS_OPERATOR_BEGIN = 1,
+    SGXLENS_OPERATOR_END = 2,
+    /* [address, address + size) is from here on (no longer) what the text says: ROLE:NAME */
+    SGXLENS_REGION = 3,
+    SGXLENS_REGION_END = 4,
+    /* text: a JSON object with more about the operator that ended last in this thread */
+    SGXLENS_OPERATOR_NOTE = 5,
+};
+#define SGXLENS_ANNOTATION_LAST SGXLENS_OPERATOR_NOTE
+#define SGXLENS_ANNOTATION_TEXT_BYTES_MAX 8000u
 
 /* How a process came to be. */
 enum { SGXLENS_PROCESS_STARTED = 0, SGXLENS_PROCESS_FORKED = 1 };
@@ -180,6 +198,8 @@ enum sgxlens_operation_kind {
 
 /* 'S','L' in the upper half, as Valgrind's client requests are numbered. */
 #define SGXLENS_REQUEST_MARK 0x534c0001UL
+/* arguments: enum sgxlens_annotation, address, size, text, bytes of the text */
+#define SGXLENS_REQUEST_ANNOTATE 0x534c0002UL
 
 /* ---- the session folder ------------------------------------------------- */
 /* The tracer is given a folder. It makes its ring there under a name of its own,
