@@ -64,6 +64,40 @@ class Phase:
         return (self.end_ns - self.start_ns) / 1e9
 
 
+@dataclass(frozen=True)
+class Operator:
+    """One execution of an operator: a row of the table ``operators``, which says what it means."""
+
+    process: int
+    number: int
+    phase: int
+    index: int
+    parent: int | None
+    thread: int
+    name: str
+    type: str
+    start_position: int
+    end_position: int
+    input_shapes: str
+    output_shapes: str
+    parameter_bytes: int | None
+    activation_bytes: int | None
+    output_bytes: int | None
+    source: str
+
+
+@dataclass(frozen=True)
+class Region:
+    """A kind of memory: a row of the table ``regions``, which says what it means."""
+
+    process: int
+    number: int
+    kind: str
+    name: str
+    role: str
+    reason: str
+
+
 def open_recording(path: str | os.PathLike[str]) -> Recording:
     """Opens a recording.
 
@@ -187,6 +221,24 @@ class Recording:
                     f"{self.path} is corrupted: phase {phase.index} ends before it starts"
                 )
         return tuple(sorted(phases, key=lambda phase: (phase.process, phase.index)))
+
+    @cached_property
+    def operators(self) -> tuple[Operator, ...]:
+        """The executions of operators, by process and number; none where none were recorded."""
+        if not self.has_table("operators"):
+            return ()
+        rows = self.table("operators").to_pylist()
+        found = [Operator(number=row.pop("operator"), **row) for row in rows]
+        return tuple(sorted(found, key=lambda operator: (operator.process, operator.number)))
+
+    @cached_property
+    def regions(self) -> tuple[Region, ...]:
+        """The regions, by process and number; none where none were recorded."""
+        if not self.has_table("regions"):
+            return ()
+        rows = self.table("regions").to_pylist()
+        found = [Region(number=row.pop("region"), **row) for row in rows]
+        return tuple(sorted(found, key=lambda region: (region.process, region.number)))
 
     def select_phases(
         self, phase: int | str | None = None, process: int | None = None

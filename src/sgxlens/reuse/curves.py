@@ -107,6 +107,19 @@ def miss_ratio_curve(
     )
 
 
+def bin_misses(
+    distance_min_blocks: npt.NDArray[np.uint64],
+    distance_max_blocks: npt.NDArray[np.uint64],
+    capacity_blocks: int,
+) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
+    """Which bins of distances miss an LRU memory: those that certainly do, and those that may.
+
+    It is what `miss_ratio_curve` counts by, for many histograms with the same bins at once.
+    """
+    capacity = _capacities([capacity_blocks])[0]
+    return distance_min_blocks >= capacity, distance_max_blocks >= capacity
+
+
 def _capacities(values: npt.ArrayLike | Sequence[int]) -> npt.NDArray[np.uint64]:
     array = np.atleast_1d(np.asarray(values))
     if array.size == 0:

@@ -1,0 +1,435 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a recording holds of one phase, as arrays: what the other modules count from."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from sgxlens.errors import RecordingError, UsageError
+from sgxlens.recording.bitmaps import Bitmaps, Integers
+from sgxlens.recording.format import ACCESS_CLASSES, BLOCK_BYTES
+from sgxlens.recording.reader import Phase, Recording
+from sgxlens.recording.region_map import NO_REGION, RegionMap
+from sgxlens.reuse.curves import bin_misses
+from sgxlens.reuse.histogram import ReuseHistogram
+
+if TYPE_CHECKING:
+    from sgxlens.recording.reader import Operator, Region
+
+#: Where the previous access to a block was made; each access is of exactly one of these.
+#: ``same_operator``: in the same execution of an operator. ``earlier_operator``: in another
+#: operator of the same phase. ``outside_operators``: in the same phase, in no operator. The next
+#: four: in another phase, by its name (``warm-up...``, ``inference...``, ``load...``). ``cold``:
+#: nowhere.
+SOURCE_KINDS = (
+    "same_operator",
+    "earlier_operator",
+    "outside_operators",
+    "previous_inference",
+    "warm_up",
+    "load",
+    "other_phase",
+    "cold",
+)
+_COLD = SOURCE_KINDS.index("cold")
+_PHASE_NAMES = (
+    (re.compile(r"inference", re.IGNORECASE), "previous_inference"),
+    (re.compile(r"warm-?up", re.IGNORECASE), "warm_up"),
+    (re.compile(r"load", re.IGNORECASE), "load"),
+)
+#: Stands for "between operators" where operators are numbered.
+NO_OPERATOR = -1
+_TABLES = ("contexts", "reuse_sources", "page_use")
+
+
+@dataclass(frozen=True, eq=False)
+class Contexts:
+    """The contexts of the phase, by number; arrays of one length.
+
+    ``operator`` is an index into `PhaseFacts.operators`, or `NO_OPERATOR`.
+    """
+
+    number: Integers
+    span: Integers
+    thread: Integers
+    operator: Integers
+    start_position: Integers
+    end_position: Integers
+    line_access_count: Integers
+
+
+@dataclass(frozen=True, eq=False)
+class Uses:
+    """Rows of ``page_use``: arrays of one length; ``context`` and ``page`` are indices."""
+
+    context: Integers
+    page: Integers
+    lines: Bitmaps
+    written: Bitmaps
+    fetched: Bitmaps
+
+
+@dataclass(frozen=True, eq=False)
+class UsePieces:
+    """Rows of ``page_use`` cut where regions meet; ``region`` is an index or `NO_REGION`."""
+
+    use: Integers
+    region: Integers
+    lines: Bitmaps
+    written: Bitmaps
+
+
+@dataclass(frozen=True, eq=False)
+class ReuseRows:
+    """Rows of ``reuse_sources`` of one granularity: arrays of one length.
+
+    Operators, regions and contexts are indices; ``kind`` is one into `SOURCE_KINDS`, ``access`` one
+    into `ACCESS_CLASSES`, ``bin`` one into ``distance_min`` and ``distance_max``, which are as long
+    as there are bins; the bin of cold accesses comes after the last of them.
+    """
+
+    context: Integers
+    operator: Integers
+    source_operator: Integers
+    region: Integers
+    kind: Integers
+    is_other_thread: npt.NDArray[np.bool_]
+    access: Integers
+    bin: Integers
+    count: Integers
+    distance_min: npt.NDArray[np.uint64]
+    distance_max: npt.NDArray[np.uint64]
+    block_bytes: int
+
+    def misses(self, memory_bytes: int) -> tuple[Integers, Integers]:
+        """Of each row the accesses that certainly miss an LRU memory, and those that may."""
+        capacity = memory_bytes // self.block_bytes
+        certain, possible = bin_misses(self.distance_min, self.distance_max, capacity)
+        cold = np.ones(1, dtype=bool)
+        return (
+            self.count * np.concatenate([certain, cold])[self.bin],
+            self.count * np.concatenate([possible, cold])[self.bin],
+        )
+
+    def histogram(self, chosen: npt.NDArray[np.bool_]) -> ReuseHistogram:
+        """The reuse distances of some of the rows."""
+        bins = self.distance_min.size
+        counts = np.bincount(self.bin[chosen], self.count[chosen], bins + 1).astype(np.uint64)
+        is_used = counts[:bins] > 0
+        return ReuseHistogram(
+            self.distance_min[is_used],
+            self.distance_max[is_used],
+            counts[:bins][is_used],
+            int(counts[bins]),
+            self.block_bytes,
+        )
+
+
+class PhaseFacts:
+    """One phase of a recording; made by `facts_of`.
+
+    Attributes:
+        phase: the phase.
+        operators: its operators, in the order of their starts.
+        regions: all regions of the process, by number.
+        pages: numbers of the pages accessed in the phase, ascending.
+    """
+
+    def __init__(self, recording: Recording, phase: Phase) -> None:
+        self._recording = recording
+        self.phase = phase
+        self.regions: tuple[Region, ...] = tuple(
+            r for r in recording.regions if r.process == phase.process
+        )
+        self._all_contexts = _rows_of(recording, "contexts", phase.process)
+        numbers = _integers(self._all_contexts["context"])
+        order = np.argsort(numbers)
+        if np.any(np.diff(numbers[order]) == 0):
+            raise self._corrupted("contexts", "a context occurs twice")
+        self._all_contexts = self._all_contexts.take(pa.array(order))
+        self._all_numbers = numbers[order]
+        self._all_phases = _integers(self._all_contexts["phase"])
+        self._here = np.flatnonzero(self._all_phases == phase.index)
+        self._all_operators = _integers(self._all_contexts["operator"], null=NO_OPERATOR)
+        used = set(self._all_operators[self._here].tolist())
+        self.operators: tuple[Operator, ...] = tuple(
+            sorted(
+                (
+                    o
+                    for o in recording.operators
+                    if o.process == phase.process and (o.phase == phase.index or o.number in used)
+                ),
+                key=lambda o: (o.start_position, o.number),
+            )
+        )
+        #: Number of an operator to its index; the last element is for `NO_OPERATOR`.
+        self._operator_index = self._index_operators()
+
+    @cached_property
+    def contexts(self) -> Contexts:
+        """Who makes the accesses of the phase."""
+        table = self._all_contexts.take(pa.array(self._here))
+        return Contexts(
+            number=self._all_numbers[self._here],
+            span=_integers(table["span"]),
+            thread=_integers(table["thread"]),
+            operator=self._operators_at(self._here),
+            start_position=_integers(table["start_position"]),
+            end_position=_integers(table["end_position"]),
+            line_access_count=_integers(table["line_access_count"]),
+        )
+
+    @cached_property
+    def _page_use(self) -> tuple[npt.NDArray[np.uint64], Uses]:
+        rows = self._rows_here("page_use")
+        pages, page = np.unique(_unsigned(rows["page"]), return_inverse=True)
+        uses = Uses(
+            context=self._index(rows["context"], self.contexts.number, "page_use", "context"),
+            page=page.astype(np.int64),
+            lines=_unsigned(rows["lines"]),
+            written=_unsigned(rows["written_lines"]),
+            fetched=_unsigned(rows["fetched_lines"]),
+        )
+        return pages, uses
+
+    @property
+    def pages(self) -> npt.NDArray[np.uint64]:
+        """Numbers of the pages accessed in the phase, ascending."""
+        return self._page_use[0]
+
+    @property
+    def uses(self) -> Uses:
+        """Which contexts access which lines."""
+        return self._page_use[1]
+
+    @cached_property
+    def use_pieces(self) -> UsePieces:
+        """`uses` by region: that in effect at the end of the context, but what is unmapped then."""
+        uses = self.uses
+        extents = _rows_of(self._recording, "extents", self.phase.process)
+        region = self._index(extents["region"], self._region_numbers, "extents", "region")
+        unmapped = np.array([r.kind == "unmapped" for r in self.regions], dtype=bool)
+        mapped = ~unmapped[region] if region.size else np.zeros(0, dtype=bool)
+        regions = RegionMap(
+            region[mapped],
+            _unsigned(extents["address"])[mapped],
+            _unsigned(extents["size_bytes"])[mapped],
+            _unsigned(extents["start_position"])[mapped],
+        )
+        last = np.maximum(self.contexts.end_position, 1) - 1
+        pieces = regions.pieces(self.pages[uses.page], last[uses.context])
+        lines = pieces.lines & uses.lines[pieces.row]
+        is_used = lines != 0
+        row = pieces.row[is_used]
+        return UsePieces(
+            use=row,
+            region=pieces.region[is_used],
+            lines=lines[is_used],
+            written=lines[is_used] & uses.written[row],
+        )
+
+    @cached_property
+    def roles(self) -> tuple[tuple[str, ...], Integers]:
+        """The roles there are, and the index of each region's; the last is for `NO_REGION`."""
+        names = tuple(dict.fromkeys([*(r.role for r in self.regions), "unclassified"]))
+        index = [names.index(r.role) for r in self.regions] + [names.index("unclassified")]
+        return names, np.array(index, dtype=np.int64)
+
+    @cached_property
+    def reuse(self) -> dict[str, ReuseRows]:
+        """Where the previous accesses were, by granularity."""
+        rows = self._rows_here("reuse_sources")
+        granularity = _codes(rows["granularity"], tuple(BLOCK_BYTES))
+        context = self._index(rows["context"], self.contexts.number, "reuse_sources", "context")
+        region = self._index(rows["region"], self._region_numbers, "reuse_sources", "region")
+        source_is_null = pc.is_null(rows["source"]).to_numpy()
+        is_cold = pc.is_null(rows["distance_min"]).to_numpy()
+        if np.any(is_cold != source_is_null):
+            raise self._corrupted("reuse_sources", "a cold access has a source, or another none")
+        source = np.full(context.size, -1, dtype=np.int64)
+        source[~is_cold] = self._index(
+            rows["source"].filter(pa.array(~is_cold)), self._all_numbers, "reuse_sources", "source"
+        )
+        operator = self.contexts.operator[context]
+        source_operator = np.full(context.size, NO_OPERATOR, dtype=np.int64)
+        source_operator[~is_cold] = self._operators_at(source[~is_cold])
+        threads = _integers(self._all_contexts["thread"])
+        kind = self._kinds(operator, source, source_operator)
+        is_other_thread = ~is_cold & (threads[source] != self.contexts.thread[context])
+        access = _codes(rows["access"], ACCESS_CLASSES)
+        low = _unsigned(rows["distance_min"])
+        high = _unsigned(rows["distance_max"])
+        count = _integers(rows["count"])
+        result = {}
+        for code, (name, block_bytes) in enumerate(BLOCK_BYTES.items()):
+            chosen = granularity == code
+            warm = chosen & ~is_cold
+            bins, first, of_warm = np.unique(low[warm], return_index=True, return_inverse=True)
+            ends = high[warm][first]
+            if np.any(ends[of_warm] != high[warm]):
+                raise self._corrupted("reuse_sources", "bins overlap")
+            bin_of_row = np.full(context.size, bins.size, dtype=np.int64)
+            bin_of_row[warm] = of_warm
+            result[name] = ReuseRows(
+                context=context[chosen],
+                operator=operator[chosen],
+                source_operator=source_operator[chosen],
+                region=region[chosen],
+                kind=kind[chosen],
+                is_other_thread=is_other_thread[chosen],
+                access=access[chosen],
+                bin=bin_of_row[chosen],
+                count=count[chosen],
+                distance_min=bins,
+                distance_max=ends,
+                block_bytes=block_bytes,
+            )
+        return result
+
+    def _kinds(self, operator: Integers, source: Integers, source_operator: Integers) -> Integers:
+        names = {p.index: p.name for p in self._recording.select_phases(None, self.phase.process)}
+        of_phase = np.full(max(names, default=0) + 1, SOURCE_KINDS.index("other_phase"))
+        for index, name in names.items():
+            for pattern, kind in _PHASE_NAMES:
+                if pattern.match(name):
+                    of_phase[index] = SOURCE_KINDS.index(kind)
+                    break
+        kinds = np.full(source.size, _COLD, dtype=np.int64)
+        warm = source >= 0
+        phases = self._all_phases[source[warm]]
+        is_here = phases == self.phase.index
+        is_same = (source_operator[warm] == operator[warm]) & (operator[warm] != NO_OPERATOR)
+        here = np.where(
+            source_operator[warm] == NO_OPERATOR,
+            SOURCE_KINDS.index("outside_operators"),
+            SOURCE_KINDS.index("earlier_operator"),
+        )
+        kinds[warm] = np.where(
+            is_same,
+            SOURCE_KINDS.index("same_operator"),
+            np.where(is_here, here, of_phase[phases]),
+        )
+        return kinds
+
+    @cached_property
+    def _region_numbers(self) -> Integers:
+        return np.array([r.number for r in self.regions], dtype=np.int64)
+
+    def _rows_here(self, name: str) -> pa.Table:
+        """The rows of a table with contexts of the phase."""
+        rows = _rows_of(self._recording, name, self.phase.process)
+        numbers = self.contexts.number
+        if not numbers.size:
+            return rows.slice(0, 0)
+        context = _integers(rows["context"])
+        near = (context >= numbers[0]) & (context <= numbers[-1])
+        if numbers[-1] - numbers[0] + 1 != numbers.size:
+            near &= np.isin(context, numbers)
+        where = np.flatnonzero(near)
+        if where.size and where[-1] - where[0] + 1 == where.size:
+            return rows.slice(where[0], where.size)
+        return rows.take(pa.array(where))
+
+    def _index_operators(self) -> Integers:
+        largest = max((o.number for o in self.operators), default=-1)
+        highest = max(int(self._all_operators.max(initial=-1)), largest)
+        index = np.full(highest + 2, NO_OPERATOR, dtype=np.int64)
+        for i, operator in enumerate(self.operators):
+            index[operator.number] = i
+        found = self._all_operators[self._here]
+        if np.any((found != NO_OPERATOR) & (index[found] == NO_OPERATOR)):
+            raise self._corrupted("contexts", "an operator is not in the table of operators")
+        return index
+
+    def _operators_at(self, contexts: Integers) -> Integers:
+        """Operators of the phase; those of other phases count as `NO_OPERATOR`."""
+        return self._operator_index[self._all_operators[contexts]]
+
+    def _index(self, column: pa.ChunkedArray, known: Integers, table: str, what: str) -> Integers:
+        values = _integers(column)
+        if not values.size:
+            return values
+        index = np.minimum(np.searchsorted(known, values), max(known.size - 1, 0))
+        if not known.size or np.any(known[index] != values):
+            raise self._corrupted(table, f"it holds a {what} that there is not")
+        return index
+
+    def _corrupted(self, table: str, why: str) -> RecordingError:
+        return RecordingError(f"{self._recording.path} is corrupted: {table}.parquet: {why}")
+
+
+_cache: WeakKeyDictionary[Recording, dict[tuple[int, int], PhaseFacts]] = WeakKeyDictionary()
+
+
+def facts_of(
+    recording: Recording, phase: Phase | int | str, process: int | None = None
+) -> PhaseFacts:
+    """The facts of one phase; what was read is kept as long as the recording is.
+
+    Args:
+        recording: the recording.
+        phase: the phase, its index in its process or its name.
+        process: the process, where several have a phase of that index or name.
+
+    Raises:
+        UsageError: there is no such phase, or more than one.
+        RecordingError: the recording has no attribution, or is damaged.
+    """
+    if isinstance(phase, Phase):
+        found = phase
+    else:
+        phases = recording.select_phases(phase, process)
+        if len(phases) != 1:
+            listed = ", ".join(f"{p.index} of process {p.process}" for p in phases[:8])
+            raise UsageError(f"{len(phases)} phases are called {phase!r}: choose one of {listed}")
+        (found,) = phases
+    if not has_attribution(recording):
+        raise RecordingError(f"{recording.path} was recorded without attribution: record it again")
+    kept = _cache.setdefault(recording, {})
+    key = (found.process, found.index)
+    if key not in kept:
+        kept[key] = PhaseFacts(recording, found)
+    return kept[key]
+
+
+def has_attribution(recording: Recording) -> bool:
+    """Whether a recording holds what this package reads; those of schema version 1 do not."""
+    return all(recording.has_table(name) for name in (*_TABLES, "regions", "extents"))
+
+
+def _rows_of(recording: Recording, name: str, process: int) -> pa.Table:
+    table = recording.table(name)
+    if len(recording.metadata.processes) == 1:
+        return table
+    return table.filter(pc.equal(table["process"], process))
+
+
+def _integers(column: pa.ChunkedArray, null: int = 0) -> Integers:
+    return _unmasked(column, null).astype(np.int64)
+
+
+def _unsigned(column: pa.ChunkedArray) -> npt.NDArray[np.uint64]:
+    return _unmasked(column, 0).astype(np.uint64)
+
+
+def _unmasked(column: pa.ChunkedArray, null: int) -> npt.NDArray[Any]:
+    if column.null_count:
+        column = pc.fill_null(column.cast(pa.int64()), null)
+    values: npt.NDArray[Any] = column.to_numpy()
+    return values
+
+
+def _codes(column: pa.ChunkedArray, names: tuple[str, ...]) -> Integers:
+    return _integers(pc.index_in(column, pa.array(names, pa.string())))
+
+
+__all__ = ["NO_OPERATOR", "NO_REGION", "SOURCE_KINDS", "PhaseFacts", "facts_of", "has_attribution"]

@@ -1,0 +1,360 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Attribution against counting the accesses of made-up programs one by one."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sgxlens.attribution import (
+    SOURCE_KINDS,
+    Misses,
+    Usage,
+    operator_table,
+    region_table,
+    reuse_of,
+    sharing,
+    sources,
+    timeline,
+    working_sets,
+)
+from sgxlens.recording.format import ACCESS_CLASSES, BLOCK_BYTES
+from simulated import Access, Extent, Program, Span
+
+PHASES = ("load", "warm-up 1", "inference 1", "inference 2")
+REGIONS = (
+    ("anonymous", "unclassified"),
+    ("constant", "weights"),
+    ("produced", "activations"),
+    ("constant", "weights"),
+)
+LINES = 4 * 64
+ACCESS = st.tuples(
+    st.integers(1, 3),
+    st.integers(0, 40).map(lambda n: n * 37 % LINES),
+    st.sampled_from(ACCESS_CLASSES),
+)
+
+
+@st.composite
+def programs(draw: st.DrawFn) -> Program:
+    spans: list[Span] = []
+    operators: list[str] = []
+    for phase in range(len(PHASES)):
+        for _ in range(draw(st.integers(0, 4))):
+            operator = None
+            if draw(st.booleans()):
+                operator = len(operators)
+                operators.append(f"op{operator}")
+            accesses = draw(st.lists(ACCESS, min_size=1, max_size=8))
+            spans.append(Span(phase, operator, tuple(accesses)))
+    extents = [Extent(0, 0, LINES)]
+    for _ in range(draw(st.integers(0, 6))):
+        line = draw(st.integers(0, LINES - 1))
+        extents.append(
+            Extent(
+                region=draw(st.integers(0, len(REGIONS) - 1)),
+                line=line,
+                count=draw(st.integers(1, LINES - line)),
+                from_span=draw(st.integers(0, len(spans))),
+            )
+        )
+    return Program(
+        PHASES, spans, operators, REGIONS, extents, bin_width=draw(st.sampled_from([1, 3]))
+    )
+
+
+def kind_of(accesses: list[Access], access: Access, granularity: str) -> str:
+    index = access.source(granularity)
+    if index is None:
+        return "cold"
+    source = accesses[index]
+    if source.phase != access.phase:
+        return ("load", "warm_up", "previous_inference", "previous_inference")[source.phase]
+    if source.operator is None:
+        return "outside_operators"
+    return "same_operator" if source.operator == access.operator else "earlier_operator"
+
+
+def misses(chosen: Iterable[Access], granularity: str, capacity: int, width: int) -> Misses:
+    low = high = 0
+    for access in chosen:
+        distance = access.distance(granularity)
+        low += distance is None or distance // width * width >= capacity
+        high += distance is None or distance // width * width + width - 1 >= capacity
+    return Misses(low, high)
+
+
+def usage(
+    program: Program,
+    accesses: list[Access],
+    chosen: list[Access],
+    granularity: str,
+    memory_bytes: int,
+    *,
+    region_of: Callable[[Access], int] | None = None,
+    regions: set[int] | None = None,
+) -> Usage:
+    """Of the accesses chosen; `regions` chooses by line for blocks and by page for accesses."""
+    counted = chosen
+    touched = chosen
+    if regions is not None:
+        assert region_of is not None
+        counted = [a for a in chosen if region_of(a) in regions]
+        touched = [a for a in chosen if a.region in regions]
+    kinds = Counter(kind_of(accesses, a, granularity) for a in counted)
+    size = BLOCK_BYTES[granularity]
+    return Usage(
+        block_bytes=size,
+        access_count=len(counted),
+        block_count=len({a.block(granularity) for a in touched}),
+        written_block_count=len({a.block(granularity) for a in touched if a.is_write}),
+        misses=misses(counted, granularity, memory_bytes // size, program.bin_width),
+        by_source={kind: kinds[kind] for kind in SOURCE_KINDS},
+    )
+
+
+PHASE = st.integers(0, len(PHASES) - 1)
+
+
+@given(programs(), PHASE, st.integers(0, 3 * 4096))
+def test_operators_use_what_their_accesses_touch(
+    program: Program, phase: int, memory_bytes: int
+) -> None:
+    accesses = program.run()
+    table = operator_table(program.record(), phase, memory_bytes)
+    here = [a for a in accesses if a.phase == phase]
+    expected = dict.fromkeys(sorted({a.operator for a in here if a.operator is not None}))
+    assert [row.operator.number for row in table.rows if row.operator] == list(expected)
+    for row in (*table.rows, table.between):
+        number = None if row.operator is None else row.operator.number
+        mine = [a for a in here if a.operator == number]
+        assert row.line == usage(program, accesses, mine, "line", memory_bytes)
+        assert row.page == usage(program, accesses, mine, "page", memory_bytes)
+        roles: dict[str, set[int]] = defaultdict(set)
+        for access in mine:
+            roles[REGIONS[access.region][1]].add(access.line)
+        assert row.lines_by_role == {role: len(lines) for role, lines in roles.items()}
+    assert table.total.line == usage(program, accesses, here, "line", memory_bytes)
+    assert table.total.page == usage(program, accesses, here, "page", memory_bytes)
+
+
+@given(programs(), PHASE, st.integers(0, 3 * 4096))
+def test_sources_add_up_to_the_reuse_of_the_phase(
+    program: Program, phase: int, memory_bytes: int
+) -> None:
+    accesses = program.run()
+    recording = program.record()
+    table = sources(recording, phase, memory_bytes)
+    here = [a for a in accesses if a.phase == phase]
+    for granularity, size in BLOCK_BYTES.items():
+        rows = table.rows[granularity]
+        assert [row.kind for row in rows] == list(SOURCE_KINDS)
+        assert sum(row.access_count for row in rows) == recording.reuse(granularity, phase).total
+        for row in rows:
+            mine = [a for a in here if kind_of(accesses, a, granularity) == row.kind]
+            other = [
+                a
+                for a in mine
+                if (index := a.source(granularity)) is not None
+                and accesses[index].thread != a.thread
+            ]
+            assert (row.access_count, row.other_thread_count) == (len(mine), len(other))
+            assert row.misses == misses(mine, granularity, memory_bytes // size, program.bin_width)
+        total = reuse_of(recording, phase, granularity)
+        assert total == recording.reuse(granularity, phase)
+
+
+@given(programs(), PHASE, st.integers(0, 3 * 4096))
+def test_flows_go_from_the_operator_that_accessed_last(
+    program: Program, phase: int, memory_bytes: int
+) -> None:
+    accesses = program.run()
+    table = sources(program.record(), phase, memory_bytes)
+    for granularity, size in BLOCK_BYTES.items():
+        expected: dict[tuple[int, int], list[Access]] = defaultdict(list)
+        for access in accesses:
+            index = access.source(granularity)
+            if access.phase != phase or access.operator is None or index is None:
+                continue
+            if kind_of(accesses, access, granularity) == "earlier_operator":
+                producer = accesses[index].operator
+                assert producer is not None
+                expected[producer, access.operator].append(access)
+        flows = table.flows[granularity]
+        found = {}
+        for i in range(flows.access_count.size):
+            pair = (
+                table.operators[flows.producer[i]].number,
+                table.operators[flows.consumer[i]].number,
+            )
+            found[pair] = (
+                int(flows.access_count[i]),
+                Misses(int(flows.miss_count_low[i]), int(flows.miss_count_high[i])),
+            )
+        capacity = memory_bytes // size
+        assert found == {
+            pair: (len(mine), misses(mine, granularity, capacity, program.bin_width))
+            for pair, mine in expected.items()
+        }
+        assert np.all(np.diff(flows.access_count) <= 0)
+
+
+@given(programs(), PHASE, st.integers(0, 3 * 4096))
+def test_regions_are_of_the_line_at_the_time(
+    program: Program, phase: int, memory_bytes: int
+) -> None:
+    accesses = program.run()
+    table = region_table(program.record(), phase, memory_bytes)
+    here = [a for a in accesses if a.phase == phase]
+
+    def expected(regions: set[int]) -> tuple[Usage, Usage]:
+        return (
+            usage(
+                program, accesses, here, "line", memory_bytes,
+                region_of=lambda a: a.region, regions=regions,
+            ),
+            usage(
+                program, accesses, here, "page", memory_bytes,
+                region_of=lambda a: a.page_region, regions=regions,
+            ),
+        )  # fmt: skip
+
+    assert {row.region.number for row in table.rows if row.region} == {a.region for a in here}
+    for row in table.rows:
+        assert row.region is not None
+        assert (row.line, row.page) == expected({row.region.number})
+    assert {row.role for row in table.roles} == {REGIONS[a.region][1] for a in here}
+    for row in table.roles:
+        regions = {i for i, (_, role) in enumerate(REGIONS) if role == row.role}
+        assert (row.line, row.page) == expected(regions)
+    lines = {(a.region, a.line) for a in here}
+    unknown = sum(REGIONS[region][1] == "unclassified" for region, _ in lines)
+    if len({line for _, line in lines}) == len(lines):
+        assert table.unclassified_share == (unknown / len(lines) if lines else 0)
+
+
+@given(programs(), PHASE)
+def test_regions_know_their_operators(program: Program, phase: int) -> None:
+    here = [a for a in program.run() if a.phase == phase]
+    table = region_table(program.record(), phase)
+    lines: dict[tuple[int | None, int], set[int]] = defaultdict(set)
+    written: dict[tuple[int | None, int], set[int]] = defaultdict(set)
+    weights: dict[int | None, set[tuple[int, int]]] = defaultdict(set)
+    for access in here:
+        lines[access.operator, access.region].add(access.line)
+        if access.is_write:
+            written[access.operator, access.region].add(access.line)
+        if REGIONS[access.region][1] == "weights":
+            weights[access.operator].add((access.region, access.line))
+    uses = table.uses
+    numbers: list[int | None] = [o.number for o in table.operators]
+    numbers.append(None)
+    found = {
+        (numbers[uses.operator[i]], int(uses.region[i])): (
+            int(uses.line_count[i]),
+            int(uses.read_line_count[i]),
+            int(uses.written_line_count[i]),
+        )
+        for i in range(uses.line_count.size)
+    }
+    assert found == {
+        key: (len(lines[key]), len(lines[key]) - len(written[key]), len(written[key]))
+        for key in lines
+    }
+    in_bytes = [64 * len(weights[number]) for number in numbers]
+    assert table.bytes_by_operator("weights").tolist() == in_bytes
+
+
+@given(programs(), PHASE, st.integers(1, 30))
+def test_working_sets_are_of_whole_spans(program: Program, phase: int, window: int) -> None:
+    here = [a for a in program.run() if a.phase == phase]
+    windows: list[list[Access]] = []
+    for span in sorted({a.span for a in here}):
+        if not windows or len(windows[-1]) >= window:
+            windows.append([])
+        windows[-1] += [a for a in here if a.span == span]
+    found = working_sets(program.record(), phase, window)
+
+    def count(what: Callable[[Access], Any]) -> list[int]:
+        return [len({what(a) for a in part} - {None}) for part in windows]
+
+    assert found.start_position.tolist() == [part[0].position for part in windows]
+    assert found.end_position.tolist() == [part[-1].position + 1 for part in windows]
+    assert found.access_count.tolist() == [len(part) for part in windows]
+    assert found.lines.tolist() == count(lambda a: a.line)
+    assert found.pages.tolist() == count(lambda a: a.page)
+    assert found.written_lines.tolist() == count(lambda a: a.line if a.is_write else None)
+    assert found.written_pages.tolist() == count(lambda a: a.page if a.is_write else None)
+    spans = Counter(a.span for a in here)
+    assert found.longest_span_accesses == max(spans.values(), default=0)
+
+
+@given(programs(), PHASE)
+def test_what_threads_share(program: Program, phase: int) -> None:
+    accesses = program.run()
+    here = [a for a in accesses if a.phase == phase]
+    found = sharing(program.record(), phase)
+    assert found.threads == tuple(sorted({a.thread for a in here}))
+    for granularity, shared in (("line", found.line), ("page", found.page)):
+        threads: dict[int, set[int]] = defaultdict(set)
+        written = set()
+        for access in here:
+            threads[access.block(granularity)].add(access.thread)
+            if access.is_write:
+                written.add(access.block(granularity))
+        several = {block for block, users in threads.items() if len(users) > 1}
+        assert shared.block_count == len(threads)
+        assert shared.shared_count == len(several)
+        assert shared.shared_written_count == len(several & written)
+        sources_ = [(a, a.source(granularity)) for a in here]
+        assert shared.reuse_count == sum(s is not None for _, s in sources_)
+        assert shared.other_thread_reuse_count == sum(
+            s is not None and accesses[s].thread != a.thread for a, s in sources_
+        )
+
+
+@given(programs(), PHASE, st.integers(1, 40))
+def test_the_timeline_shows_every_page(program: Program, phase: int, limit: int) -> None:
+    here = [a for a in program.run() if a.phase == phase]
+    found = timeline(program.record(), phase, limit)
+    assert found.column.size <= limit
+    assert found.pages.tolist() == sorted({a.page for a in here})
+    pages = found.pages.tolist()
+    step_of_span: dict[int, int] = {}
+    before: tuple[int, int | None] | None = None
+    for access in here:
+        if access.span not in step_of_span:
+            with_operators = any(a.operator is not None for a in here)
+            is_same = before is not None and with_operators and before[1] == access.operator
+            step_of_span[access.span] = (before[0] if before else -1) + (not is_same)
+        before = (step_of_span[access.span], access.operator)
+    numbers: list[int | None] = [o.number for o in found.operators]
+    numbers.append(None)
+    by_step = {step_of_span[a.span]: a.operator for a in here}
+    assert [numbers[i] for i in found.step_operator] == [by_step[i] for i in sorted(by_step)]
+    exact: dict[tuple[int, int], int] = Counter()
+    lines: dict[tuple[int, int, int], set[str]] = defaultdict(set)
+    for access in here:
+        # Threads of a span are told apart: each has a bit map of its own.
+        lines[access.span, access.thread, access.line].add(access.name)
+    for (span, _, line), names in lines.items():
+        flag = 0
+        flag |= 2 * bool(names & {"store", "kernel_write"}) | 4 * ("fetch" in names)
+        cell = (
+            step_of_span[span] // found.steps_per_cell,
+            pages.index(line // 64) // found.pages_per_cell,
+        )
+        exact[cell] |= flag or 1
+    drawn: dict[tuple[int, int], int] = {}
+    for i in range(found.column.size):
+        for cell_index in range(int(found.cell_count[i])):
+            key = (int(found.column[i]), int(found.first_cell[i]) + cell_index)
+            assert key not in drawn
+            drawn[key] = int(found.flags[i])
+    assert drawn == dict(exact)
