@@ -45,6 +45,8 @@ class BlockObserver {
     /// An access at a distance of at least that given to ReuseStack::attribute, or a cold one.
     /// note() is told for the same access, and later for a first writing access in the visit.
     virtual void visit(std::uint64_t block, unsigned access_class) = 0;
+    /// The times of all blocks are about to change: ReuseStack::last_time still gives the old ones.
+    virtual void renumbering() {}
     /// The times of all blocks have changed; their order has not.
     virtual void renumbered() = 0;
 };

@@ -454,6 +454,13 @@ _TABLES = (
                 " starts; null: none ends.",
                 nullable=True,
             ),
+            Column(
+                "idle",
+                _U32,
+                "How many visits, with this one, have started since the last access to the page"
+                " whose visit ends here; null: none ends.",
+                nullable=True,
+            ),
         ),
     ),
     Table(
