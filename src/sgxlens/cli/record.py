@@ -68,6 +68,12 @@ class _RecordCommand(click.Command):
 @click.option(
     "--keep-accesses", is_flag=True, help="Keep every access on disk, for `sgxlens replay`."
 )
+@click.option(
+    "--onnx-profile",
+    metavar="PREFIX",
+    type=click.Path(path_type=Path),
+    help="Where the program lets ONNX Runtime write its profile, for the operators.",
+)
 @click.option("-q", "--quiet", is_flag=True, help="No progress and no closing line.")
 @click.option("--dim", "dims", metavar="NAME=N", multiple=True, help="Model: a dynamic dimension.")
 @click.option("--batch", type=click.IntRange(1), help="Model: the batch size.")
@@ -93,6 +99,7 @@ def command(  # noqa: PLR0917 -- click passes them by name
     start_at_mark: str | None,
     sampling_rate: float,
     keep_accesses: bool,
+    onnx_profile: Path | None,
     quiet: bool,
     **model_options: Any,
 ) -> int:
@@ -125,6 +132,7 @@ def command(  # noqa: PLR0917 -- click passes them by name
             sampling_rate=sampling_rate,
             keep_accesses=keep_accesses,
             force=force,
+            onnx_profile=onnx_profile,
             on_progress=line.update,
             **given,
         )

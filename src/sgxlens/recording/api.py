@@ -27,6 +27,7 @@ def record(
     sampling_rate: float = 1.0,
     keep_accesses: bool = False,
     force: bool = False,
+    onnx_profile: str | os.PathLike[str] | None = None,
     environment: Mapping[str, str] | None = None,
     on_progress: Callable[[Progress], None] | None = None,
     **model_options: Any,
@@ -44,6 +45,9 @@ def record(
         sampling_rate: the share of blocks that is followed; 1.0 for exact results.
         keep_accesses: keep every access on disk, so that `replay` can analyse them again.
         force: replace a recording at `output`.
+        onnx_profile: where a program that uses ONNX Runtime lets it write profiles
+            (``SessionOptions.enable_profiling``): a file, or ``profile_file_prefix``, from which
+            the operators are known. A model needs none.
         environment: of the program; this process's by default.
         on_progress: called a few times a second.
         model_options: for a model: dims, batch, input_file, threads, warmup, runs, seed, outputs;
@@ -73,6 +77,7 @@ def record(
             environment=environment,
             keep_accesses=keep_accesses,
             force=force,
+            onnx_profile=onnx_profile,
             on_progress=on_progress,
         )
     finally:

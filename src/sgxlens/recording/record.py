@@ -6,19 +6,31 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timezone
-from typing import Any, Protocol
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+import pyarrow as pa
 
 import sgxlens
 from sgxlens._native import Analysis, NativeStreamError
 from sgxlens.errors import RecordingError, StreamError, UsageError
 from sgxlens.recording.accesses import STREAM_VERSION, KeptStreams, read_chunks
 from sgxlens.recording.environment import host_info, valgrind_version
+from sgxlens.recording.format import TABLES
 from sgxlens.recording.metadata import ProcessInfo, RecordingInfo
+from sgxlens.recording.operators import (
+    ProcessEvents,
+    Profile,
+    ProfileError,
+    operators_of,
+)
+from sgxlens.recording.operators.files import ProfileFiles
 from sgxlens.recording.reader import Recording, open_recording
 from sgxlens.recording.session import (
     Progress,
     Session,
     SessionResult,
+    TracedProcess,
     TracerOptions,
     catching_signals,
 )
@@ -41,6 +53,18 @@ class Target(Protocol):
         """Remove what was made for the run."""
 
 
+@runtime_checkable
+class ProfilingTarget(Target, Protocol):
+    """A target whose run leaves a profile of ONNX Runtime."""
+
+    def operator_profile(self) -> Profile:
+        """Return the profile, after the run.
+
+        Raises:
+            ProfileError: there is none, or it cannot be used.
+        """
+
+
 def record_target(
     target: Target,
     output: str | os.PathLike[str],
@@ -49,12 +73,14 @@ def record_target(
     environment: Mapping[str, str] | None = None,
     keep_accesses: bool = False,
     force: bool = False,
+    onnx_profile: str | os.PathLike[str] | None = None,
     on_progress: Callable[[Progress], None] | None = None,
 ) -> Recording:
     """Run `target` under the tracer and write the recording `output`.
 
     The recording says how the program ended, however that was. Nothing is left at `output` when
-    this raises.
+    this raises. `onnx_profile` is the path, or how it starts, of profiles of ONNX Runtime that the
+    program writes itself.
 
     Raises:
         TracerError: the tracer cannot run here.
@@ -64,6 +90,9 @@ def record_target(
     if options.isa not in ISAS:
         raise UsageError(f"no instruction set {options.isa!r}: choose one of {', '.join(ISAS)}")
     _check_sampling_rate(options.sampling_rate)
+    if onnx_profile is not None and isinstance(target, ProfilingTarget):
+        raise UsageError("--onnx-profile: a model is profiled anyway; leave it out")
+    profile_files = None if onnx_profile is None else ProfileFiles(Path(onnx_profile))
     # A signal that asks this process to end is passed on to the program; what was recorded until
     # then is still written.
     with RecordingWriter(output, force=force) as writer, catching_signals() as signals:
@@ -83,7 +112,9 @@ def record_target(
             if kept is not None:
                 kept.close()
         analyses = [process.analysis for process in result.processes]
-        write_tables(writer, analyses)
+        profiles, notes = _profiles(target, profile_files)
+        operators = operators_of(_events(result.processes), profiles)
+        write_tables(writer, analyses, operators.columns)
         outcome = result.outcome
         path = writer.finish(
             {
@@ -112,10 +143,34 @@ def record_target(
                 "elapsed_seconds": result.elapsed_seconds,
                 "processes": _processes(result),
                 "kept_streams": {} if kept is None else kept.infos(),
-                "notes": _notes(analyses, options.start_at_mark),
+                "notes": [*_notes(analyses, options.start_at_mark), *notes, *operators.notes],
             }
         )
     return open_recording(path)
+
+
+def _profiles(target: Target, files: ProfileFiles | None) -> tuple[list[Profile], list[str]]:
+    """The profiles that the run left, and why there are no more."""
+    if files is not None:
+        return files.read()
+    if not isinstance(target, ProfilingTarget):
+        return [], []
+    try:
+        return [target.operator_profile()], []
+    except ProfileError as error:
+        return [], [str(error)]
+
+
+def _events(processes: Sequence[TracedProcess]) -> list[ProcessEvents]:
+    return [
+        ProcessEvents(
+            pid=process.pid,
+            clocks=process.analysis.clock_reads(),
+            phases=process.analysis.phases(),
+            threads=process.analysis.threads(),
+        )
+        for process in processes
+    ]
 
 
 def _check_sampling_rate(sampling_rate: float) -> None:
@@ -201,17 +256,18 @@ def replay(
                 raise StreamError(f"{path} is damaged: {error}") from error
             analysis.finish()
             analyses.append(analysis)
-        write_tables(writer, analyses)
+        write_tables(writer, analyses, _operators_of(source))
         settings = metadata.settings.model_copy(
             update={"keep_accesses": False, "sampling_rate": sampling_rate}
         )
+        notes = _notes(analyses, settings.start_at_mark)
         replayed = RecordingInfo.model_validate(
             {
                 **{name: getattr(metadata, name) for name in RecordingInfo.model_fields},
                 "sgxlens_version": sgxlens.__version__,
                 "settings": settings,
                 "kept_streams": {},
-                "notes": _notes(analyses, settings.start_at_mark),
+                "notes": [*notes, *(note for note in metadata.notes if note not in notes)],
                 "processes": [
                     _process_info(old.process, analysis, old.end, old.pid)
                     for old, analysis in zip(metadata.processes, analyses, strict=True)
@@ -220,3 +276,19 @@ def replay(
         )
         written = writer.finish(replayed)
     return open_recording(written)
+
+
+def _operators_of(source: Recording) -> list[dict[str, Any]]:
+    """The columns of the table `operators` of each process; what was found of it stays true."""
+    table = source.table("operators") if source.has_table("operators") else None
+    if table is None:
+        table = TABLES["operators"].schema.empty_table()
+    numbers = table["process"].to_numpy()
+    return [
+        {
+            name: table[name].combine_chunks().filter(pa.array(numbers == info.process))
+            for name in table.column_names
+            if name != "process"
+        }
+        for info in source.metadata.processes
+    ]

@@ -31,12 +31,18 @@ class _Writer(Protocol):
     def write_table(self, name: str, columns: Mapping[str, Any]) -> None: ...
 
 
-def write_tables(writer: _Writer, analyses: Sequence[Analysis]) -> None:
-    """Write every table. Times count from the first record of the first process."""
+def write_tables(
+    writer: _Writer, analyses: Sequence[Analysis], operators: Sequence[Columns]
+) -> None:
+    """Write every table. Times count from the first record of the first process.
+
+    `operators` has the columns of the table of this name for each process.
+    """
     start_ns = min((analysis.start_ns for analysis in analyses), default=0)
     parts: dict[str, list[Columns]] = {}
     for process, analysis in enumerate(analyses):
-        for name, columns in _tables_of(analysis, start_ns).items():
+        tables = {**_tables_of(analysis, start_ns), "operators": operators[process]}
+        for name, columns in tables.items():
             count = len(next(iter(columns.values())))
             process_column = np.full(count, process, dtype=np.uint32)
             parts.setdefault(name, []).append({"process": process_column, **columns})

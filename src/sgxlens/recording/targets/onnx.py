@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sgxlens.errors import TargetError, UsageError
+from sgxlens.recording.operators import Profile, ProfileError, read_profile
 from sgxlens.recording.targets.onnx_inputs import (
     Array,
     InputSpec,
@@ -129,8 +130,23 @@ class OnnxTarget:
         """The field ``target`` of ``recording.json``."""
         return self._info
 
+    def operator_profile(self) -> Profile:
+        """The profile of the recorded run.
+
+        Raises:
+            ProfileError: the run did not live to write it, or it is damaged.
+        """
+        report_file = self._folder / "profile-report.json"
+        try:
+            report = json.loads(report_file.read_text(encoding="ascii"))
+        except (OSError, ValueError) as error:
+            raise ProfileError(
+                "no operators: the run ended before ONNX Runtime wrote its profile"
+            ) from error
+        return read_profile(Path(report["file"]), report["start_ns"])
+
     def close(self) -> None:
-        """Removes the prepared inputs."""
+        """Removes the prepared inputs and the profile."""
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def __enter__(self) -> Self:

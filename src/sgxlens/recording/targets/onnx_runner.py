@@ -47,16 +47,19 @@ def _record(folder: str, options: Options) -> None:
     import onnxruntime  # noqa: F401 - in this phase, not in the next
 
     mark("load")
-    session = _session(options)
+    session = _session(options, profile_prefix=f"{folder}/profile")
     feeds = _feeds(folder, options)
     outputs: list[Any] = []
-    for number in range(options["warmup"]):
-        mark(f"warm-up {number + 1}")
-        outputs = session.run(None, feeds)
-    for number in range(options["runs"]):
-        mark(f"inference {number + 1}")
-        outputs = session.run(None, feeds)
-    mark("end")
+    try:
+        for number in range(options["warmup"]):
+            mark(f"warm-up {number + 1}")
+            outputs = session.run(None, feeds)
+        for number in range(options["runs"]):
+            mark(f"inference {number + 1}")
+            outputs = session.run(None, feeds)
+    finally:
+        mark("end")  # whatever ended the inferences, what they did is kept
+        _keep_profile(folder, session)
     if options["outputs"] is not None:
         np.savez(options["outputs"], *outputs)
 
@@ -77,7 +80,15 @@ def _check(folder: str, options: Options) -> Options:
     return {}
 
 
-def _session(options: Options) -> Any:
+def _keep_profile(folder: str, session: Any) -> None:
+    """Let ONNX Runtime write its profile, and say beside it which file it is and when it began."""
+    start_ns = session.get_profiling_start_time_ns()
+    report = {"file": session.end_profiling(), "start_ns": start_ns}
+    with open(f"{folder}/profile-report.json", "w", encoding="ascii") as file:
+        json.dump(report, file)
+
+
+def _session(options: Options, profile_prefix: str | None = None) -> Any:
     import onnxruntime
 
     # Else a thread of ONNX Runtime's own gathers and sends usage data during the inferences.
@@ -87,6 +98,9 @@ def _session(options: Options) -> Any:
     settings.inter_op_num_threads = 1
     # One thread runs at a time under the tracer: a thread that spins keeps the others waiting.
     settings.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    if profile_prefix is not None:
+        settings.enable_profiling = True
+        settings.profile_file_prefix = profile_prefix
     return onnxruntime.InferenceSession(
         options["model"], settings, providers=["CPUExecutionProvider"]
     )
