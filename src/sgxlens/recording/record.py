@@ -34,7 +34,7 @@ from sgxlens.recording.session import (
     TracerOptions,
     catching_signals,
 )
-from sgxlens.recording.tables import write_tables
+from sgxlens.recording.tables import annotations_of, write_tables
 from sgxlens.recording.writer import RecordingWriter
 
 ISAS = ("sse", "avx", "avx2")
@@ -168,6 +168,9 @@ def _events(processes: Sequence[TracedProcess]) -> list[ProcessEvents]:
             clocks=process.analysis.clock_reads(),
             phases=process.analysis.phases(),
             threads=process.analysis.threads(),
+            annotations={
+                name: values.tolist() for name, values in annotations_of(process.analysis).items()
+            },
         )
         for process in processes
     ]

@@ -73,7 +73,7 @@ def _tables_of(analysis: Analysis, start_ns: int) -> dict[str, Columns]:
         "mappings": _mappings(analysis, names),
         "threads": _threads(analysis),
         "signals": _signals(analysis),
-        "annotations": _annotations(analysis, names),
+        "annotations": annotations_of(analysis),
     }
 
 
@@ -201,10 +201,13 @@ def _signals(analysis: Analysis) -> Columns:
     return {**table, "name": pa.array([signal_name(int(n)) for n in table["signal"]], pa.string())}
 
 
-def _annotations(analysis: Analysis, names: pa.Array) -> Columns:
+def annotations_of(analysis: Analysis) -> Columns:
+    """The columns of the table `annotations`, without ``process``."""
     table = dict(analysis.annotations())
+    names = analysis.names() if len(table["text"]) else []
+    texts = pa.array([_text(names[text]) for text in table["text"]], pa.string())
     return {
         **table,
         "kind": _named(ANNOTATION_KINDS, table["kind"] - np.uint32(1)),
-        "text": names.take(pa.array(table["text"])),
+        "text": texts,
     }

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -43,7 +43,8 @@ def annotated_operators(
     """The operators that annotations tell of, and notes about what does not nest.
 
     An end closes the innermost operator of its thread; one with a text that of this name. One that
-    never ends lasts until its phase does, or the one around it.
+    never ends lasts until its phase does, or the one around it. A note adds to what was told at the
+    beginning of the operator that ended last.
 
     Args:
         annotations: columns of the table `annotations`, in order of position.
@@ -61,6 +62,8 @@ def annotated_operators(
             pairing.begin(int(thread), int(position), text)
         elif kind == "operator_end":
             pairing.end(int(thread), int(position), text)
+        elif kind == "operator_note":
+            pairing.note(int(thread), text)
     return pairing.finish()
 
 
@@ -76,6 +79,7 @@ class _Pairing:
         self._phase_ends = phase_ends
         self._open: dict[int, list[_Begun]] = {}
         self._found: list[Operator] = []
+        self._last_ended: dict[int, int] = {}
         self._problems: Counter[str] = Counter()
         self._examples: dict[str, str] = {}
 
@@ -92,6 +96,17 @@ class _Pairing:
         while name and stack[-1].fields["name"] != name:
             self._close(thread, position, is_ended=False)
         self._close(thread, position, is_ended=True)
+
+    def note(self, thread: int, text: str) -> None:
+        """Add to the operator of `thread` that ended last what `text` tells."""
+        number = self._last_ended.get(thread)
+        if number is None:
+            self._problem("were told of before they ended", text)
+            return
+        told = {key: value for key, value in self._fields(text).items() if value not in ("", None)}
+        if told.get("source") == "annotation":  # said by nobody
+            del told["source"]
+        self._found[number] = replace(self._found[number], **told)
 
     def finish(self) -> tuple[list[Operator], list[str]]:
         for thread, stack in self._open.items():
@@ -114,6 +129,7 @@ class _Pairing:
             stack[-1].last_inner_end = position
         if not is_ended:
             self._problem("never ended", begun.fields["name"])
+        self._last_ended[thread] = len(self._found)
         self._found.append(Operator(thread, begun.position, position, **begun.fields))
 
     def _problem(self, what: str, name: str) -> None:
