@@ -5,6 +5,8 @@
 
 #include "sgxlens/histogram.hpp"
 
+#include <algorithm>
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -13,6 +15,7 @@
 #include <nanobind/stl/optional.h>
 #include <nanobind/stl/pair.h>
 #include <nanobind/stl/string.h>
+#include <nanobind/stl/vector.h>
 #include <optional>
 #include <stdexcept>
 #include <string>
@@ -45,6 +48,70 @@ nb::object to_array(const std::vector<std::uint64_t> &values, std::size_t column
 
 template <typename Range> nb::object to_array_of(const Range &values) {
     return to_array(std::vector<std::uint64_t>(values.begin(), values.end()));
+}
+
+/// Keeps what a stack asks and tells.
+class BlockLog final : public sgxlens::BlockObserver {
+  public:
+    enum Kind : std::uint64_t { kRegion, kVisit, kNote, kTime, kRenumbered };
+
+    explicit BlockLog(std::vector<std::uint64_t> timed_blocks)
+        : timed_blocks_(std::move(timed_blocks)) {}
+
+    const ReuseStack *stack = nullptr; ///< that calls
+
+    /// Blocks from starts[i] on are of regions[i]; before the first, of region 0.
+    void set_regions(const Entries &starts, const Entries &regions) {
+        if (starts.size() != regions.size() ||
+            !std::is_sorted(starts.data(), starts.data() + starts.size()) ||
+            std::any_of(regions.data(), regions.data() + regions.size(),
+                        [](std::uint64_t region) { return region >= sgxlens::kRegionsMax; }))
+            throw std::invalid_argument("regions need ascending starts and numbers below 1024");
+        starts_.assign(starts.data(), starts.data() + starts.size());
+        regions_.assign(regions.data(), regions.data() + regions.size());
+    }
+    std::vector<std::uint64_t> take() { return std::exchange(calls_, {}); }
+
+    sgxlens::RegionNumber region_of(std::uint64_t block) override {
+        add(kRegion, block, 0);
+        const auto after = std::upper_bound(starts_.begin(), starts_.end(), block);
+        const auto i = after - starts_.begin();
+        return i == 0
+                   ? sgxlens::RegionNumber{0}
+                   : static_cast<sgxlens::RegionNumber>(regions_[static_cast<std::size_t>(i) - 1]);
+    }
+    void note(std::uint64_t block, unsigned classes) override { add(kNote, block, classes); }
+    void visit(std::uint64_t block, unsigned access_class) override {
+        add(kVisit, block, access_class);
+        for (const std::uint64_t timed : timed_blocks_)
+            add(kTime, timed, stack->last_time(timed));
+    }
+    void renumbered() override { add(kRenumbered, 0, 0); }
+
+  private:
+    void add(Kind kind, std::uint64_t block, std::uint64_t value) {
+        calls_.insert(calls_.end(), {kind, block, value});
+    }
+
+    std::vector<std::uint64_t> timed_blocks_;
+    std::vector<std::uint64_t> starts_;
+    std::vector<std::uint64_t> regions_;
+    std::vector<std::uint64_t> calls_;
+};
+
+void attribute(ReuseStack &stack, BlockLog &log, std::optional<std::uint64_t> visit_distance) {
+    stack.attribute(log, visit_distance.value_or(ReuseStack::kNoVisits));
+    log.stack = &stack;
+}
+
+nb::object end_context(ReuseStack &stack) {
+    std::vector<sgxlens::SourceCount> counts;
+    stack.end_context(counts);
+    std::vector<std::uint64_t> table;
+    for (const sgxlens::SourceCount &count : counts)
+        table.insert(table.end(),
+                     {count.source, count.region, count.access_class, count.bin, count.count});
+    return to_array(table, 5);
 }
 
 ReuseStack make_stack(const std::string &granularity, double sampling_rate,
@@ -127,6 +194,22 @@ void bind_reuse_stack(nb::module_ &module) {
     module.def("distance_bins", &distance_bins,
                "Least and greatest distance, in blocks, of each bin in which distances are "
                "counted: two uint64 arrays.");
+    nb::class_<BlockLog>(module, "BlockLog",
+                         "Says to a ReuseStack what region each block is of, and logs what it is "
+                         "told.\n\n"
+                         "At each visit, the last times of timed_blocks are logged, too.")
+        .def(nb::init<std::vector<std::uint64_t>>(),
+             nb::arg("timed_blocks") = std::vector<std::uint64_t>())
+        .def("set_regions", &BlockLog::set_regions, nb::arg("starts").noconvert(),
+             nb::arg("regions").noconvert(),
+             "From each of the ascending starts on (uint64: block numbers), blocks are of that "
+             "region (below 1024); before the first one, of region 0.")
+        .def(
+            "take", [](BlockLog &log) { return to_array(log.take(), 3); },
+            "The calls since the last take, as rows (call, block, value). Calls: 0, a region is "
+            "asked; 1, a visit starts by an access of the class `value`; 2, a block is accessed in "
+            "the classes of the bit set `value`; 3, after a visit: the last time of a timed block, "
+            "0 for none; 4, times have been renumbered.");
     nb::class_<ReuseStack>(module, "ReuseStack",
                            "LRU reuse distances of accesses to blocks of one granularity.\n\n"
                            "granularity is 'line' (64 bytes) or 'page' (4096 bytes). At a "
@@ -142,6 +225,16 @@ void bind_reuse_stack(nb::module_ &module) {
             nb::arg("granularity"), nb::arg("sampling_rate") = 1.0,
             nb::arg("initial_block_count") = sgxlens::ReuseStackOptions().initial_block_count,
             nb::arg("instruction_set") = nb::none())
+        .def("attribute", &attribute, nb::arg("log"), nb::arg("visit_distance") = nb::none(),
+             nb::keep_alive<1, 2>(),
+             "Attributes accesses, of which there must not have been any yet. Accesses at a "
+             "distance "
+             "of at least visit_distance blocks (128 or more) are visits.")
+        .def("begin_context", &ReuseStack::begin_context, nb::arg("context"),
+             "From here on accesses belong to this context (below 2**17).")
+        .def("end_context", &end_context,
+             "Counts since the context began, as rows (context of the previous access, region, "
+             "access class, bin of the distance, count). Bin 65535: cold accesses.")
         .def("access", &take_accesses, nb::arg("entries").noconvert(),
              "Takes accesses in program order (uint64): line number << 4 | continuation << 3 | "
              "access class. Raises ValueError, and takes none, where one is invalid.")

@@ -216,7 +216,7 @@ std::string Analysis::current_phase() const {
 void Analysis::end_phase() {
     flush();
     if (segments_ != nullptr)
-        segments_->end_phase();
+        segments_->end_context();
     progress_.line_access_count.store(position_, std::memory_order_relaxed);
     Phase &phase = phases_.back();
     phase.end_position = position_;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Zeroed memory straight from the kernel, on huge pages where it is large.
+// Zeroed memory straight from the kernel.
 #pragma once
 
 #include <cstddef>
@@ -14,15 +14,20 @@ namespace sgxlens::detail {
 
 inline constexpr std::size_t kHugePageBytes = std::size_t{2} << 20;
 
+/// What takes memory: all of it, on huge pages where it is large; or the small pages accessed.
+enum class PageUse : bool { whole, as_needed };
+
 // `T` must be trivial and valid when all its bytes are zero.
 template <typename T> class MappedArray {
   public:
     MappedArray() = default;
 
     // Throws std::bad_alloc.
-    explicit MappedArray(std::size_t count) : bytes_(count * sizeof(T)) {
+    explicit MappedArray(std::size_t count, PageUse use = PageUse::whole)
+        : bytes_(count * sizeof(T)) {
+        const bool huge = bytes_ >= kHugePageBytes && use == PageUse::whole;
         // Room for aligning the start, which huge pages need; untouched it costs no memory.
-        mapped_bytes_ = bytes_ < kHugePageBytes ? bytes_ : bytes_ + kHugePageBytes;
+        mapped_bytes_ = huge ? bytes_ + kHugePageBytes : bytes_;
         if (mapped_bytes_ == 0)
             return;
         mapping_ = ::mmap(nullptr, mapped_bytes_, PROT_READ | PROT_WRITE,
@@ -32,10 +37,12 @@ template <typename T> class MappedArray {
             throw std::bad_alloc();
         }
         auto address = reinterpret_cast<std::uintptr_t>(mapping_);
-        if (bytes_ >= kHugePageBytes) {
+        if (huge) {
             address = (address + kHugePageBytes - 1) & ~(kHugePageBytes - 1);
             // Only advice: without huge pages everything works, more slowly.
             ::madvise(reinterpret_cast<void *>(address), bytes_, MADV_HUGEPAGE);
+        } else if (use == PageUse::as_needed) {
+            ::madvise(mapping_, mapped_bytes_, MADV_NOHUGEPAGE);
         }
         data_ = reinterpret_cast<T *>(address);
     }

@@ -30,22 +30,7 @@ void rank_times(ReuseState &s) {
     for (std::uint64_t i = 0; i <= s.cell_mask; ++i)
         s.cells[i].time = rank(s.cells[i].time);
     s.phase_start = rank(s.phase_start);
-}
-
-// Adds classes (as in a key) to a block, and to the footprints what is new in them.
-[[gnu::noinline, gnu::cold]] void add_classes(ReuseState &s, Cell &cell, std::uint64_t classes,
-                                              bool first_in_phase) {
-    std::uint64_t key = cell.key;
-    if (first_in_phase) {
-        ++s.phase_any;
-        key &= ~kPhaseClasses;
-    }
-    const std::uint64_t missing = classes & ~key;
-    for (std::size_t i = 0; i < kClassSlots; ++i) {
-        s.whole_by_class[i] += missing >> i & 1;
-        s.phase_by_class[i] += missing >> (i + 8) & 1;
-    }
-    cell.key = key | missing;
+    s.context_start = rank(s.context_start);
 }
 
 inline bool holds(const Cell &cell, std::uint64_t key) {
@@ -112,6 +97,14 @@ template <bool kPages> inline void locate(ReuseState &s, std::size_t run_count) 
 #endif
 }
 
+} // namespace
+} // namespace sgxlens::detail
+
+#include "reuse_attribution.hpp"
+
+namespace sgxlens::detail {
+namespace {
+
 // Gives the blocks of the runs their new times and leaves those they had in s.times.
 inline void exchange_times(ReuseState &s, std::size_t run_count) {
     const std::uint32_t phase_start = s.phase_start;
@@ -123,6 +116,8 @@ inline void exchange_times(ReuseState &s, std::size_t run_count) {
         const std::uint64_t missing = key & ~cell->key;
         cell->time = now;
         s.times[i] = time;
+        s.bins[i] = kRegionZero | static_cast<std::uint32_t>(s.runs[i] & kEntryClassMask)
+                                      << kWindowDistanceBits;
         // A new class, or a cold block.
         if (missing != 0 || time < phase_start) [[unlikely]] {
             const std::uint64_t classes = key & kKeyClasses;
@@ -139,32 +134,51 @@ inline void exchange_times(ReuseState &s, std::size_t run_count) {
 }
 
 // Counts the distances of accesses to blocks that were last accessed before the window, and takes
-// their times off the timeline.
-template <bool kSampled>
-inline void count_far(ReuseState &s, const std::uint64_t *runs, const std::uint32_t *times,
-                      std::size_t count) {
+// their times off the timeline. The runs are those from `first` on.
+template <bool kSampled, bool kAttributed>
+inline void count_far(ReuseState &s, std::size_t first, std::size_t count) {
+    const std::uint32_t *const times = s.times.data() + first;
+    const std::uint32_t *const bins = s.bins.data() + first;
     Timeline t = s.timeline;
     for (std::size_t i = 0; i < count; ++i) {
         const std::uint32_t far = s.far_accesses[i];
         const std::uint32_t time = times[far];
-        if (time == kNever) [[unlikely]]
+        const std::uint32_t bin = bins[far];
+        if (time == kNever) [[unlikely]] {
+            if constexpr (kAttributed) {
+                s.sources.add(s.firsts[s.first_next++], bin, kColdBin);
+                if (s.visit_distance != ReuseStack::kNoVisits)
+                    s.visits[s.visit_count++] = static_cast<std::uint32_t>(first + far);
+            }
             continue;
+        }
         const std::uint64_t w = time >> 6;
         const unsigned bit = time & 63;
         const std::uint64_t up_to = count_before(t, w) + count_bits(t.words[w] << (63 - bit));
         std::uint64_t distance = t.bit_count - up_to + s.window_counts[far];
         clear_bit(t, w, std::uint64_t{1} << bit);
+        if constexpr (kAttributed) {
+            if (distance >= s.visit_distance) [[unlikely]]
+                s.visits[s.visit_count++] = static_cast<std::uint32_t>(first + far);
+        }
         if constexpr (kSampled) {
             const std::uint64_t half = s.sampling_threshold / 2;
             distance = ((distance << kSamplingBits) + half) / s.sampling_threshold;
         }
-        ++s.far[runs[far] & kEntryClassMask][bin_of(distance)];
+        if constexpr (kAttributed) {
+            if ((bin & kFirstBin) != 0) {
+                s.sources.add(s.firsts[s.first_next++], bin, bin_of(distance));
+                continue;
+            }
+        }
+        s.counts.add(bin, bin_of(distance), 1);
     }
     s.timeline.bit_count = t.bit_count;
 }
 
 // Counts the distances of the runs from s.times, in order, and marks their new times.
-template <bool kSampled> inline void count_distances(ReuseState &s, std::size_t run_count) {
+template <bool kSampled, bool kAttributed>
+inline void count_distances(ReuseState &s, std::size_t run_count) {
     std::size_t i = 0;
     while (i < run_count) {
         const std::uint32_t first = s.now & 63;
@@ -176,25 +190,35 @@ template <bool kSampled> inline void count_distances(ReuseState &s, std::size_t 
             __builtin_memcpy(s.ages.data() + 64, s.ages.data() + 128, 64);
         }
         const std::size_t length = run_count - i < 64 - first ? run_count - i : 64 - first;
-        const std::uint64_t *const runs = s.runs.data() + i;
-        const std::uint32_t *const times = s.times.data() + i;
-        const std::size_t far_count = count_near(s, runs, times, length, s.now);
-        count_far<kSampled>(s, runs, times, far_count);
+        const std::size_t far_count =
+            count_near(s, s.bins.data() + i, s.times.data() + i, length, s.now);
+        count_far<kSampled, kAttributed>(s, i, far_count);
         i += length;
         s.now += static_cast<std::uint32_t>(length);
     }
 }
 
-template <bool kPages, bool kSampled>
+template <bool kPages, bool kSampled, bool kAttributed>
 void process_batch(ReuseState &s, const std::uint64_t *entries, std::size_t count) {
     if constexpr (kPages || kSampled) {
         count = keep_own<kPages, kSampled>(s, entries, count);
         entries = s.kept.data();
     }
-    const Runs n = split_runs<kPages>(s, entries, count);
+    const std::uint64_t before = s.last_entry;
+    const Runs n = split_runs<kPages, kAttributed>(s, entries, count);
     locate<kPages>(s, n.run_count);
+    if constexpr (kAttributed) {
+        exchange_attributed(s, n.run_count);
+        count_within(s, entries, count, before);
+        s.told_start = s.now;
+        count_distances<kSampled, true>(s, n.run_count);
+        take_changes<kPages>(s, n.change_count);
+        if (s.visit_count > 0 || s.is_untold) [[unlikely]]
+            tell_in_order<kPages>(s, entries, count, before);
+        return;
+    }
     exchange_times(s, n.run_count);
-    count_distances<kSampled>(s, n.run_count);
+    count_distances<kSampled, false>(s, n.run_count);
     for (std::size_t i = 0; i < n.change_count; ++i) {
         const std::uint64_t key = key_of<kPages>(s.changes[i]);
         const std::uint64_t classes = std::uint64_t{0x101} << (s.changes[i] & kEntryClassMask);
@@ -204,19 +228,26 @@ void process_batch(ReuseState &s, const std::uint64_t *entries, std::size_t coun
     }
 }
 
-void process(ReuseState &s, const std::uint64_t *entries, std::size_t count) {
-    const bool pages = s.granularity == Granularity::page;
-    if (s.sampling_threshold == std::uint32_t{1} << kSamplingBits) {
-        if (pages)
-            process_batch<true, false>(s, entries, count);
+template <bool kPages>
+void process_own(ReuseState &s, const std::uint64_t *entries, std::size_t count) {
+    if (s.sampling_threshold != std::uint32_t{1} << kSamplingBits) {
+        if (s.observer != nullptr)
+            process_batch<kPages, true, true>(s, entries, count);
         else
-            process_batch<false, false>(s, entries, count);
+            process_batch<kPages, true, false>(s, entries, count);
     } else {
-        if (pages)
-            process_batch<true, true>(s, entries, count);
+        if (s.observer != nullptr)
+            process_batch<kPages, false, true>(s, entries, count);
         else
-            process_batch<false, true>(s, entries, count);
+            process_batch<kPages, false, false>(s, entries, count);
     }
+}
+
+void process(ReuseState &s, const std::uint64_t *entries, std::size_t count) {
+    if (s.granularity == Granularity::page)
+        process_own<true>(s, entries, count);
+    else
+        process_own<false>(s, entries, count);
 }
 
 } // namespace

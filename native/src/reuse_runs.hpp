@@ -81,13 +81,14 @@ inline std::size_t keep_own(ReuseState &s, const std::uint64_t *entries, std::si
 }
 
 // Splits accesses into runs to one block. s.runs: the first access of each run; s.changes: those
-// within a run that are of another class than the one before. Counts the accesses within runs.
+// within a run that are of another class than the one before. Where accesses are attributed, marks
+// both in s.starts and s.turns; else counts the accesses within runs.
 struct Runs {
     std::size_t run_count = 0;
     std::size_t change_count = 0;
 };
 
-template <bool kPages>
+template <bool kPages, bool kAttributed>
 inline Runs split_runs(ReuseState &s, const std::uint64_t *entries, std::size_t count) {
     constexpr unsigned kBlockShift = kEntryLineShift + (kPages ? 6 : 0);
     constexpr unsigned kCountBits = 12; // a batch is shorter than 2^12
@@ -95,6 +96,12 @@ inline Runs split_runs(ReuseState &s, const std::uint64_t *entries, std::size_t 
     std::uint64_t *const runs = s.runs.data();
     std::uint64_t *const changes = s.changes.data();
     Runs n;
+    if constexpr (kAttributed) {
+        s.starts = {};
+        s.turns = {};
+    }
+    [[maybe_unused]] auto *const start_bytes = reinterpret_cast<unsigned char *>(s.starts.data());
+    [[maybe_unused]] auto *const turn_bytes = reinterpret_cast<unsigned char *>(s.turns.data());
     std::uint64_t within = 0; // accesses within runs, by class
     std::uint64_t before = s.last_entry;
     std::size_t i = 0;
@@ -114,6 +121,11 @@ inline Runs split_runs(ReuseState &s, const std::uint64_t *entries, std::size_t 
         n.run_count += count_bits(start);
         _mm512_storeu_si512(changes + n.change_count, _mm512_maskz_compress_epi64(change, some));
         n.change_count += count_bits(change);
+        if constexpr (kAttributed) {
+            start_bytes[i / 8] = start;
+            turn_bytes[i / 8] = change;
+            continue;
+        }
         const __m512i access = _mm512_and_si512(some, class_bits);
         const __m512i shift =
             _mm512_add_epi64(_mm512_slli_epi64(access, 3), _mm512_slli_epi64(access, 2));
@@ -140,6 +152,11 @@ inline Runs split_runs(ReuseState &s, const std::uint64_t *entries, std::size_t 
         const unsigned change = same & ~zero_lanes(_mm256_and_si256(changed, class_bits));
         n.run_count += store_lanes(runs + n.run_count, some, ~same & 15);
         n.change_count += store_lanes(changes + n.change_count, some, change);
+        if constexpr (kAttributed) {
+            start_bytes[i / 8] |= static_cast<unsigned char>((~same & 15) << (i & 4));
+            turn_bytes[i / 8] |= static_cast<unsigned char>(change << (i & 4));
+            continue;
+        }
         const __m256i access = _mm256_and_si256(some, class_bits);
         const __m256i shift =
             _mm256_add_epi64(_mm256_slli_epi64(access, 3), _mm256_slli_epi64(access, 2));
@@ -162,12 +179,18 @@ inline Runs split_runs(ReuseState &s, const std::uint64_t *entries, std::size_t 
         runs[n.run_count] = entry;
         n.run_count += same ? 0 : 1;
         changes[n.change_count] = entry;
-        n.change_count += same && (changed & kEntryClassMask) != 0 ? 1 : 0;
+        const bool turns = same && (changed & kEntryClassMask) != 0;
+        n.change_count += turns ? 1 : 0;
+        if constexpr (kAttributed) {
+            s.starts[i / 64] |= static_cast<std::uint64_t>(!same) << i % 64;
+            s.turns[i / 64] |= static_cast<std::uint64_t>(turns) << i % 64;
+            continue;
+        }
         within += static_cast<std::uint64_t>(same) << (access * kCountBits & 63);
     }
     s.last_entry = before;
-    for (std::size_t c = 0; c < kAccessClassCount; ++c)
-        s.near[c * kWindowDistances] +=
+    for (std::size_t c = 0; c < kAccessClassCount && !kAttributed; ++c)
+        s.counts.near[kRegionZero | c << kWindowDistanceBits] +=
             within >> (c * kCountBits) & ((std::uint64_t{1} << kCountBits) - 1);
     return n;
 }

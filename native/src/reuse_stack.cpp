@@ -106,13 +106,35 @@ std::uint64_t wanted_time_count(std::uint64_t block_count) {
     return block_count * 12;
 }
 
-// Makes room for at least `room` further times.
-void compact(ReuseState &s, std::uint64_t room) {
+// Puts the window onto the timeline.
+void append_window(ReuseState &s) {
     const Kernel &kernel = kernel_of(s);
     if (s.now > 64)
         kernel.append(s.timeline, s.window_old);
     if (s.now > 0)
         kernel.append(s.timeline, s.window_new);
+}
+
+// Times that empty_window leaves out at most.
+constexpr std::uint64_t kEmptyTimes = 192;
+
+// Starts two empty words of times after those that there are.
+void empty_window(ReuseState &s) {
+    append_window(s);
+    s.now = (s.now + 63) / 64 * 64 + 128;
+    s.window_new = 0;
+    s.window_old = 0;
+    s.ages.fill(0);
+}
+
+// Makes room for at least `room` further times.
+void compact(ReuseState &s, std::uint64_t room) {
+    const Kernel &kernel = kernel_of(s);
+    if (s.observer != nullptr) {
+        room += kEmptyTimes;
+        s.observer->renumbering();
+    }
+    append_window(s);
     kernel.rank_times(s);
     if (s.block_count > kTimeCountMax / 2)
         throw std::bad_alloc();
@@ -137,6 +159,44 @@ void compact(ReuseState &s, std::uint64_t room) {
     s.ages.fill(255);
     for (std::uint64_t w = 0; w + 1 < newest; ++w)
         kernel.append(s.timeline, ~std::uint64_t{0});
+    if (s.observer != nullptr) {
+        // It may hold blocks of other contexts.
+        empty_window(s);
+        s.observer->renumbered();
+    }
+}
+
+// The cell of a block, or none. Unlike the kernel's, it moves no cells.
+const Cell *find(const ReuseState &s, std::uint64_t block) {
+    std::uint64_t home = home_of(block, s.hash_shift);
+    for (; s.cells[home].key != 0; home = (home + kProbeStep) & s.cell_mask)
+        if (s.cells[home].key >> kKeyBlockShift == block)
+            return s.cells + home;
+    return nullptr;
+}
+
+void take_counts(ReuseState &s, std::vector<SourceCount> *counts) {
+    s.counts.take(s.distances, s.context_tag >> kTagContextShift, s.sampling_threshold, counts);
+    s.sources.take(s.distances, counts);
+}
+
+std::size_t constant_bytes(const ReuseState &s) {
+    return sizeof(ReuseState) + s.counts.memory_bytes() + s.sources.memory_bytes() +
+           s.touched_regions.capacity() * sizeof(RegionNumber);
+}
+
+void begin_context(ReuseState &s, ContextNumber context) {
+    s.context_tag = context << kTagContextShift;
+    s.counts.use_none();
+    // The next access starts a run, even to the same block, so that the context sees the block.
+    s.last_entry = kNoEntry;
+    if (s.now == s.context_start)
+        return;
+    if (s.now + kEmptyTimes > s.time_count)
+        compact(s, 0);
+    else
+        empty_window(s);
+    s.context_start = s.now;
 }
 
 } // namespace
@@ -181,11 +241,58 @@ ReuseStack::ReuseStack(const ReuseStackOptions &options) {
     s.cell_storage = detail::MappedArray<detail::Cell>(cell_count);
     detail::use_cells(s, cell_count);
     detail::make_timeline(s, std::max<std::uint64_t>(256, blocks * 16));
+    s.counts.make(1);
+    s.counts.use(0, detail::kTagClasses);
 }
 
 ReuseStack::~ReuseStack() = default;
 ReuseStack::ReuseStack(ReuseStack &&) noexcept = default;
 ReuseStack &ReuseStack::operator=(ReuseStack &&) noexcept = default;
+
+void ReuseStack::attribute(BlockObserver &observer, std::uint64_t visit_distance) {
+    static_assert(kVisitDistanceMin == detail::kWindowDistances);
+    if (visit_distance < kVisitDistanceMin)
+        throw std::invalid_argument("the distance of visits is too small");
+    state_->observer = &observer;
+    state_->visit_distance = visit_distance;
+    state_->counts.make(kRegionsMax);
+    state_->counts.use_none();
+}
+
+bool ReuseStack::is_attributed() const {
+    return state_->observer != nullptr;
+}
+
+std::uint64_t ReuseStack::visit_distance() const {
+    return state_->visit_distance;
+}
+
+void ReuseStack::begin_context(ContextNumber context) {
+    if (context >= kContextsMax)
+        throw std::invalid_argument("the number of a context is too great");
+    detail::begin_context(*state_, context);
+}
+
+void ReuseStack::end_context(std::vector<SourceCount> &counts) {
+    detail::take_counts(*state_, &counts);
+}
+
+std::uint64_t ReuseStack::last_time(std::uint64_t block) const {
+    const ReuseState &s = *state_;
+    if (s.told_time != 0 && s.told_block == block)
+        return s.told_time;
+    const detail::Cell *const cell = detail::find(s, block);
+    if (cell == nullptr)
+        return 0;
+    // While a batch is told, cells have the times of its last accesses.
+    if (s.told_run == detail::kNoRun || cell->time <= s.told_start + s.told_run)
+        return detail::last_time_value(cell->time);
+    const unsigned shift = kEntryLineShift + (s.granularity == Granularity::page ? 6 : 0);
+    std::size_t run = s.told_run + 1;
+    while (s.runs[run] >> shift != block)
+        ++run;
+    return s.times[run] == detail::kNever ? 0 : detail::last_time_value(s.times[run]);
+}
 
 void ReuseStack::access(const std::uint64_t *entries, std::size_t count) {
     ReuseState &s = *state_;
@@ -202,32 +309,34 @@ void ReuseStack::access(const std::uint64_t *entries, std::size_t count) {
     }
 }
 
-void ReuseStack::touch(const SegmentTouch *touches, std::size_t count, const std::uint64_t *bases) {
+const RegionNumber *ReuseStack::touch(const SegmentTouch *touches, std::size_t count,
+                                      const std::uint64_t *bases) {
     ReuseState &s = *state_;
+    if (s.observer != nullptr && s.touched_regions.size() < count)
+        s.touched_regions.resize(2 * count);
     while (s.block_count + count > s.block_limit)
         detail::grow_table(s);
     if (s.now + count > s.time_count)
         detail::compact(s, count);
     detail::kernel_of(s).touch(s, touches, count, bases);
+    return s.observer != nullptr ? s.touched_regions.data() : nullptr;
 }
 
-void ReuseStack::count_reuses(AccessClass access, std::size_t bin, std::uint64_t count) {
-    state_->far[static_cast<std::size_t>(access)][bin] += count;
+void ReuseStack::count_reuses(RegionNumber region, AccessClass access, std::size_t bin,
+                              std::uint64_t count) {
+    const auto row = (region + std::uint32_t{1}) << detail::kBinRegionShift |
+                     static_cast<std::uint32_t>(access) << detail::kWindowDistanceBits;
+    state_->counts.add(row, bin, count);
 }
 
 PhaseCounts ReuseStack::end_phase() {
     ReuseState &s = *state_;
     PhaseCounts phase;
     phase.sampling_rate = sampling_rate();
+    detail::take_counts(s, nullptr);
     for (std::size_t i = 0; i < kAccessClassCount; ++i) {
         ClassCounts &counts = phase.classes[i];
-        std::copy(s.far[i].begin(), s.far[i].end(), counts.distances.begin());
-        for (std::uint64_t d = 0; d < detail::kWindowDistances; ++d) {
-            // Scaled as in the kernel.
-            const std::uint64_t half = s.sampling_threshold / 2;
-            const std::uint64_t scaled = ((d << kSamplingBits) + half) / s.sampling_threshold;
-            counts.distances[bin_of(scaled)] += s.near[i * detail::kWindowDistances + d];
-        }
+        counts.distances = s.distances[i];
         counts.cold_count = s.cold[i];
         counts.sampled_count = s.cold[i];
         for (const std::uint64_t count : counts.distances)
@@ -238,13 +347,14 @@ PhaseCounts ReuseStack::end_phase() {
     }
     phase.footprint.any = s.phase_any;
 
-    s.near = {};
-    s.far = {};
+    s.distances = {};
     s.cold = {};
     s.unsampled = {};
     s.phase_any = 0;
     s.phase_by_class = {};
     s.phase_start = s.now;
+    if (s.observer != nullptr) // so that a context sees all its blocks anew in the next phase
+        detail::begin_context(s, s.context_tag >> detail::kTagContextShift);
     // The next access starts a run, even to the same block, so that the new phase sees the block.
     s.last_entry = detail::kNoEntry;
     return phase;
@@ -258,11 +368,12 @@ Footprint ReuseStack::whole() const {
 }
 
 std::size_t ReuseStack::memory_bytes() const {
-    return state_->cell_storage.bytes() + state_->timeline_storage.bytes() + sizeof(ReuseState);
+    return state_->cell_storage.bytes() + state_->timeline_storage.bytes() +
+           detail::constant_bytes(*state_);
 }
 
 std::size_t ReuseStack::peak_memory_bytes() const {
-    return std::max(state_->peak_bytes + sizeof(ReuseState), memory_bytes());
+    return std::max(state_->peak_bytes + detail::constant_bytes(*state_), memory_bytes());
 }
 
 Granularity ReuseStack::granularity() const {

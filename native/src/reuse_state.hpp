@@ -12,23 +12,23 @@
 //    takes a few loads and clearing a bit a few vector additions.
 // When the times run out, blocks are renumbered by the rank of their times (compaction).
 //
-// Where the distance of each single access is wanted (and what the block's last accessor left in
-// Cell::tag), the place to take it is the loop over runs in reuse_kernel.hpp: all accesses of a
-// run but the first have distance 0.
+// Where accesses are attributed (reuse_attribution.hpp), a cell also says in which context its
+// block was accessed last, its region, and what the observer has been told. All that is to be done
+// at the first access to a block in a context is done off the main path. The window is emptied
+// where a context begins: so whatever is found in it is of this context and a known region.
 #pragma once
 
 #include "mapped_array.hpp"
+#include "reuse_counts.hpp"
+#include "sgxlens/attribution.hpp"
 #include "sgxlens/reuse_stack.hpp"
 
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <vector>
 
 namespace sgxlens::detail {
-
-// Classes as three bits of an entry can name them. Those above kAccessClassCount do not occur,
-// but must not lead outside the tables.
-inline constexpr std::size_t kClassSlots = 8;
 
 // The key of a cell:
 //     block << 20 | 1 << 16 | classes of the phase << 8 | classes
@@ -43,9 +43,22 @@ inline constexpr std::uint64_t kKeyMask = ~std::uint64_t{0xffff};
 struct Cell {
     std::uint64_t key;
     std::uint32_t time;
-    std::uint32_t tag; // Unused as yet: fills the cell, see above.
+    std::uint32_t tag; // where accesses are attributed, see below
 };
 static_assert(sizeof(Cell) == 16);
+
+// The tag of a cell:
+//     context of the last access << 15 | region << 5 | classes
+// The classes are those that the observer was told of in this context (in this visit). Valid from
+// the first access of the context on.
+inline constexpr unsigned kTagRegionShift = kAccessClassCount;
+inline constexpr unsigned kTagContextShift = kTagRegionShift + kRegionBits;
+static_assert(kTagContextShift + kContextBits == 32);
+inline constexpr std::uint32_t kTagClasses = (std::uint32_t{1} << kTagRegionShift) - 1;
+
+inline std::uint32_t region_of_tag(std::uint32_t tag) {
+    return tag >> kTagRegionShift & (kRegionsMax - 1);
+}
 
 // Four blocks that follow each other have their cells side by side, in one cache line.
 inline constexpr unsigned kGroupBits = 2;
@@ -55,9 +68,9 @@ inline constexpr std::uint64_t kGroupCells = std::uint64_t{1} << kGroupBits;
 // the same lowest bits do not fill a quarter of the cells only.
 inline constexpr std::uint64_t kProbeStep = kGroupCells + 1;
 
-inline constexpr std::size_t kWindowDistances = 128;
 inline constexpr std::size_t kBatchMax = 512;
-inline constexpr std::size_t kNearUnused = kClassSlots * kWindowDistances;
+
+inline constexpr std::size_t kNoRun = ~std::size_t{0};
 
 // Differs from every entry in its block.
 inline constexpr std::uint64_t kNoEntry = ~std::uint64_t{0};
@@ -105,11 +118,18 @@ struct ReuseState {
     std::uint64_t last_entry = kNoEntry; // accesses to the same block continue its run
     std::uint32_t sampling_threshold = 0;
 
-    // Counts of the phase. Distances below kWindowDistances of accesses met in the window are
-    // counted apart.
-    // [class * kWindowDistances + distance], then as many that count nothing.
-    std::array<std::uint64_t, 2 * kNearUnused> near{};
-    std::array<std::array<std::uint64_t, kBinCount>, kClassSlots> far{};
+    RegionCounts counts; // of the context
+    SourceCounts sources;
+
+    // Where accesses are attributed. Contexts begin at empty windows.
+    BlockObserver *observer = nullptr;
+    std::uint64_t visit_distance = ReuseStack::kNoVisits;
+    std::uint32_t context_tag = 0;
+    std::uint32_t context_start = 0;
+    std::uint32_t last_row = 0; // of the block of last_entry: its bin without its class
+
+    // Counts of the phase.
+    std::array<Histogram, kAccessClassCount> distances{};
     std::array<std::uint64_t, kClassSlots> cold{};
     std::array<std::uint64_t, kClassSlots> unsampled{};
     std::uint64_t phase_any = 0;
@@ -123,8 +143,24 @@ struct ReuseState {
     alignas(64) std::array<std::uint64_t, kBatchMax + 8> keys{};
     alignas(64) std::array<std::uint64_t, kBatchMax + 8> homes{};
     alignas(64) std::array<std::uint32_t, kBatchMax + 16> times{}; // the blocks' times before
+    alignas(64) std::array<std::uint32_t, kBatchMax + 16> bins{};  // see RegionCounts
     std::array<std::uint8_t, 64> window_counts{};      // blocks in the window at each run
     std::array<std::uint32_t, 64 + 16> far_accesses{}; // numbers of runs not in the window
+
+    // The same where accesses are attributed.
+    std::array<std::uint64_t, kBatchMax / 64 + 1> starts{}; // bits: entries that start a run
+    std::array<std::uint64_t, kBatchMax / 64 + 1> turns{};  // that are of another class
+    std::array<std::uint32_t, kBatchMax> firsts{};          // sources of the bins with kFirstBin
+    std::size_t first_count = 0;
+    std::size_t first_next = 0;
+    std::array<std::uint32_t, kBatchMax> visits{}; // numbers of runs that start a visit
+    std::size_t visit_count = 0;
+    bool is_untold = false;       // there are classes to tell of
+    std::uint32_t told_start = 0; // time of the first run of the batch being told
+    std::size_t told_run = kNoRun;
+    std::uint64_t told_block = 0; // of a segment, at a time from 1 on; else that is 0
+    std::uint64_t told_time = 0;
+    std::vector<RegionNumber> touched_regions; // of the blocks of a segment
 
     // What the above lies in, and how it grows.
     Granularity granularity = Granularity::line;
@@ -148,6 +184,15 @@ inline std::uint64_t home_of(std::uint64_t block, unsigned hash_shift) {
     return h >> hash_shift << kGroupBits | (block & (kGroupCells - 1));
 }
 
+// Times as ReuseStack::last_time tells them: of the last access to a block; and of an access, given
+// how many last accesses are before it.
+inline std::uint64_t last_time_value(std::uint64_t time) {
+    return 2 * time + 3;
+}
+inline std::uint64_t start_time_value(std::uint64_t time) {
+    return 2 * time + 2;
+}
+
 // One implementation for each InstructionSet.
 struct Kernel {
     // Takes at most kBatchMax entries; there must be room in the table and the timeline.
@@ -155,8 +200,8 @@ struct Kernel {
     // Takes a segment; there must be room for all its blocks in the table and the timeline.
     void (*touch)(ReuseState &, const SegmentTouch *touches, std::size_t count,
                   const std::uint64_t *bases);
-    // Replaces the time of each block and phase_start by its rank. The window must have been
-    // appended to the timeline.
+    // Replaces the time of each block, phase_start and context_start by its rank. The window must
+    // have been appended to the timeline.
     void (*rank_times)(ReuseState &);
     // Appends a word to the timeline.
     void (*append)(Timeline &, std::uint64_t word);

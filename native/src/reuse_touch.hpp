@@ -72,13 +72,34 @@ class OpenWord {
     std::uint32_t taken_ = 0;
 };
 
-void touch(ReuseState &s, const SegmentTouch *touches, std::size_t count,
-           const std::uint64_t *bases) {
+void visit(ReuseState &s, Cell &cell, const SegmentTouch &touch) {
+    s.told_block = cell.key >> kKeyBlockShift;
+    s.told_time = start_time_value(cell.time - touch.rank + touch.start_rank);
+    s.observer->visit(s.told_block, touch.access_class);
+    s.told_time = 0;
+    cell.tag &= ~kTagClasses;
+    tell(s, cell, touch.classes);
+}
+
+[[gnu::noinline, gnu::cold]] void take_cold(ReuseState &s, Cell &cell, const SegmentTouch &touch) {
+    ++s.cold[touch.access_class];
+    s.sources.add(SourceCounts::kCold, bin_of_tag(cell.tag, touch.access_class), kColdBin);
+    if (s.visit_distance != ReuseStack::kNoVisits)
+        visit(s, cell, touch);
+    else
+        tell(s, cell, touch.classes);
+}
+
+template <bool kAttributed>
+void touch_blocks(ReuseState &s, const SegmentTouch *touches, std::size_t count,
+                  const std::uint64_t *bases) {
     if (count == 0)
         return;
     const unsigned block_bits = kLineNumberBits - (s.granularity == Granularity::page ? 6 : 0);
     const std::uint64_t block_mask = (std::uint64_t{1} << block_bits) - 1;
-    const std::uint32_t phase_start = s.phase_start;
+    // Where a block last accessed before needs more than to be counted.
+    const std::uint32_t start_time = kAttributed ? s.context_start : s.phase_start;
+    RegionNumber *const regions = s.touched_regions.data();
     const std::uint32_t base_time = s.now;
     std::uint64_t window_old = s.window_old;
     std::uint64_t window_new = s.window_new;
@@ -133,16 +154,30 @@ void touch(ReuseState &s, const SegmentTouch *touches, std::size_t count,
                 std::uint8_t &age =
                     batch[i].rank >= first_kept ? ages[batch[i].rank - first_kept] : unused_age;
                 age = new_time - time < 255 ? static_cast<std::uint8_t>(new_time - time) : 255;
-                if ((classes & ~cell->key) != 0 || time < phase_start) [[unlikely]] {
-                    if (cell->key == 0) {
-                        cell->key = keys[i];
+                [[maybe_unused]] std::uint32_t source = kNoSource;
+                const std::uint64_t missing =
+                    classes & (kAttributed ? ~std::uint64_t{cell->tag} & kTagClasses : ~cell->key);
+                if (missing != 0 || time < start_time) [[unlikely]] {
+                    const bool cold = cell->key == 0;
+                    if constexpr (kAttributed) {
+                        source = attend(s, *cell, keys[i], classes, time);
+                        if (cold)
+                            take_cold(s, *cell, batch[i]);
+                    } else {
+                        if (cold) {
+                            cell->key = keys[i];
+                            ++s.block_count;
+                            ++s.cold[access];
+                        }
+                        add_classes(s, *cell, classes, cold || time < start_time);
+                    }
+                    if (cold) {
                         age = 255;
-                        ++s.block_count;
-                        ++s.cold[access];
-                        add_classes(s, *cell, classes, true);
+                        if constexpr (kAttributed)
+                            regions[start + i] =
+                                static_cast<RegionNumber>(region_of_tag(cell->tag));
                         continue;
                     }
-                    add_classes(s, *cell, classes, time < phase_start);
                 }
                 // Blocks touched earlier in the segment are later than this one, wherever their
                 // times will be; those times are not yet set.
@@ -160,7 +195,22 @@ void touch(ReuseState &s, const SegmentTouch *touches, std::size_t count,
                     distance += open.take(time);
                     distance += count_bits(window_old) + count_bits(window_new);
                 }
-                ++s.far[access][bin_of(distance)];
+                if constexpr (kAttributed) {
+                    const std::uint32_t tag = cell->tag;
+                    regions[start + i] = static_cast<RegionNumber>(region_of_tag(tag));
+                    if (source == kNoSource) [[likely]]
+                        s.counts.add(bin_of_tag(tag, access), bin_of(distance), 1);
+                    else
+                        s.sources.add(source, bin_of_tag(tag, access), bin_of(distance));
+                    if (distance >= s.visit_distance) [[unlikely]]
+                        visit(s, *cell, batch[i]);
+                    else if (missing != 0 || source != kNoSource) [[unlikely]]
+                        tell(s, *cell, batch[i].classes);
+                } else {
+                    s.counts.add(kRegionZero | static_cast<std::uint32_t>(access)
+                                                   << kWindowDistanceBits,
+                                 bin_of(distance), 1);
+                }
             }
         }
     }
@@ -180,6 +230,14 @@ void touch(ReuseState &s, const SegmentTouch *touches, std::size_t count,
     s.window_new = window_new;
     s.now = base_time + static_cast<std::uint32_t>(count);
     s.last_entry = kNoEntry;
+}
+
+void touch(ReuseState &s, const SegmentTouch *touches, std::size_t count,
+           const std::uint64_t *bases) {
+    if (s.observer != nullptr)
+        touch_blocks<true>(s, touches, count, bases);
+    else
+        touch_blocks<false>(s, touches, count, bases);
 }
 
 } // namespace

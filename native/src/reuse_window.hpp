@@ -12,9 +12,9 @@ inline std::uint64_t select(bool condition, std::uint64_t a, std::uint64_t b) {
 }
 
 // Counts the distances of runs within one word of times, the first of which is `now`, and marks
-// their times in the window. Returns the number of s.far_accesses. Not inline: it needs all
-// registers for itself.
-[[gnu::noinline]] std::size_t count_near(ReuseState &s, const std::uint64_t *runs,
+// their times in the window. Bins are those of the runs (see RegionCounts). Returns the number of
+// s.far_accesses. Not inline: it needs all registers for itself.
+[[gnu::noinline]] std::size_t count_near(ReuseState &s, const std::uint32_t *bins,
                                          const std::uint32_t *times, std::size_t length,
                                          std::uint32_t now) {
     std::uint64_t window_old = s.window_old;
@@ -23,11 +23,10 @@ inline std::uint64_t select(bool condition, std::uint64_t a, std::uint64_t b) {
     std::uint64_t count = new_count + count_bits(window_old);
     const std::uint32_t window_start = (now & ~63u) - 64;
     std::uint64_t now_bit = std::uint64_t{1} << (now & 63);
-    std::uint64_t *const near = s.near.data();
+    std::uint64_t *const near = s.counts.near;
     std::uint32_t *const far_accesses = s.far_accesses.data();
     std::size_t far_count = 0;
     for (std::size_t k = 0; k < length; ++k) {
-        const std::uint64_t access = runs[k] & kEntryClassMask;
         const std::uint32_t time = times[k];
         // 0 to 63: in the older word; 64 to 127: in the newest; others: not in the window.
         const std::uint32_t offset = time - window_start;
@@ -37,7 +36,7 @@ inline std::uint64_t select(bool condition, std::uint64_t a, std::uint64_t b) {
         // Of a far access this is nothing of meaning: -1 to 127.
         const std::uint64_t distance =
             std::uint64_t{count_bits(word >> (time & 63))} - 1 + select(newest, 0, new_count);
-        ++near[access * kWindowDistances + distance + is_far * kNearUnused];
+        ++near[select(is_far, kNoBin, bins[k]) + distance];
         s.window_counts[k] = static_cast<std::uint8_t>(count);
         far_accesses[far_count] = static_cast<std::uint32_t>(k);
         far_count += is_far;

@@ -17,19 +17,21 @@ struct YoungerMasks {
 alignas(64) constexpr YoungerMasks kYounger;
 
 // Counts the distances of runs within one word of times, the first of which is `now`, and marks
-// their times in the window. Returns the number of s.far_accesses.
+// their times in the window. Bins are those of the runs (see RegionCounts). Returns the number of
+// s.far_accesses.
 //
 // No access has to wait for the one before it: the distance of an access of age a (a accesses since
 // the previous one to its block) is the number of accesses between whose own previous access was
 // not between: those b < a back with an age of at least a - b. 64 of them are compared at once.
-[[gnu::noinline]] std::size_t count_near(ReuseState &s, const std::uint64_t *runs,
+[[gnu::noinline]] std::size_t count_near(ReuseState &s, const std::uint32_t *bins,
                                          const std::uint32_t *times, std::size_t length,
                                          std::uint32_t now) {
     const std::uint32_t first = now & 63;
     const std::uint32_t window_start = now - first - 64;
     alignas(64) std::uint8_t ages[64]; // of accesses before the window: as if at its start
     alignas(64) std::uint8_t alive[128 + 64];
-    alignas(64) std::uint16_t bins[64];
+    alignas(64) std::uint32_t near_bins[64];
+    std::uint64_t *const near = s.counts.near;
     alignas(64) std::uint8_t marks[64];
     std::uint8_t *const history = s.ages.data() + 128 + first;
     std::uint32_t *const far_accesses = s.far_accesses.data();
@@ -54,16 +56,9 @@ alignas(64) constexpr YoungerMasks kYounger;
         _mm_store_si128(
             reinterpret_cast<__m128i *>(marks + k),
             _mm512_cvtepi32_epi8(_mm512_mask_mov_epi32(offset, is_far, _mm512_set1_epi32(128))));
-        const __m512i access = _mm512_and_si512(
-            _mm512_inserti64x4(
-                _mm512_castsi256_si512(_mm512_cvtepi64_epi32(_mm512_loadu_si512(runs + k))),
-                _mm512_cvtepi64_epi32(_mm512_loadu_si512(runs + k + 8)), 1),
-            _mm512_set1_epi32(static_cast<int>(kEntryClassMask)));
-        const __m512i bin = _mm512_slli_epi32(access, 7);
-        static_assert(kWindowDistances == 128);
-        _mm256_store_si256(reinterpret_cast<__m256i *>(bins + k),
-                           _mm512_cvtepi32_epi16(_mm512_mask_add_epi32(
-                               bin, is_far, bin, _mm512_set1_epi32(kNearUnused))));
+        _mm512_store_si512(near_bins + k,
+                           _mm512_mask_mov_epi32(_mm512_loadu_si512(bins + k), is_far,
+                                                 _mm512_set1_epi32(static_cast<int>(kNoBin))));
         const __mmask16 far_valid = static_cast<__mmask16>(is_far & valid);
         _mm512_storeu_si512(far_accesses + far_count,
                             _mm512_maskz_compress_epi32(far_valid, number));
@@ -86,7 +81,7 @@ alignas(64) constexpr YoungerMasks kYounger;
             younger[1], _mm512_loadu_si512(history + k - 128), _mm512_add_epi8(wide, older_lanes));
         const std::size_t distance = count_bits(recent) + count_bits(older);
         s.window_counts[k] = static_cast<std::uint8_t>(distance);
-        ++s.near[bins[k] + distance];
+        ++near[near_bins[k] + distance];
         alive[marks[k]] = 0;
     }
     s.window_old = _mm512_movepi8_mask(_mm512_load_si512(alive));

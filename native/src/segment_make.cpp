@@ -105,18 +105,20 @@ detail::Segment *Segments::Memo::make_segment(const std::uint64_t *words, std::s
     }
     segment->access_count = static_cast<std::uint32_t>(accesses.size());
     std::vector<std::vector<std::uint64_t>> lines_of_base(segment->pattern.base_count());
-    local.start(accesses.size());
+    local.start(accesses.size(), lines.is_attributed());
     for (const LineAccess &access : accesses) {
         const std::uint64_t line = line_of(access, words);
         const auto base = static_cast<std::uint16_t>(segment->pattern.base_of(access.word));
         const std::uint64_t offset = line - base_lines[base];
         const auto classes = static_cast<std::uint8_t>(1u << access.access_class);
-        const LocalStack::Access one{line, {offset, base, 0, access.access_class, classes}};
+        const LocalStack::Access one{line, {offset, base, 0, 0, access.access_class, classes}};
         local.access(&one, 1);
         if (base != 0)
             lines_of_base[base].push_back(offset);
     }
     segment->lines = local.effect();
+    if (segment->lines.touches.size() > pages.visit_distance())
+        return nullptr; // a visit might start within
     segment->place_kinds.resize(segment->pattern.base_count());
     for (std::size_t base = 1; base < lines_of_base.size(); ++base) {
         std::vector<std::uint64_t> &offsets = lines_of_base[base];
@@ -133,7 +135,7 @@ detail::Effect Segments::Memo::pages_of(const Segment &segment, const std::uint6
     std::vector<bool> is_value;
     const std::vector<LineAccess> accesses =
         accesses_of(superblocks, words, segment.pattern.word_count(), is_value);
-    local.start(accesses.size());
+    local.start(accesses.size(), pages.is_attributed());
     for (const LineAccess &access : accesses) {
         const std::uint64_t line = line_of(access, words);
         // The second line of an access is an access of its own only in another page.
@@ -143,7 +145,7 @@ detail::Effect Segments::Memo::pages_of(const Segment &segment, const std::uint6
         const auto base = static_cast<std::uint16_t>(segment.pattern.base_of(access.word));
         const std::uint64_t offset = page - (base_lines[base] >> kPageLineBits);
         const auto classes = static_cast<std::uint8_t>(1u << access.access_class);
-        const LocalStack::Access one{page, {offset, base, 0, access.access_class, classes}};
+        const LocalStack::Access one{page, {offset, base, 0, 0, access.access_class, classes}};
         local.access(&one, 1);
     }
     return local.effect();
@@ -166,7 +168,7 @@ detail::Row *Segments::Memo::make_row() {
     if (!made->pattern.build(source) ||
         !made->pattern.matches(row_words.data(), row_base_lines.data()))
         return nullptr;
-    local.start(touch_count);
+    local.start(touch_count, lines.is_attributed());
     std::vector<LocalStack::Access> accesses;
     at = 0;
     for (const Segment *const segment : row) {
@@ -180,6 +182,7 @@ detail::Row *Segments::Memo::make_row() {
             accesses.push_back({line, touch});
         }
         local.access(accesses.data(), accesses.size());
+        local.add_reuses(segment->lines.reuses);
         at += segment->pattern.base_count();
     }
     made->lines = local.effect();

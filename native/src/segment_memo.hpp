@@ -49,6 +49,7 @@ struct Segment {
     std::uint64_t sequence = 0; ///< hash of its exits
     std::uint32_t access_count = 0;
     std::uint32_t instruction_count = 0;
+    bool is_listed = false; ///< among those whose inner reuses are to be counted
     /// Of each base, by place in its page: places of one kind part its lines into pages alike.
     std::vector<std::array<std::uint8_t, 64>> place_kinds;
     std::vector<Paging> pagings;
@@ -156,7 +157,7 @@ struct Segments::Memo {
     detail::Sequences<Row> row_sequences{detail::kRowSequenceBits};
     std::size_t known_bytes = 0;
     std::uint64_t segment_count = 0;
-    std::vector<Segment *> counted; ///< that ran in this phase
+    std::vector<Segment *> counted; ///< whose inner reuses are to be counted
     std::vector<Row *> counted_rows;
 
     // Whether it pays: see kTrialWords.

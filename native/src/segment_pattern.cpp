@@ -20,18 +20,32 @@ std::uint64_t hash_of(std::uint64_t block) {
 
 } // namespace
 
+void Effect::apply(ReuseStack &stack, const std::uint64_t *bases) {
+    const RegionNumber *const met = stack.touch(touches.data(), touches.size(), bases);
+    if (met != nullptr && !std::equal(regions.begin(), regions.end(), met, met + touches.size())) {
+        count_reuses(stack);
+        regions.assign(met, met + touches.size());
+    }
+    ++uncounted;
+}
+
 void Effect::count_reuses(ReuseStack &stack) {
+    if (uncounted == 0)
+        return;
     for (const InnerReuse &reuse : reuses)
-        stack.count_reuses(static_cast<AccessClass>(reuse.access_class), reuse.bin,
+        stack.count_reuses(regions.empty() ? RegionNumber{0} : regions[reuse.slot],
+                           static_cast<AccessClass>(reuse.kind & 7), reuse.kind >> 3,
                            reuse.count * uncounted);
     uncounted = 0;
 }
 
 std::size_t Effect::memory_bytes() const {
-    return touches.capacity() * sizeof(SegmentTouch) + reuses.capacity() * sizeof(InnerReuse);
+    return touches.capacity() * (sizeof(SegmentTouch) + sizeof(RegionNumber)) +
+           reuses.capacity() * sizeof(InnerReuse);
 }
 
-void LocalStack::start(std::size_t access_count_max) {
+void LocalStack::start(std::size_t access_count_max, bool by_block) {
+    by_block_ = by_block;
     blocks_.clear();
     reuses_.clear();
     slots_.assign(std::bit_ceil(2 * access_count_max + 1), 0);
@@ -40,14 +54,17 @@ void LocalStack::start(std::size_t access_count_max) {
 }
 
 void LocalStack::access(const Access *accesses, std::size_t count) {
+    last_slots_.clear();
     for (std::size_t i = 0; i < count; ++i) {
         const Access &access = accesses[i];
         const std::uint32_t time = now_ + access.touch.rank;
         std::size_t slot = hash_of(access.block) & (slots_.size() - 1);
         while (slots_[slot] != 0 && blocks_[slots_[slot] - 1].number != access.block)
             slot = (slot + 1) & (slots_.size() - 1);
+        const std::size_t number = slots_[slot] != 0 ? slots_[slot] - 1 : blocks_.size();
+        last_slots_.push_back(static_cast<std::uint16_t>(by_block_ ? number : 0));
         if (slots_[slot] == 0) {
-            blocks_.push_back({access.block, time, access.touch});
+            blocks_.push_back({access.block, time, time, access.touch});
             slots_[slot] = static_cast<std::uint32_t>(blocks_.size());
             continue;
         }
@@ -58,13 +75,21 @@ void LocalStack::access(const Access *accesses, std::size_t count) {
         times_[w] &= ~(std::uint64_t{1} << block.time % 64);
         for (++w; w <= now_ / 64; ++w)
             distance += static_cast<std::size_t>(std::popcount(times_[w]));
-        reuses_.push_back(static_cast<std::uint32_t>(bin_of(distance) << 8) |
-                          access.touch.access_class);
+        add_reuse(last_slots_.back(), reuse_kind(bin_of(distance), access.touch.access_class), 1);
         block.time = time;
         block.touch.classes |= access.touch.classes;
     }
     for (std::size_t i = 0; i < count; ++i, ++now_)
         times_[now_ / 64] |= std::uint64_t{1} << now_ % 64;
+}
+
+void LocalStack::add_reuse(std::uint64_t slot, std::uint64_t kind, std::uint32_t count) {
+    reuses_.push_back(slot << 48 | kind << 32 | count);
+}
+
+void LocalStack::add_reuses(const std::vector<InnerReuse> &reuses) {
+    for (const InnerReuse &reuse : reuses)
+        add_reuse(last_slots_[reuse.slot], reuse.kind, reuse.count);
 }
 
 Effect LocalStack::effect() {
@@ -73,20 +98,24 @@ Effect LocalStack::effect() {
         before[w] = before[w - 1] + static_cast<std::uint32_t>(std::popcount(times_[w - 1]));
     Effect effect;
     effect.touches.reserve(blocks_.size());
+    const auto rank = [&](std::uint32_t time) {
+        const std::uint64_t earlier = (std::uint64_t{1} << time % 64) - 1;
+        const auto within = static_cast<std::uint32_t>(std::popcount(times_[time / 64] & earlier));
+        return static_cast<std::uint16_t>(before[time / 64] + within);
+    };
     for (const Block &block : blocks_) {
-        const std::uint64_t earlier = (std::uint64_t{1} << block.time % 64) - 1;
-        const std::size_t w = block.time / 64;
         effect.touches.push_back(block.touch);
-        effect.touches.back().rank = static_cast<std::uint16_t>(
-            before[w] + static_cast<std::uint32_t>(std::popcount(times_[w] & earlier)));
+        effect.touches.back().rank = rank(block.time);
+        effect.touches.back().start_rank = rank(block.first_time);
     }
     std::sort(reuses_.begin(), reuses_.end());
-    for (std::size_t i = 0, end = 0; i < reuses_.size(); i = end) {
-        while (end < reuses_.size() && reuses_[end] == reuses_[i])
-            ++end;
-        effect.reuses.push_back({static_cast<std::uint32_t>(end - i),
-                                 static_cast<std::uint16_t>(reuses_[i] >> 8),
-                                 static_cast<std::uint8_t>(reuses_[i] & 0xff)});
+    for (std::size_t i = 0; i < reuses_.size();) {
+        const std::uint64_t what = reuses_[i] >> 32;
+        std::uint32_t count = 0;
+        for (; i < reuses_.size() && reuses_[i] >> 32 == what; ++i)
+            count += static_cast<std::uint32_t>(reuses_[i]);
+        effect.reuses.push_back(
+            {count, static_cast<std::uint16_t>(what >> 16), static_cast<std::uint16_t>(what)});
     }
     effect.reuses.shrink_to_fit();
     return effect;

@@ -16,19 +16,26 @@ inline constexpr std::uint64_t kLineNumberMask = (std::uint64_t{1} << kLineNumbe
 inline constexpr unsigned kPageLineBits = 6;
 inline constexpr std::size_t kBasesMax = 64; ///< of a pattern, the absolute one included
 
-/// Accesses of one class at one distance, each time a segment runs.
+/// Accesses of one class at one distance to one block, each time a segment runs.
 struct InnerReuse {
     std::uint32_t count;
-    std::uint16_t bin;
-    std::uint8_t access_class;
+    std::uint16_t slot; ///< index of the block's touch; 0 where blocks are not told apart
+    std::uint16_t kind; ///< bin << 3 | class
 };
+
+constexpr std::uint16_t reuse_kind(std::size_t bin, std::uint8_t access_class) {
+    return static_cast<std::uint16_t>(bin << 3 | access_class);
+}
 
 /// What a segment does to a reuse stack.
 struct Effect {
     std::vector<SegmentTouch> touches;
     std::vector<InnerReuse> reuses;
-    std::uint64_t uncounted = 0; ///< how often the inner reuses are to be counted yet
+    std::vector<RegionNumber> regions; ///< of the blocks in its uncounted uses; empty: 0
+    std::uint64_t uncounted = 0;       ///< how often the inner reuses are to be counted yet
 
+    /// Gives the touches to the stack; the inner reuses are then to be counted once more.
+    void apply(ReuseStack &stack, const std::uint64_t *bases);
     void count_reuses(ReuseStack &stack);
     std::size_t memory_bytes() const;
 };
@@ -36,7 +43,8 @@ struct Effect {
 /// A reuse stack for one segment.
 class LocalStack {
   public:
-    void start(std::size_t access_count_max);
+    /// `by_block`: inner reuses are told by block.
+    void start(std::size_t access_count_max, bool by_block);
     /// Takes accesses one after the other, each (a touch of an inner segment) with its rank among
     /// them: the order of the last accesses. `block` tells blocks apart; base and offset say where
     /// it is. At most as many in all as start() was told.
@@ -45,19 +53,26 @@ class LocalStack {
         SegmentTouch touch;
     };
     void access(const Access *accesses, std::size_t count);
+    /// Adds the inner reuses of the segment that made the last accesses.
+    void add_reuses(const std::vector<InnerReuse> &reuses);
     /// What it did. No access after it.
     Effect effect();
 
   private:
+    void add_reuse(std::uint64_t slot, std::uint64_t kind, std::uint32_t count);
+
     struct Block {
         std::uint64_t number;
+        std::uint32_t first_time;
         std::uint32_t time;
         SegmentTouch touch;
     };
-    std::vector<Block> blocks_;        ///< in the order of first accesses
-    std::vector<std::uint32_t> slots_; ///< hash table of 1 + index into blocks_
-    std::vector<std::uint64_t> times_; ///< bit vector
-    std::vector<std::uint32_t> reuses_;
+    std::vector<Block> blocks_;             ///< in the order of first accesses
+    std::vector<std::uint32_t> slots_;      ///< hash table of 1 + index into blocks_
+    std::vector<std::uint64_t> times_;      ///< bit vector
+    std::vector<std::uint64_t> reuses_;     ///< slot << 48 | kind << 32 | count
+    std::vector<std::uint16_t> last_slots_; ///< of the last accesses
+    bool by_block_ = false;
     std::uint32_t now_ = 0;
 };
 

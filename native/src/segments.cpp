@@ -142,8 +142,9 @@ void Segments::apply() {
     Memo &m = *memo_;
     Segment &segment = *m.found;
     m.previous = &segment;
-    if (segment.lines.uncounted++ == 0)
+    if (!segment.is_listed)
         m.counted.push_back(&segment);
+    segment.is_listed = true;
     m.apply_pages(segment);
 
     const std::size_t bases = segment.pattern.base_count();
@@ -190,9 +191,7 @@ void Segments::Memo::apply_pages(Segment &segment) {
         }
         segment.last_paging = i;
     }
-    Effect &effect = segment.pagings[i].pages;
-    ++effect.uncounted;
-    pages.touch(effect.touches.data(), effect.touches.size(), base_pages.data());
+    segment.pagings[i].pages.apply(pages, base_pages.data());
 }
 
 void Segments::Memo::end_row() {
@@ -217,22 +216,20 @@ void Segments::Memo::end_row() {
             }
         }
         if (known != nullptr) {
-            if (known->lines.uncounted++ == 0)
+            if (known->lines.uncounted == 0)
                 counted_rows.push_back(known);
-            lines.touch(known->lines.touches.data(), known->lines.touches.size(),
-                        row_base_lines.data());
+            known->lines.apply(lines, row_base_lines.data());
             row.clear();
         }
     }
     std::size_t at = 0;
-    for (const Segment *const segment : row) {
+    for (Segment *const segment : row) {
         // The base before the first is the absolute one.
         const std::size_t bases = segment->pattern.base_count();
         row_base_lines[0] = 0;
         std::copy_n(row_words.begin() + static_cast<std::ptrdiff_t>(at) + 1, bases - 1,
                     row_base_lines.begin() + 1);
-        lines.touch(segment->lines.touches.data(), segment->lines.touches.size(),
-                    row_base_lines.data());
+        segment->lines.apply(lines, row_base_lines.data());
         at += bases;
     }
     row.clear();
@@ -246,6 +243,7 @@ void Segments::Memo::count_reuses() {
         segment->lines.count_reuses(lines);
         for (Paging &paging : segment->pagings)
             paging.pages.count_reuses(pages);
+        segment->is_listed = false;
     }
     counted.clear();
     for (Row *const known : counted_rows)
@@ -292,7 +290,7 @@ void Segments::settle() {
         memo_->end_row();
 }
 
-void Segments::end_phase() {
+void Segments::end_context() {
     settle();
     memo_->count_reuses();
 }

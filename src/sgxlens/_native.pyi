@@ -2,6 +2,7 @@
 The native core of sgxlens: decodes access streams, computes data reuse.
 """
 
+from collections.abc import Sequence
 import enum
 from typing import Annotated
 
@@ -27,6 +28,25 @@ def distance_bins() -> tuple[object, object]:
     Least and greatest distance, in blocks, of each bin in which distances are counted: two uint64 arrays.
     """
 
+class BlockLog:
+    """
+    Says to a ReuseStack what region each block is of, and logs what it is told.
+
+    At each visit, the last times of timed_blocks are logged, too.
+    """
+
+    def __init__(self, timed_blocks: Sequence[int] = []) -> None: ...
+
+    def set_regions(self, starts: Annotated[NDArray[numpy.uint64], dict(shape=(None,), order='C', device='cpu', writable=False)], regions: Annotated[NDArray[numpy.uint64], dict(shape=(None,), order='C', device='cpu', writable=False)]) -> None:
+        """
+        From each of the ascending starts on (uint64: block numbers), blocks are of that region (below 1024); before the first one, of region 0.
+        """
+
+    def take(self) -> object:
+        """
+        The calls since the last take, as rows (call, block, value). Calls: 0, a region is asked; 1, a visit starts by an access of the class `value`; 2, a block is accessed in the classes of the bit set `value`; 3, after a visit: the last time of a timed block, 0 for none; 4, times have been renumbered.
+        """
+
 class ReuseStack:
     """
     LRU reuse distances of accesses to blocks of one granularity.
@@ -35,6 +55,19 @@ class ReuseStack:
     """
 
     def __init__(self, granularity: str, sampling_rate: float = 1.0, initial_block_count: int = 65536, instruction_set: str | None = None) -> None: ...
+
+    def attribute(self, log: BlockLog, visit_distance: int | None = None) -> None:
+        """
+        Attributes accesses, of which there must not have been any yet. Accesses at a distance of at least visit_distance blocks (128 or more) are visits.
+        """
+
+    def begin_context(self, context: int) -> None:
+        """From here on accesses belong to this context (below 2**17)."""
+
+    def end_context(self) -> object:
+        """
+        Counts since the context began, as rows (context of the previous access, region, access class, bin of the distance, count). Bin 65535: cold accesses.
+        """
 
     def access(self, entries: Annotated[NDArray[numpy.uint64], dict(shape=(None,), order='C', device='cpu', writable=False)]) -> None:
         """

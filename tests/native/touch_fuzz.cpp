@@ -50,7 +50,7 @@ Segment make_segment(Random &random, std::uint64_t base, unsigned entry_shift) {
         const auto rank = std::find(again.begin(), again.end(), block) - again.begin();
         const auto classes =
             1u << static_cast<unsigned>(access) | 1u << static_cast<unsigned>(AccessClass::load);
-        segment.touches.push_back({block, 1, static_cast<std::uint16_t>(rank),
+        segment.touches.push_back({block, 1, static_cast<std::uint16_t>(rank), 0,
                                    static_cast<std::uint8_t>(access),
                                    static_cast<std::uint8_t>(classes)});
         add_entry(block, access);
@@ -94,7 +94,7 @@ bool touch_equals_access(Random &random) {
             const std::uint64_t bases[] = {0, base};
             touched.touch(segment.touches.data(), segment.touches.size(), bases);
             for (const std::size_t distance : segment.distances)
-                touched.count_reuses(AccessClass::load, bin_of(distance), 1);
+                touched.count_reuses(0, AccessClass::load, bin_of(distance), 1);
         }
         if (random() % 8 == 0 && !same(touched.end_phase(), accessed.end_phase()))
             return false;

@@ -24,7 +24,7 @@ namespace sgxlens {
 
 /// One bin of one class that is not empty. `bin` is kColdBin for cold accesses.
 struct ReuseBin {
-    static constexpr std::uint16_t kColdBin = 0xffff;
+    static constexpr std::uint16_t kColdBin = sgxlens::kColdBin;
     std::uint64_t count;
     std::uint16_t bin;
     std::uint8_t access_class;

@@ -23,13 +23,14 @@ struct SourceCount {
     std::uint64_t count;
     ContextNumber source; ///< context of the block's previous access; without meaning if cold
     RegionNumber region;
-    std::uint16_t bin; ///< ReuseBin::kColdBin: cold
+    std::uint16_t bin; ///< kColdBin: cold
     std::uint8_t access_class;
 };
 
-/// Whom a stack asks and tells. The calls come in the order of the accesses, but where accesses are
-/// taken by segments: then those of one segment come together. None may access the stack, except
-/// for ReuseStack::last_time.
+/// Whom a stack asks and tells. Where visits are told, they and the notes come in the order of the
+/// accesses, but for those that are taken by segments: of a segment, what concerns one block comes
+/// together. Regions are asked some accesses ahead. No call may access the stack, except for
+/// ReuseStack::last_time.
 class BlockObserver {
   public:
     BlockObserver() = default;
@@ -43,7 +44,7 @@ class BlockObserver {
     /// each block and class in each context.
     virtual void note(std::uint64_t block, unsigned classes) = 0;
     /// An access at a distance of at least that given to ReuseStack::attribute, or a cold one.
-    /// note() is told for the same access, and later for a first writing access in the visit.
+    /// note() is told after it for the same access, and from then on anew for each class.
     virtual void visit(std::uint64_t block, unsigned access_class) = 0;
     /// The times of all blocks are about to change: ReuseStack::last_time still gives the old ones.
     virtual void renumbering() {}

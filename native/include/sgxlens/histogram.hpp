@@ -26,6 +26,9 @@ inline constexpr std::uint64_t kDistanceMax = (std::uint64_t{1} << kDistanceBits
 inline constexpr std::size_t kBinCount =
     kExactDistances + (kDistanceBits - kExactDistanceBits) * kBinsPerOctave;
 
+// In place of a bin: of accesses without a distance.
+inline constexpr std::uint16_t kColdBin = 0xffff;
+
 using Histogram = std::array<std::uint64_t, kBinCount>;
 
 // The bin that counts `distance`; distances above kDistanceMax count as kDistanceMax.

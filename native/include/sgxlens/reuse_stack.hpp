@@ -1,14 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Exact LRU reuse distances of a stream of block accesses, counted by phase and access class.
+// Exact LRU reuse distances of a stream of block accesses, counted by phase and access class, and
+// if wanted by region, context and context of the previous access.
 #pragma once
 
+#include "sgxlens/attribution.hpp"
 #include "sgxlens/histogram.hpp"
 
 #include <array>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <vector>
 
 namespace sgxlens {
 
@@ -97,6 +100,7 @@ struct SegmentTouch {
     std::uint64_t offset;      // of the block from its base
     std::uint16_t base;        // which base
     std::uint16_t rank;        // number of blocks whose last access is earlier
+    std::uint16_t start_rank;  // number of blocks whose last access is before the first one to it
     std::uint8_t access_class; // of the first access
     std::uint8_t classes;      // bit set of AccessClass, of all accesses
 };
@@ -119,17 +123,46 @@ class ReuseStack {
     ReuseStack(ReuseStack &&) noexcept;
     ReuseStack &operator=(ReuseStack &&) noexcept;
 
+    // Attributes accesses from the first one on, which must not have come yet. The observer must
+    // outlive the last access. Accesses at a distance (not scaled) of at least visit_distance are
+    // told as visits; kNoVisits for none, else at least kVisitDistanceMin, or
+    // std::invalid_argument is thrown.
+    static constexpr std::uint64_t kNoVisits = ~std::uint64_t{0};
+    static constexpr std::uint64_t kVisitDistanceMin = 128;
+    void attribute(BlockObserver &observer, std::uint64_t visit_distance = kNoVisits);
+    bool is_attributed() const;
+    std::uint64_t visit_distance() const;
+
+    // From here on accesses belong to this context, below kContextsMax. Due before the first access
+    // and at the start of each phase. A context that ran before may go on, so that threads take
+    // turns; regions are asked anew. Only of a stack that is attributed.
+    void begin_context(ContextNumber context);
+
+    // Appends what was counted since the last begin_context or end_context. Accesses that are alike
+    // may be in several entries. Due before another context begins and before the phase ends.
+    void end_context(std::vector<SourceCount> &counts);
+
+    // For the observer: a time of the block's last access up to that which is being told. Only how
+    // times are ordered has a meaning. 0 for a block not accessed yet. While a segment is told, the
+    // blocks that it touched before have the times of their last accesses in it.
+    std::uint64_t last_time(std::uint64_t block) const;
+
     // Takes accesses in program order. Throws std::bad_alloc, after which the stack is unusable.
     void access(const std::uint64_t *entries, std::size_t count);
 
     // Takes a segment by what it does with each block, in the order of the first accesses to them;
     // no block twice. Counts these first accesses; the distances of all others depend on the
     // segment only and are to be counted with count_reuses. Bases are block numbers; block numbers
-    // wrap like those of entries. Only at sampling rate 1.
-    void touch(const SegmentTouch *touches, std::size_t count, const std::uint64_t *bases);
-    void count_reuses(AccessClass access, std::size_t bin, std::uint64_t count);
+    // wrap like those of entries. Only at sampling rate 1, and where blocks are attributed at most
+    // visit_distance of them. Returns the region of each block, until the next call; null where
+    // they are not attributed, and all are of region 0.
+    const RegionNumber *touch(const SegmentTouch *touches, std::size_t count,
+                              const std::uint64_t *bases);
+    void count_reuses(RegionNumber region, AccessClass access, std::size_t bin,
+                      std::uint64_t count);
 
-    // Counts of the phase that ends here. The next one starts with its first access.
+    // Counts of the phase that ends here, of all its contexts. The next one starts with its first
+    // access.
     PhaseCounts end_phase();
 
     // Distinct blocks of the whole recording so far.

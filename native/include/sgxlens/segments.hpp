@@ -47,8 +47,8 @@ class Segments {
     void apply();
     /// Gives the accesses that wait to the stack: due before any other access is.
     void settle();
-    /// Due before the phase of the stacks ends.
-    void end_phase();
+    /// Due before the context of the stacks ends, and before the phase does.
+    void end_context();
 
     std::size_t memory_bytes() const;
 

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -59,11 +59,52 @@ class PhaseCounts:
     first_touch_count: int = 0
 
 
-class ReuseStack:
-    """An LRU stack: a list of blocks, the most recently used last."""
+@dataclass
+class ContextCounts:
+    """What happened in one context since it began, or began again.
 
-    def __init__(self, granularity: Literal["line", "page"], sampling_rate: float = 1.0) -> None:
+    Attributes:
+        counts: accesses by the context of the block's previous access (None: cold), region, index
+            into ACCESS_CLASSES and bounds of the bin their distance is in (None: cold).
+        regions_asked: blocks in the order of their first accesses.
+        told: in the order of the accesses, ("visit", block, access class), and ("note", block,
+            access class) for the first access of a class to the block in this context, and in the
+            visit if visits are wanted.
+        recent: for each visit, the blocks from the least to the most recently used.
+    """
+
+    counts: dict[tuple[int | None, int, int, tuple[int, int] | None], int] = field(
+        default_factory=dict
+    )
+    regions_asked: list[int] = field(default_factory=list)
+    told: list[tuple[str, int, int]] = field(default_factory=list)
+    recent: list[list[int]] = field(default_factory=list)
+
+
+def _only_region(_block: int) -> int:
+    return 0
+
+
+class ReuseStack:
+    """An LRU stack: a list of blocks, the most recently used last.
+
+    Accesses at a distance (not scaled) of at least visit_distance, and cold ones, are visits.
+    """
+
+    def __init__(
+        self,
+        granularity: Literal["line", "page"],
+        sampling_rate: float = 1.0,
+        visit_distance: int | None = None,
+    ) -> None:
         self.granularity = granularity
+        self.visit_distance = visit_distance
+        self.context = 0
+        self.context_counts = ContextCounts()
+        self.region_of: Callable[[int], int] = _only_region
+        self.regions: dict[int, int] = {}  # of the blocks accessed since the context began
+        self.told: set[tuple[int, int]] = set()
+        self.last_context: dict[int, int] = {}
         self.threshold = max(1, int(sampling_rate * 2**SAMPLING_BITS + 0.5))
         self.stack: list[int] = []
         self.phase = PhaseCounts()
@@ -82,8 +123,41 @@ class ReuseStack:
             if sampling_hash(block) < self.threshold:
                 self._access_block(block, access)
 
+    def begin_context(self, context: int, region_of: Callable[[int], int]) -> None:
+        """From here on accesses belong to this context, and blocks to these regions."""
+        self.context = context
+        self.region_of = region_of
+        self.regions = {}
+        self.told = set()
+
+    def end_context(self) -> ContextCounts:
+        """What was counted since the context began, or was last ended."""
+        ended, self.context_counts = self.context_counts, ContextCounts()
+        return ended
+
+    def _attribute(self, block: int, access: int, distance: int | None, scaled: int | None) -> None:
+        """Takes an access to the block, which is on top of the stack now."""
+        context = self.context_counts
+        if block not in self.regions:
+            self.regions[block] = self.region_of(block)
+            context.regions_asked.append(block)
+        source = self.last_context.get(block)
+        key = source, self.regions[block], access, None if scaled is None else bin_bounds(scaled)
+        context.counts[key] = context.counts.get(key, 0) + 1
+        self.last_context[block] = self.context
+        if self.visit_distance is not None and (
+            distance is None or distance >= self.visit_distance
+        ):
+            context.told.append(("visit", block, access))
+            context.recent.append(list(self.stack))
+            self.told -= {(block, c) for c in range(len(ACCESS_CLASSES))}
+        if (block, access) not in self.told:
+            self.told.add((block, access))
+            context.told.append(("note", block, access))
+
     def _access_block(self, block: int, access: int) -> None:
         phase = self.phase
+        distance = scaled = None
         phase.sampled_count[access] += 1
         phase.blocks.add(block)
         phase.blocks_by_class[access].add(block)
@@ -100,6 +174,7 @@ class ReuseStack:
             phase.cold_count[access] += 1
             phase.first_touch_count += 1
         self.stack.append(block)
+        self._attribute(block, access, distance, scaled)
 
     def end_phase(self) -> PhaseCounts:
         """The counts of the phase that ends here; the next one starts."""

@@ -1,0 +1,180 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What is done where accesses are attributed to contexts and regions. A part of reuse_kernel.hpp.
+
+namespace sgxlens::detail {
+namespace {
+
+// Adds classes (as in a key) to a block, and to the footprints what is new in them.
+[[gnu::noinline, gnu::cold]] void add_classes(ReuseState &s, Cell &cell, std::uint64_t classes,
+                                              bool first_in_phase) {
+    std::uint64_t key = cell.key;
+    if (first_in_phase) {
+        ++s.phase_any;
+        key &= ~kPhaseClasses;
+    }
+    const std::uint64_t missing = classes & ~key;
+    for (std::size_t i = 0; i < kClassSlots; ++i) {
+        s.whole_by_class[i] += missing >> i & 1;
+        s.phase_by_class[i] += missing >> (i + 8) & 1;
+    }
+    cell.key = key | missing;
+}
+
+inline std::uint32_t bin_of_tag(std::uint32_t tag, std::uint64_t access_class) {
+    return ((tag >> kTagRegionShift & (kRegionsMax - 1)) + 1) << kBinRegionShift |
+           static_cast<std::uint32_t>(access_class) << kWindowDistanceBits;
+}
+
+// Tells of the classes that the observer does not know yet.
+inline void tell(ReuseState &s, Cell &cell, unsigned classes) {
+    const std::uint32_t untold = classes & ~cell.tag & kTagClasses;
+    if (untold != 0)
+        s.observer->note(cell.key >> kKeyBlockShift, untold);
+    cell.tag |= untold;
+}
+
+// Takes a block that is accessed for the first time in its context, or in a class that the observer
+// was not told of in it, at a time before (any if the cell is empty). Classes are those of the
+// access as in a key. Returns where the block was accessed before, or kNoSource if in the same
+// context.
+inline constexpr std::uint32_t kNoSource = ~std::uint32_t{0};
+
+[[gnu::noinline]] std::uint32_t attend(ReuseState &s, Cell &cell, std::uint64_t key,
+                                       std::uint64_t classes, std::uint32_t time) {
+    std::uint32_t source = kNoSource;
+    const bool cold = cell.key == 0;
+    if (cold || time < s.context_start) {
+        source = cold ? SourceCounts::kCold : cell.tag >> kTagContextShift;
+        const std::uint32_t region =
+            s.observer->region_of(key >> kKeyBlockShift) & (kRegionsMax - 1);
+        cell.tag = s.context_tag | region << kTagRegionShift;
+    }
+    if (cold) {
+        cell.key = key & kKeyMask;
+        ++s.block_count;
+    }
+    if (cold || time < s.phase_start || (classes & ~cell.key) != 0)
+        add_classes(s, cell, classes, cold || time < s.phase_start);
+    s.counts.use(region_of_tag(cell.tag), classes & kTagClasses);
+    return source;
+}
+
+// Gives the blocks of the runs their new times and leaves those they had in s.times.
+inline void exchange_attributed(ReuseState &s, std::size_t run_count) {
+    const std::uint32_t context_start = s.context_start;
+    const bool tells = s.visit_distance == ReuseStack::kNoVisits;
+    std::uint32_t now = s.now;
+    s.first_count = 0;
+    s.first_next = 0;
+    s.visit_count = 0;
+    s.is_untold = false;
+    for (std::size_t i = 0; i < run_count; ++i, ++now) {
+        const std::uint64_t key = s.keys[i];
+        Cell *const cell = find(s, key, s.homes[i]);
+        const std::uint32_t time = cell->time;
+        const std::uint64_t untold = key & ~std::uint64_t{cell->tag} & kTagClasses;
+        const std::uint64_t access = s.runs[i] & kEntryClassMask;
+        cell->time = now;
+        s.times[i] = time;
+        s.bins[i] = bin_of_tag(cell->tag, access);
+        if (untold != 0 || time < context_start) [[unlikely]] {
+            const std::uint32_t source = attend(s, *cell, key, key & kKeyClasses, time);
+            if (source != kNoSource) {
+                s.bins[i] = bin_of_tag(cell->tag, access) | kFirstBin;
+                s.firsts[s.first_count++] = source;
+            }
+            if (source == SourceCounts::kCold) {
+                ++s.cold[access];
+                s.times[i] = kNever;
+            }
+            if (tells)
+                tell(s, *cell, key & kTagClasses);
+            else
+                s.is_untold = true;
+        }
+    }
+}
+
+// Counts the accesses within runs: all but the first of each run, at distance 0. `before` is the
+// entry before the batch.
+inline void count_within(ReuseState &s, const std::uint64_t *entries, std::size_t count,
+                         std::uint64_t before) {
+    const auto bin_of_entry = [](std::uint32_t row, std::uint64_t entry) {
+        return row | static_cast<std::uint32_t>(entry & kEntryClassMask) << kWindowDistanceBits;
+    };
+    std::uint64_t *const near = s.counts.near;
+    std::uint32_t row = s.last_row;
+    // Of the stretch of one run and one class: its bin, and where its accesses within start.
+    std::uint32_t bin = bin_of_entry(row, before);
+    std::size_t from = 0;
+    std::size_t run = 0;
+    for (std::size_t w = 0; w * 64 < count; ++w) {
+        const std::uint64_t starts = s.starts[w];
+        for (std::uint64_t left = starts | s.turns[w]; left != 0; left &= left - 1) {
+            const unsigned bit = static_cast<unsigned>(__builtin_ctzll(left));
+            const std::size_t at = w * 64 + bit;
+            near[bin] += at - from;
+            const std::uint64_t is_start = starts >> bit & 1;
+            // After the last run this is not used.
+            const std::uint32_t next_row = s.bins[run] & ~(kBinClasses | kFirstBin);
+            row ^= (row ^ next_row) & (0u - static_cast<std::uint32_t>(is_start));
+            run += is_start;
+            bin = bin_of_entry(row, entries[at]);
+            from = at + is_start;
+        }
+    }
+    near[bin] += count - from;
+    s.last_row = row;
+}
+
+// Tells the observer of visits and classes, in the order of the accesses. Runs and s.visits are
+// those of the batch, which is counted; `before` is the entry before it.
+template <bool kPages>
+void tell_in_order(ReuseState &s, const std::uint64_t *entries, std::size_t count,
+                   std::uint64_t before) {
+    constexpr unsigned kBlockShift = kEntryLineShift + (kPages ? 6 : 0);
+    std::size_t next_run = 0;
+    std::size_t next_visit = 0;
+    for (std::size_t i = 0; i < count; ++i) {
+        const std::uint64_t entry = entries[i];
+        const std::uint64_t changed = entry ^ before;
+        before = entry;
+        const bool starts = changed >> kBlockShift != 0;
+        if (!starts && (changed & kEntryClassMask) == 0)
+            continue;
+        const std::uint64_t key = key_of<kPages>(entry);
+        const std::uint64_t access = entry & kEntryClassMask;
+        Cell *const cell = find(s, key, home_of(key >> kKeyBlockShift, s.hash_shift));
+        if (starts) {
+            s.told_run = next_run++;
+            if (next_visit < s.visit_count && s.visits[next_visit] == s.told_run) {
+                ++next_visit;
+                s.observer->visit(key >> kKeyBlockShift, static_cast<unsigned>(access));
+                cell->tag &= ~kTagClasses;
+            }
+        }
+        tell(s, *cell, 1u << access);
+    }
+    s.told_run = kNoRun;
+}
+
+// Takes the classes in which blocks are accessed within their runs.
+template <bool kPages> inline void take_changes(ReuseState &s, std::size_t change_count) {
+    const bool tells = s.visit_distance == ReuseStack::kNoVisits;
+    for (std::size_t i = 0; i < change_count; ++i) {
+        const std::uint64_t key = key_of<kPages>(s.changes[i]);
+        const std::uint64_t access = s.changes[i] & kEntryClassMask;
+        Cell *const cell = find(s, key, home_of(key >> kKeyBlockShift, s.hash_shift));
+        if ((cell->tag >> access & 1) != 0) [[likely]]
+            continue;
+        attend(s, *cell, key, std::uint64_t{0x101} << access, cell->time);
+        if (tells)
+            tell(s, *cell, 1u << access);
+        else
+            s.is_untold = true;
+    }
+}
+
+} // namespace
+} // namespace sgxlens::detail
