@@ -3,8 +3,33 @@
 
 from __future__ import annotations
 
+import re
+from fractions import Fraction
+
+from sgxlens.errors import UsageError
+
 _BINARY = ("B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
 _DECIMAL = ("", "k", "M", "G", "T", "P", "E")
+_SIZE = re.compile(r"([0-9]{1,20}(?:\.[0-9]{1,20})?)\s*(?:([kmgtp])(?:ib)?|b)?", re.IGNORECASE)
+
+
+def parse_size(text: str) -> int:
+    """Bytes of a size as people write it: ``92M`` and ``92 MiB`` are 92 * 2^20, ``4096`` is bytes.
+
+    Sizes of memory are meant, so that K, M, G, T and P are powers of 1,024. ``MB`` is refused: it
+    means one thing on a memory module and another on a disk.
+
+    Raises:
+        UsageError: it is not a size, or not of whole bytes.
+    """
+    found = _SIZE.fullmatch(text.strip())
+    if found is None:
+        raise UsageError(f"{text!r} is not a size: give bytes, or a number with K, M or G (92M)")
+    power = "kmgtp".index(found[2].lower()) + 1 if found[2] else 0
+    size = Fraction(found[1]) * 1024**power
+    if size.denominator != 1:
+        raise UsageError(f"{text!r} is not a whole number of bytes")
+    return int(size)
 
 
 def format_bytes(size_bytes: float) -> str:

@@ -2,8 +2,11 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from sgxlens.units import format_bytes, format_count, format_seconds
+from sgxlens.errors import UsageError
+from sgxlens.units import format_bytes, format_count, format_seconds, parse_size
 
 
 @pytest.mark.parametrize(
@@ -43,3 +46,35 @@ def test_counts(value: int, text: str) -> None:
 )
 def test_seconds(value: float, text: str) -> None:
     assert format_seconds(value) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "size_bytes"),
+    [
+        ("0", 0),
+        ("4096", 4096),
+        ("92M", 92 << 20),
+        ("92 MiB", 92 << 20),
+        (" 93.5m ", 93 * (1 << 20) + (1 << 19)),
+        ("64K", 64 << 10),
+        ("1.5GiB", 3 << 29),
+        ("7 b", 7),
+        ("2T", 2 << 40),
+    ],
+)
+def test_sizes_are_read_as_people_write_them(text: str, size_bytes: int) -> None:
+    assert parse_size(text) == size_bytes
+
+
+@pytest.mark.parametrize(
+    "text", ["", "M", "-1M", "92MB", "1e3", "nan", "inf", "0x10", "1.3", "1 2M", "٣M", "9" * 99]
+)
+def test_what_is_no_size_is_refused(text: str) -> None:
+    with pytest.raises(UsageError, match="not a"):
+        parse_size(text)
+
+
+@given(st.integers(0, 1 << 60))
+def test_a_number_of_bytes_is_a_size(size_bytes: int) -> None:
+    assert parse_size(str(size_bytes)) == size_bytes
+    assert parse_size(f"{size_bytes % 10**17}K") == size_bytes % 10**17 << 10

@@ -28,6 +28,11 @@ def _print_schema(context: click.Context, _: click.Parameter, is_wanted: bool) -
 @click.option("--process", type=click.IntRange(min=0), metavar="N", help="Show one process only.")
 @click.option("--all-phases", is_flag=True, help="Look at all phases together.")
 @click.option(
+    "--at",
+    metavar="SIZE",
+    help="Count the misses of an LRU memory of this size, as in 92M; K, M, G: powers of 1,024.",
+)
+@click.option(
     "--json", "as_json", is_flag=True, help="Print JSON for programs: every number and every row."
 )
 @click.option(
@@ -38,8 +43,13 @@ def _print_schema(context: click.Context, _: click.Parameter, is_wanted: bool) -
     callback=_print_schema,
     help="Print the schema of that JSON, and nothing else.",
 )
-def command(
-    recording: str, phase: str | None, process: int | None, all_phases: bool, as_json: bool
+def command(  # noqa: PLR0917 -- click passes them by name
+    recording: str,
+    phase: str | None,
+    process: int | None,
+    all_phases: bool,
+    at: str | None,
+    as_json: bool,
 ) -> None:
     """Shows a recording: footprints, data reuse, system calls, traps.
 
@@ -47,12 +57,14 @@ def command(
     """
     from sgxlens.recording.reader import open_recording
     from sgxlens.report.document import build_document
+    from sgxlens.units import parse_size
 
+    at_bytes = None if at is None else parse_size(at)
     opened = open_recording(recording)
     chosen: int | str | None = phase
     if phase is not None and phase.isdecimal() and all(p.name != phase for p in opened.phases):
         chosen = int(phase)
-    document = build_document(opened, chosen, process, all_phases)
+    document = build_document(opened, chosen, process, all_phases, at_bytes)
     if as_json:
         from sgxlens.report.json import json_text
 

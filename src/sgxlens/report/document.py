@@ -84,6 +84,7 @@ def build_document(
     phase: int | str | None = None,
     process: int | None = None,
     all_phases: bool = False,
+    at_bytes: int | None = None,
 ) -> Document:
     """The report of a recording.
 
@@ -92,13 +93,18 @@ def build_document(
         phase: index or name of the phase to look at; None: as `default_phase` chooses.
         process: show one process only; None: all.
         all_phases: look at all phases together.
+        at_bytes: size of the memory whose misses are counted, in bytes; None: several sizes, in the
+            section about reuse only.
 
     Raises:
-        UsageError: there is no such phase or process, or both `phase` and `all_phases` are given.
+        UsageError: there is no such phase or process, both `phase` and `all_phases` are given, or
+            `at_bytes` is less than a page.
         RecordingError: the recording is damaged.
     """
     if phase is not None and all_phases:
         raise UsageError("--phase and --all-phases contradict each other")
+    if at_bytes is not None and not BLOCK_BYTES["page"] <= at_bytes < 1 << 63:
+        raise UsageError(f"a memory of {at_bytes} bytes: give at least a page, 4K")
     shown = recording.select_phases(None, process)
     reuse_process = process
     if phase is None and not all_phases and shown:
@@ -115,7 +121,7 @@ def build_document(
         phases=tuple(_phase_rows(recording, shown, chosen)),
         selection=selection,
         selects_all=len(selection) == len(shown),
-        reuse=reuse_section(recording, phase, reuse_process, chosen),
+        reuse=reuse_section(recording, phase, reuse_process, chosen, at_bytes),
         syscalls=syscall_rows(recording, chosen, process),
         traps=trap_rows(recording, chosen, process),
         signals=signal_rows(recording, process),

@@ -58,11 +58,13 @@ class PhaseKey(_Part):
 class SelectionPart(_Part):
     """What all parts are about that are not of the whole recording.
 
-    ``is_all``: all phases there are, of the process asked for if one was.
+    ``is_all``: all phases there are, of the process asked for if one was. ``at_bytes``: size of the
+    memory whose misses were asked for; null: none.
     """
 
     phases: list[PhaseKey]
     is_all: bool
+    at_bytes: int | None
 
 
 class PhasePart(PhaseKey):
@@ -204,6 +206,7 @@ def json_report(document: Document) -> ShowReport:
         selection=SelectionPart(
             phases=[PhaseKey(**_phase_key(p)) for p in document.selection],
             is_all=document.selects_all,
+            at_bytes=document.reuse.at_bytes,
         ),
         phases=[_phase(row) for row in document.phases],
         reuse={

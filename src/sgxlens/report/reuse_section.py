@@ -43,11 +43,13 @@ class ReuseSection:
 
     Of a sampled recording the curves are what was sampled, and ``estimates`` what follows for the
     program, with bounds; it is None where the recording is exact or nothing was accessed.
+    ``at_bytes`` is the capacity asked for, which is among ``capacity_bytes``.
     """
 
     histograms: dict[str, ReuseHistogram]
     rows: tuple[DistanceRow, ...]
     capacity_bytes: tuple[int, ...]
+    at_bytes: int | None
     curves: dict[str, MissRatioCurve]
     estimates: dict[str, MissRatioEstimate] | None
 
@@ -57,15 +59,19 @@ def reuse_section(
     phase: int | str | None,
     process: int | None,
     chosen: set[tuple[int, int]],
+    at_bytes: int | None,
 ) -> ReuseSection:
     """Reuse of the phases chosen; `phase` and `process` select them as in `Recording.reuse`."""
     histograms = {name: recording.reuse(name, phase, process) for name in BLOCK_BYTES}
     capacities = _capacities(list(histograms.values()))
+    if at_bytes is not None:
+        capacities = sorted({*capacities, at_bytes})
     in_blocks = {name: [c // BLOCK_BYTES[name] for c in capacities] for name in histograms}
     return ReuseSection(
         histograms=histograms,
         rows=tuple(_distance_rows(histograms)),
         capacity_bytes=tuple(capacities),
+        at_bytes=at_bytes,
         curves={name: miss_ratio_curve(h, in_blocks[name]) for name, h in histograms.items()},
         estimates=_estimates(recording, histograms, in_blocks, chosen),
     )

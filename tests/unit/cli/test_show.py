@@ -72,6 +72,8 @@ def test_the_schema_needs_no_recording(capsys: pytest.CaptureFixture[str]) -> No
         (["--process", "9"], "has no process 9"),
         (["--process", "-1"], "--process"),
         (["--phase", "1", "--all-phases"], "contradict"),
+        (["--at", "92MB"], "is not a size"),
+        (["--at", "1"], "at least a page"),
     ],
 )
 def test_wrong_options_are_one_line(

@@ -108,6 +108,19 @@ def test_capacities_end_where_only_cold_misses_are_left(make_recording: MakeReco
     assert section.curves["line"].is_exact.all()
 
 
+def test_the_capacity_asked_for_is_among_the_others(make_recording: MakeRecording) -> None:
+    recording = open_recording(make_recording())
+    section = build_document(recording, 1, at_bytes=65 * 4096).reuse
+    assert list(section.capacity_bytes) == sorted(section.capacity_bytes)
+    where = section.capacity_bytes.index(65 * 4096)
+    curve = section.curves["page"]
+    # Of the bin from 64 to 67 the accesses at 65 to 67 miss, however many they are.
+    assert (curve.miss_count_low[where], curve.miss_count_high[where]) == (17, 68)
+    for size in (0, 4095, 1 << 63):
+        with pytest.raises(UsageError, match="at least a page"):
+            build_document(recording, at_bytes=size)
+
+
 def test_system_calls_are_counted(make_recording: MakeRecording) -> None:
     calls = [
         syscall(2, "read", 10),

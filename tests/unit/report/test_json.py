@@ -106,7 +106,7 @@ def test_what_was_not_recorded_is_null_and_what_did_not_happen_is_empty(
 def test_a_recording_of_nothing_has_no_ratios(make_recording: MakeRecording) -> None:
     path = make_recording({"phases": [], "reuse": [], "footprints": []})
     content = parsed(build_document(open_recording(path)))
-    assert content["selection"] == {"phases": [], "is_all": True}
+    assert content["selection"] == {"phases": [], "is_all": True, "at_bytes": None}
     assert content["reuse"]["page"]["miss_curve"][0]["miss_ratio"] is None
 
 

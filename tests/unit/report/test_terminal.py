@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -21,12 +22,15 @@ Show = Callable[..., str]
 HOSTILE = "\x1b[31mred\x1b]0;title\x07 [bold red]x[/] \u202etxt\u200b\n" + "long" * 200
 
 
+_CHOICES = ("phase", "process", "all_phases", "at_bytes")
+
+
 @pytest.fixture
 def show(make_recording: MakeRecording, monkeypatch: pytest.MonkeyPatch) -> Show:
     monkeypatch.setenv("COLUMNS", "80")
 
     def run(tables: dict[str, Any] | None = None, encoding: str = "utf-8", **metadata: Any) -> str:
-        choice = {k: metadata.pop(k) for k in ("phase", "process", "all_phases") if k in metadata}
+        choice = {k: metadata.pop(k) for k in _CHOICES if k in metadata}
         document = build_document(open_recording(make_recording(tables, **metadata)), **choice)
         raw = io.BytesIO()
         stream = io.TextIOWrapper(raw, encoding=encoding, errors="replace", write_through=True)
@@ -66,6 +70,12 @@ def test_a_recording_fits_80_columns_without_colour(show: Show) -> None:
 def test_the_phase_that_is_looked_at_comes_before_the_start_of_the_program(show: Show) -> None:
     text = show()
     assert text.index("inference 2") < text.index("Data reuse") < text.index("0  start")
+
+
+def test_the_capacity_asked_for_is_marked(show: Show) -> None:
+    text = show(at_bytes=92 << 20)
+    check_layout(text)
+    assert re.search(r"^ +>92 MiB or more ", text, re.MULTILINE)
 
 
 def test_a_sampled_recording_says_how_far_it_may_be_off(

@@ -87,7 +87,7 @@ def _curve(section: ReuseSection) -> RenderableType:
         column.justify = "right"
     last = len(section.capacity_bytes) - 1
     for index, capacity in enumerate(section.capacity_bytes):
-        label = format_bytes(capacity)
+        label = _capacity(section, capacity)
         is_final = all(
             int(curve.miss_count[index]) == histograms[name].cold_count
             for name, curve in section.curves.items()
@@ -119,8 +119,12 @@ def _estimated_curve(
                 percent(float(estimate.miss_ratio[index])),
                 " to ".join(percent(float(r)).removesuffix(" %") for r in (low, high)),
             ]
-        table.add_row(format_bytes(capacity), *cells)
+        table.add_row(_capacity(section, capacity), *cells)
     return table
+
+
+def _capacity(section: ReuseSection, capacity: int) -> str:
+    return f"{'>' if capacity == section.at_bytes else ''}{format_bytes(capacity)}"
 
 
 def _curve_headings(second: str) -> list[str]:
