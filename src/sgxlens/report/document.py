@@ -11,8 +11,10 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from sgxlens.attribution.facts import has_attribution
 from sgxlens.errors import UsageError
 from sgxlens.recording.format import ANY_ACCESS, BLOCK_BYTES
+from sgxlens.report.attribution_section import AttributionSection, attribution_section
 from sgxlens.report.events import (
     SignalRow,
     SyscallRow,
@@ -23,6 +25,7 @@ from sgxlens.report.events import (
     thread_section,
     trap_rows,
 )
+from sgxlens.report.native_times import NativeTime, native_times
 from sgxlens.report.reuse_section import ReuseSection, reuse_section
 
 if TYPE_CHECKING:
@@ -30,6 +33,7 @@ if TYPE_CHECKING:
 
     from sgxlens.recording.metadata import RecordingMetadata
     from sgxlens.recording.reader import Phase, Recording
+    from sgxlens.report.native_times import NativeTimes
 
 
 @dataclass(frozen=True)
@@ -43,12 +47,16 @@ class Footprint:
 
 @dataclass(frozen=True)
 class PhaseRow:
-    """One phase: line accesses by class, and its footprint at each granularity."""
+    """One phase: line accesses by class, its footprint at each granularity, and its native time.
+
+    ``native_time`` is None where the phase was not timed natively.
+    """
 
     phase: Phase
     is_selected: bool
     access_counts: dict[str, int]
     footprints: dict[str, Footprint]
+    native_time: NativeTime | None
 
 
 @dataclass(frozen=True)
@@ -61,6 +69,8 @@ class Document:
         warnings: what the reader must know before he trusts the rest, one sentence each.
         phases: all phases, or those of the process asked for.
         selection: what the sections below are about; without phases: nothing.
+        attribution: who accesses what in the selection; None: `no_attribution` says why.
+        no_attribution: why there is no `attribution`, in a sentence; empty where there is.
         reuse: distances and miss ratios of the selection.
         syscalls, traps: counted in the selection and in all; None: not recorded.
         signals, threads: of the processes asked for; None: not recorded.
@@ -72,6 +82,8 @@ class Document:
     phases: tuple[PhaseRow, ...]
     selection: tuple[Phase, ...]
     selects_all: bool
+    attribution: AttributionSection | None
+    no_attribution: str
     reuse: ReuseSection
     syscalls: tuple[SyscallRow, ...] | None
     traps: tuple[TrapRow, ...] | None
@@ -114,13 +126,21 @@ def build_document(
     else:
         selection = recording.select_phases(phase, process)
     chosen = {(p.process, p.index) for p in selection}
+    native = native_times(recording)
+    no_attribution = _no_attribution(recording, selection)
     return Document(
         path=str(recording.path),
         metadata=recording.metadata,
         warnings=tuple(_warnings(recording)),
-        phases=tuple(_phase_rows(recording, shown, chosen)),
+        phases=tuple(_phase_rows(recording, shown, chosen, native)),
         selection=selection,
         selects_all=len(selection) == len(shown),
+        attribution=(
+            None
+            if no_attribution
+            else attribution_section(recording, selection[0], at_bytes, native)
+        ),
+        no_attribution=no_attribution,
         reuse=reuse_section(recording, phase, reuse_process, chosen, at_bytes),
         syscalls=syscall_rows(recording, chosen, process),
         traps=trap_rows(recording, chosen, process),
@@ -184,9 +204,28 @@ def _warnings(recording: Recording) -> list[str]:
     return warnings + list(metadata.notes)
 
 
+def _no_attribution(recording: Recording, selection: Sequence[Phase]) -> str:
+    metadata = recording.metadata
+    if not has_attribution(recording):
+        if metadata.settings.sampling_rate < 1:
+            return "Not known of a sampled recording."
+        if metadata.schema_version < 2:
+            return "Not recorded: an older sgxlens made this recording. Record it again."
+        return "Not recorded."
+    if len(selection) != 1:
+        return "Known of one phase at a time: choose it with --phase (and --process)."
+    if not selection[0].line_access_count:
+        return "No accesses."
+    return ""
+
+
 def _phase_rows(
-    recording: Recording, phases: Sequence[Phase], chosen: set[tuple[int, int]]
+    recording: Recording,
+    phases: Sequence[Phase],
+    chosen: set[tuple[int, int]],
+    native: NativeTimes | None,
 ) -> list[PhaseRow]:
+    times = native.phases if native is not None else {}
     accesses: dict[tuple[int, int], dict[str, int]] = {}
     footprints: dict[tuple[int, int], dict[str, Footprint]] = {}
     rate = recording.metadata.settings.sampling_rate
@@ -214,6 +253,7 @@ def _phase_rows(
                 is_selected=key in chosen,
                 access_counts=accesses.get(key, {}),
                 footprints={name: found.get(name, Footprint(0, 0, 0)) for name in BLOCK_BYTES},
+                native_time=times.get(phase.index) if phase.process == 0 else None,
             )
         )
     return rows

@@ -16,8 +16,17 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from sgxlens.recording.metadata import printable
+from sgxlens.report.attribution_section import (
+    Granularity,
+    OperatorSection,
+    RegionSection,
+    SharingSection,
+    SourceSection,
+    WorkingSetSection,
+)
 from sgxlens.report.document import Footprint
 from sgxlens.report.events import SignalRow, ThreadSection, TrapRow
+from sgxlens.report.native_times import NativeTime
 from sgxlens.report.reuse_section import QUANTILES
 from sgxlens.report.values import CountRange, RatioRange
 
@@ -32,8 +41,6 @@ SCHEMA_NAME: Final = "sgxlens-show"
 SCHEMA_VERSION: Final = 1
 _SCHEMA_FILE = "schema/show.schema.json"
 _SCHEMA_ID = f"urn:{SCHEMA_NAME}:{SCHEMA_VERSION}"
-
-Granularity = Literal["line", "page"]
 
 
 class _Part(BaseModel):
@@ -83,6 +90,7 @@ class PhasePart(PhaseKey):
     elapsed_seconds: float
     access_counts: dict[str, int]
     footprints: dict[Granularity, Footprint]
+    native_time: NativeTime | None
 
 
 class Bin(_Part):
@@ -155,7 +163,9 @@ class SyscallPart(_Part):
 class ShowReport(_Part):
     """What `sgxlens show` knows of a recording.
 
-    A part is null where it was not recorded, and empty where nothing happened.
+    A part is null where it was not recorded, and empty where nothing happened. ``no_attribution``
+    says why the parts from ``operators`` to ``sharing`` are null; it is empty where they are not
+    (``operators`` is also null where nothing told of any).
     """
 
     schema_name: Literal["sgxlens-show"] = Field(alias="schema")
@@ -164,6 +174,12 @@ class ShowReport(_Part):
     warnings: list[str]
     selection: SelectionPart
     phases: list[PhasePart]
+    no_attribution: str
+    operators: OperatorSection | None
+    regions: RegionSection | None
+    reuse_sources: SourceSection | None
+    working_sets: WorkingSetSection | None
+    sharing: SharingSection | None
     reuse: dict[Granularity, ReusePart]
     syscalls: list[SyscallPart] | None
     traps: list[TrapRow] | None
@@ -195,6 +211,7 @@ def generated_schema_text() -> str:
 
 def json_report(document: Document) -> ShowReport:
     """The report as the models of this module."""
+    who = document.attribution
     return ShowReport(
         schema=SCHEMA_NAME,
         schema_version=SCHEMA_VERSION,
@@ -209,6 +226,12 @@ def json_report(document: Document) -> ShowReport:
             at_bytes=document.reuse.at_bytes,
         ),
         phases=[_phase(row) for row in document.phases],
+        no_attribution=document.no_attribution,
+        operators=who.operators if who is not None else None,
+        regions=who.regions if who is not None else None,
+        reuse_sources=who.sources if who is not None else None,
+        working_sets=who.working_sets if who is not None else None,
+        sharing=who.sharing if who is not None else None,
         reuse={
             "line": _reuse(document.reuse, "line"),
             "page": _reuse(document.reuse, "page"),
@@ -236,6 +259,7 @@ def _phase(row: PhaseRow) -> PhasePart:
         elapsed_seconds=phase.elapsed_seconds,
         access_counts=row.access_counts,
         footprints={"line": row.footprints["line"], "page": row.footprints["page"]},
+        native_time=row.native_time,
     )
 
 

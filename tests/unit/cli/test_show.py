@@ -11,6 +11,7 @@ from types import SimpleNamespace
 
 import pytest
 
+import attributed
 from sgxlens.cli.main import main
 
 MakeRecording = Callable[..., Path]
@@ -50,6 +51,18 @@ def test_a_name_that_is_a_number_comes_first(
     assert "Phase 0: 1" in capsys.readouterr().out
 
 
+def test_operators_are_sorted_and_cut(
+    make_recording: MakeRecording, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = str(make_recording(attributed.tables()))
+    assert main(["show", path, "--sort", "accesses", "--top", "1"]) == 0
+    output = capsys.readouterr().out
+    assert "Operators by accesses" in output
+    assert "... and 1 more operators" in output
+    assert main(["show", path, "--sort", "page-misses"]) == 2
+    assert "needs --at" in capsys.readouterr().err
+
+
 def test_json_is_of_the_phase_asked_for(
     make_recording: MakeRecording, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -74,6 +87,10 @@ def test_the_schema_needs_no_recording(capsys: pytest.CaptureFixture[str]) -> No
         (["--phase", "1", "--all-phases"], "contradict"),
         (["--at", "92MB"], "is not a size"),
         (["--at", "1"], "at least a page"),
+        (["--sort", "footprint"], "nothing to sort: not recorded"),
+        (["--top", "0"], "--top"),
+        (["--json", "--top", "3"], "--json has all rows"),
+        (["--json", "--sort", "time"], "--json has all rows"),
     ],
 )
 def test_wrong_options_are_one_line(

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+import io
 import json
 import os
 import re
@@ -12,9 +13,13 @@ from typing import Any
 import jsonschema
 import pytest
 
+import attributed
+from sgxlens.attribution import SOURCE_KINDS
 from sgxlens.recording.reader import open_recording
 from sgxlens.report.document import Document, build_document
 from sgxlens.report.json import ShowReport, generated_schema_text, json_text, schema_text
+from sgxlens.report.terminal import print_document
+from sgxlens.units import format_bytes, format_count
 
 MakeRecording = Callable[..., Path]
 
@@ -147,18 +152,87 @@ def test_hostile_names_stay_text(
     assert content["recording"]["path"].endswith("not\\xffutf8")
 
 
+def test_attribution_is_there_in_full(make_recording: MakeRecording) -> None:
+    path = make_recording(attributed.tables(bin_width=3))
+    content = parsed(build_document(open_recording(path), at_bytes=7 * 4096))
+    assert content["no_attribution"] == ""
+    conv, gemm = content["operators"]["rows"]
+    assert conv["outputs"] == [{"type": "float", "dimension_counts": [1, 64, 56, 56]}]
+    assert gemm["outputs"] is None
+    assert conv["use"]["line"]["access_counts_by_source"]["same_operator"] == 70
+    assert set(conv["use"]["page"]["miss_count"]) == {"low", "high"}
+    assert conv["native_time"] is None
+    (flow,) = content["reuse_sources"]["flows"]["line"]
+    assert (flow["producer_index"], flow["consumer_index"]) == (0, 1)
+    assert content["regions"]["roles"][0]["role"] == "weights"
+    assert content["sharing"]["threads"] == [1, 2]
+    assert content["working_sets"]["windows"]
+
+
+def test_without_attribution_its_parts_are_null_and_say_why(make_recording: MakeRecording) -> None:
+    content = parsed(build_document(open_recording(make_recording())))
+    for part in ("operators", "regions", "reuse_sources", "working_sets", "sharing"):
+        assert content[part] is None
+    assert content["no_attribution"] == "Not recorded."
+
+
+def test_the_terminal_shows_the_same_numbers(
+    make_recording: MakeRecording, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "100")
+    path = make_recording(attributed.tables(bin_width=3))
+    document = build_document(open_recording(path), at_bytes=7 * 4096)
+    content = parsed(document)
+    stream = io.StringIO()
+    print_document(document, stream)
+    lines = stream.getvalue().splitlines()
+
+    def shown(first: str) -> str:
+        """All lines that begin with `first`, in one."""
+        found = [line for line in lines if re.match(rf" +{re.escape(first)}\b", line)]
+        assert found, first
+        return " ".join(found)
+
+    for row in content["operators"]["rows"]:
+        text = shown(f"{row['index']}  {row['name']}")
+        for granularity in ("line", "page"):
+            use = row["use"][granularity]
+            assert f" {format_bytes(use['footprint_bytes'])} " in text
+            misses = use["miss_count"]
+            low, high = (format_count(misses[key]) for key in ("low", "high"))
+            assert f" {high if low == high else f'{low}-{high}'}" in text
+        for size in row["footprint_bytes_by_role"].values():
+            assert format_bytes(size) in text
+    for row in content["regions"]["roles"]:
+        text = shown(row["role"])
+        assert format_bytes(row["use"]["page"]["footprint_bytes"]) in text
+        assert format_count(row["use"]["line"]["miss_count"]["high"]) in text
+    for phase in content["phases"]:
+        text = shown(f"{'>' if phase['is_selected'] else ''}{phase['phase']}  {phase['name']}")
+        assert f" {format_count(phase['footprints']['line']['block_count'])} " in text
+        for count in phase["access_counts"].values():
+            assert f" {format_count(count)} " in text
+    for point in content["reuse"]["line"]["miss_curve"]:
+        mark = ">" if point["capacity_bytes"] == content["selection"]["at_bytes"] else ""
+        text = shown(f"{mark}{format_bytes(point['capacity_bytes'])}")
+        assert f" {format_count(point['miss_count']['high'])} " in text
+
+
 def test_names_carry_their_units(make_recording: MakeRecording) -> None:
     """A name that ends in none of these is checked by a person, here."""
     units = ("_bytes", "_blocks", "_count", "_counts", "_ns", "_seconds", "_ratio", "_position")
     plain = {"count", "errors", "callers", "leaves", "quantiles", "fraction", "bins", "low", "high"}
-    tables: dict[str, Any] = {"syscalls": [SYSCALL]}
-    content = parsed(build_document(open_recording(make_recording(tables))))
+    tables: dict[str, Any] = {**attributed.tables(), "syscalls": [SYSCALL]}
+    content = parsed(build_document(open_recording(make_recording(tables)), at_bytes=8192))
     numbers = {
         name
-        for part in ("reuse", "syscalls", "phases", "threads")
-        for name, value in _numbers(content[part])
+        for part, value in content.items()
+        if part not in ("recording", "schema_version")
+        for name, value in _numbers(value)
     }
-    numbers -= {"process", "phase", "is_selected", "fetch", "load", "EAGAIN", "/lib/libc.so.6"}
+    names = {"process", "phase", "operator", "parent", "thread", "region"}
+    keys = {"load", "store", "EAGAIN", "/lib/libc.so.6", *SOURCE_KINDS, "weights", "activations"}
+    numbers -= names | keys | {"is_selected", "is_all", "index", "producer_index", "consumer_index"}
     assert {n for n in numbers if not n.endswith(units)} <= plain
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -11,9 +12,11 @@ from typing import Any
 import pytest
 from rich.cells import cell_len
 
+import attributed
 from sgxlens.recording.reader import open_recording
 from sgxlens.report.bars import bar
 from sgxlens.report.document import build_document
+from sgxlens.report.native_times import NativeTime
 from sgxlens.report.terminal import print_document
 
 MakeRecording = Callable[..., Path]
@@ -78,6 +81,78 @@ def test_the_capacity_asked_for_is_marked(show: Show) -> None:
     assert re.search(r"^ +>92 MiB or more ", text, re.MULTILINE)
 
 
+@pytest.mark.parametrize("columns", [60, 80, 100, 120])
+@pytest.mark.parametrize("at_bytes", [None, 300 << 10])
+def test_attribution_fits_the_terminal(
+    show: Show, monkeypatch: pytest.MonkeyPatch, columns: int, at_bytes: int | None
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    text = show(attributed.tables(), at_bytes=at_bytes)
+    for line in text.splitlines():
+        assert cell_len(line) <= columns, line
+    for part in (
+        "Operators by footprint" if at_bytes is None else "Operators by page misses at 300 KiB",
+        "/classifier/Gemm",
+        "(in no operator)",
+        "Unclassified: 2.22 % of the lines.",
+        "a previous inference",
+        "from operator",
+        "median operator",
+        "Sharing between threads",
+        "not timed natively",
+    ):
+        assert part in text or columns == 60, part
+    assert ("1x64x56x56" in text) == (columns >= 100)
+    assert "Not recorded.\n\nSystem calls" not in text
+
+
+def test_names_of_operators_and_regions_are_harmless_and_short(show: Show) -> None:
+    tables = attributed.tables()
+    for row in tables["operators"]:
+        row |= {"name": HOSTILE * 12, "type": HOSTILE, "output_shapes": '[{"\x1b[31m":[1]}]'}
+    for row in tables["regions"]:
+        row |= {"name": "名前" * 100 + HOSTILE, "reason": HOSTILE}
+    text = show(tables, at_bytes=300 << 10)
+    check_layout(text)
+    for forbidden in ("\x07", "\u202e", "\u200b"):
+        assert forbidden not in text
+    assert "…" in text
+    text = show(tables, encoding="ascii", force=True)
+    check_layout(text)
+
+
+def test_a_section_that_cannot_be_says_why_in_one_line(show: Show) -> None:
+    text = show()
+    assert "Operators, regions and reuse sources\n  Not recorded.\n" in text
+    text = show(attributed.tables(), all_phases=True, force=True)
+    assert "Known of one phase at a time" in text
+    text = show(attributed.tables(), phase="load", force=True)
+    assert "nothing told of any" in text
+
+
+def test_native_times_have_their_spread(make_recording: MakeRecording) -> None:
+    document = build_document(open_recording(make_recording(attributed.tables())))
+    time = NativeTime(5, 0.012, 0.011, 0.014)
+    who = document.attribution
+    assert who is not None
+    assert who.operators is not None
+    conv, gemm = who.operators.rows
+    operators = replace(who.operators, rows=(replace(conv, native_time=time), gemm))
+    document = replace(
+        document,
+        attribution=replace(who, operators=operators),
+        phases=tuple(replace(row, native_time=time) for row in document.phases),
+    )
+    stream = io.StringIO()
+    print_document(document, stream, order="time")
+    text = stream.getvalue()
+    check_layout(text)
+    assert "natively 12 ms (median of 5: 11 ms to 14 ms)" in text
+    assert re.search(r"0 +/features/Conv +Conv +12 ms +100 % +11 ms +14 ms +5", text)
+    assert "Not timed natively: 1 operators." in text
+    assert "Native time of each phase" in text
+
+
 def test_a_sampled_recording_says_how_far_it_may_be_off(
     show: Show, metadata: dict[str, Any]
 ) -> None:
@@ -90,7 +165,7 @@ def test_a_sampled_recording_says_how_far_it_may_be_off(
 
 def test_empty_sections_say_that_nothing_happened(show: Show) -> None:
     text = show({"syscalls": [], "traps": [], "signals": [], "threads": []})
-    assert "Not recorded" not in text
+    assert text.count("Not recorded") == 1  # attribution
     assert text.count("None in the whole recording.") == 2
     assert "None.\n" in text
 

@@ -8,12 +8,16 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.text import Text
 
+from sgxlens.report.ordering import choose_order
+from sgxlens.report.terminal.attribution import attribution
 from sgxlens.report.terminal.events import signals, syscalls, threads, traps
-from sgxlens.report.terminal.layout import titled
+from sgxlens.report.terminal.layout import INDENT, titled
 from sgxlens.report.terminal.overview import (
     accesses,
     footprints,
     header,
+    native_times,
+    overview,
     processes,
     selection_name,
 )
@@ -33,24 +37,53 @@ _WIDTH = 80
 __all__ = ["print_document"]
 
 
-def print_document(document: Document, file: TextIO | None = None) -> None:
-    """Prints a report to `file` (None: standard output), with colour only where that is wanted."""
+def print_document(
+    document: Document,
+    file: TextIO | None = None,
+    *,
+    top: int = 10,
+    order: str | None = None,
+) -> None:
+    """Prints a report, with colour only where that is wanted.
+
+    Args:
+        document: the report.
+        file: where to print; None: standard output.
+        top: how many operators and regions.
+        order: in which order; see `sgxlens.report.ordering`.
+
+    Raises:
+        UsageError: the numbers for that order are not in the document.
+    """
+    order = choose_order(document, order)
     console = Console(file=file, markup=False, emoji=False, highlight=False)
     if console.width > _WIDTH:
         # Wider tables are harder to read, not easier.
         console.width = min(console.width, 100)
-    for part in _parts(document, ascii_only=console.options.ascii_only):
+    for part in _parts(document, console, top, order):
         console.print(part)
 
 
-def _parts(document: Document, ascii_only: bool) -> Iterable[RenderableType]:
+def _parts(document: Document, console: Console, top: int, order: str) -> Iterable[RenderableType]:
+    ascii_only = console.options.ascii_only
+    width = console.width - INDENT
     yield header(document)
     for warning in document.warnings:
         yield Text(f"! {one_line(warning)}", style="bold yellow")
     if document.selection:
         # What users ask about comes first, the start-up of the program after it.
         yield _rule(selection_name(document), ascii_only=ascii_only)
-        yield from _parts_of_selection(document, ascii_only=ascii_only)
+        yield titled("Overview", overview(document))
+        who = document.attribution
+        if who is None:
+            yield titled("Operators, regions and reuse sources", Text(document.no_attribution))
+        else:
+            yield from attribution(
+                who, document.reuse.at_bytes, width, top, order, ascii_only=ascii_only
+            )
+        yield reuse(document.reuse, ascii_only=ascii_only)
+        yield titled("System calls", syscalls(document))
+        yield titled("Traps: instructions that leave an enclave", traps(document))
     else:
         yield Text("There is no phase: the program made no access while it was recorded.")
     yield _rule("Whole recording", ascii_only=ascii_only)
@@ -62,14 +95,10 @@ def _parts(document: Document, ascii_only: bool) -> Iterable[RenderableType]:
             "Footprint of each phase: distinct blocks, and how many of them are new",
             footprints(document),
         )
+    if any(row.native_time for row in document.phases):
+        yield titled("Native time of each phase, without the tracer", native_times(document))
     yield titled("Signals delivered to a handler", signals(document))
     yield titled("Threads", threads(document))
-
-
-def _parts_of_selection(document: Document, ascii_only: bool) -> Iterable[RenderableType]:
-    yield reuse(document.reuse, ascii_only=ascii_only)
-    yield titled("System calls", syscalls(document))
-    yield titled("Traps: instructions that leave an enclave", traps(document))
 
 
 def _rule(text: str, ascii_only: bool) -> RenderableType:

@@ -6,6 +6,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from rich.box import SIMPLE_HEAD
+from rich.cells import cell_len
 from rich.console import Group
 from rich.padding import Padding
 from rich.table import Table
@@ -15,17 +16,24 @@ from sgxlens.text import one_line
 from sgxlens.units import format_count
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from rich.console import RenderableType
 
 #: Rows of a table whose length depends on the program.
 ROWS_MAX = 20
+#: Cells before the content of a section.
+INDENT = 2
+#: Cells between two columns.
+_GAP = 2
+_TEXT_MIN = 8
 
 
 def titled(title: str, content: RenderableType) -> RenderableType:
     """Content under a title."""
-    return Group(Text(f"\n{title}", style="bold"), Padding(content, (0, 0, 0, 2), expand=False))
+    return Group(
+        Text(f"\n{title}", style="bold"), Padding(content, (0, 0, 0, INDENT), expand=False)
+    )
 
 
 def new_table(*headings: str) -> Table:
@@ -34,6 +42,47 @@ def new_table(*headings: str) -> Table:
     for heading in headings:
         table.add_column(heading)
     return table
+
+
+def fitted_table(
+    headings: Sequence[str], rows: Sequence[Sequence[str]], width: int, text: Sequence[int]
+) -> Table:
+    """A table of at most `width` cells, where that can be.
+
+    Columns listed in `text` are to the left, harmless whatever they hold, and shortened in the
+    middle, the widest first; all others hold numbers and are to the right.
+    """
+    table = new_table(*headings)
+    cells = [[one_line(c) if i in text else c for i, c in enumerate(row)] for row in rows]
+    widths = []
+    for index, heading in enumerate(headings):
+        found = [cell_len(row[index]) for row in cells]
+        widths.append(max([*found, *map(cell_len, heading.split("\n"))]))
+    excess = sum(widths) + _GAP * (len(widths) - 1) - width
+    while excess > 0:
+        widest = max(text, key=lambda index: widths[index])
+        others = max((widths[i] for i in text if i != widest), default=0)
+        step = min(excess, widths[widest] - max(others - 1, _TEXT_MIN))
+        if step <= 0:
+            break
+        widths[widest] -= step
+        excess -= step
+    for index, column in enumerate(table.columns):
+        column.no_wrap = True
+        if index not in text:
+            column.justify = "right"
+    for row in cells:
+        table.add_row(
+            *(Text(_shortened(c, widths[i]) if i in text else c) for i, c in enumerate(row))
+        )
+    return table
+
+
+def _shortened(text: str, cells: int) -> str:
+    limit = cells
+    while cell_len(short := one_line(text, limit)) > cells:
+        limit -= 1
+    return short
 
 
 def with_rest(table: Table, rest: int, what: str) -> RenderableType:

@@ -83,6 +83,59 @@ def selection_name(document: Document) -> str:
     return f"{len(document.selection)} phases together: {one_line(', '.join(names), 40)}"
 
 
+def overview(document: Document) -> RenderableType:
+    """What the selection amounts to."""
+    rows = [row for row in document.phases if row.is_selected]
+    lines = sum(row.phase.line_access_count for row in rows)
+    instructions = sum(row.phase.instruction_count for row in rows)
+    facts = [f"{format_count(lines)} line accesses, {format_count(instructions)} instructions"]
+    elapsed = format_seconds(sum(row.phase.elapsed_seconds for row in rows))
+    if len(rows) == 1:
+        line, page = (rows[0].footprints[name] for name in BLOCK_BYTES)
+        facts.append(
+            f"footprint {format_bytes(line.size_bytes)} of lines, {format_bytes(page.size_bytes)}"
+            " of pages"
+        )
+        native = rows[0].native_time
+        if native is not None:
+            facts.append(
+                f"natively {format_seconds(native.median_seconds)} (median of"
+                f" {native.sample_count:,}: {format_seconds(native.min_seconds)} to"
+                f" {format_seconds(native.max_seconds)}), {elapsed} under the tracer"
+            )
+        else:
+            facts.append(f"{elapsed} under the tracer; not timed natively")
+    else:
+        facts.append(f"{elapsed} under the tracer")
+    return Text("\n".join(facts))
+
+
+def native_times(document: Document) -> RenderableType:
+    """Native times of the phases, with their spread."""
+    table = _phase_table(
+        document, "median", "least", "most", "times", "under the\ntracer", "slower"
+    )
+    rows = [row for row in document.phases if row.native_time is not None]
+    for row in _shown_phases(rows):
+        if row is None or row.native_time is None:
+            table.add_row("", Text("..."))
+            continue
+        time = row.native_time
+        elapsed = row.phase.elapsed_seconds
+        _add_phase(
+            document,
+            table,
+            row,
+            format_seconds(time.median_seconds),
+            format_seconds(time.min_seconds),
+            format_seconds(time.max_seconds),
+            format_count(time.sample_count),
+            format_seconds(elapsed),
+            f"{elapsed / time.median_seconds:,.3g} x" if time.median_seconds > 0 else "-",
+        )
+    return with_rest(table, len(rows) - _PHASES_MAX, "phases")
+
+
 def processes(document: Document) -> RenderableType:
     """The processes of the recording."""
     table = new_table("process", "pid", "parent", "started", "program", "ended", "line accesses")

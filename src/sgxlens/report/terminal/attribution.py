@@ -1,0 +1,370 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The parts of a terminal report about operators, regions and reuse sources."""
+
+from __future__ import annotations
+
+from statistics import median_low
+from typing import TYPE_CHECKING
+
+from rich.console import Group
+from rich.text import Text
+
+from sgxlens.report.ordering import ordered
+from sgxlens.report.terminal.layout import fitted_table, percent, titled, with_rest
+from sgxlens.units import format_bytes, format_count, format_seconds
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from rich.console import RenderableType
+
+    from sgxlens.report.attribution_section import (
+        AttributionSection,
+        Granularity,
+        MemoryUse,
+        OperatorEntry,
+        OperatorSection,
+        RegionSection,
+        SharingSection,
+        SourceSection,
+        Tensor,
+    )
+    from sgxlens.report.values import CountRange
+
+#: From this width on there is room for shapes.
+_WIDE = 96
+_FLOWS_MAX = 5
+_SOURCE_TITLES = {
+    "same_operator": "the same operator",
+    "earlier_operator": "an earlier operator of this phase",
+    "outside_operators": "this phase, in no operator",
+    "previous_inference": "a previous inference",
+    "warm_up": "a warm-up",
+    "load": "the load of the model",
+    "other_phase": "another phase",
+    "cold": "nowhere: cold",
+}
+#: The columns of the table of operators' sources: what they count together.
+_SOURCE_COLUMNS = {
+    "same\nop.": ("same_operator",),
+    "earlier\nop.": ("earlier_operator",),
+    "prev.\ninf.": ("previous_inference",),
+    "other": ("outside_operators", "warm_up", "load", "other_phase"),
+    "cold": ("cold",),
+}
+
+
+def attribution(
+    section: AttributionSection,
+    at_bytes: int | None,
+    width: int,
+    top: int,
+    order: str,
+    *,
+    ascii_only: bool,
+) -> Iterable[RenderableType]:
+    """Who accesses what: `top` rows of each table, in an order of `sgxlens.report.ordering`."""
+    size = f" at {format_bytes(at_bytes)}" if at_bytes is not None else ""
+    by = order.replace("-", " ") + (size if "misses" in order else "")
+    operators = section.operators
+    if operators is None:
+        yield titled("Operators", Text("None: nothing told of any (a model or annotations do)."))
+    else:
+        rows = ordered(operators.rows, order)
+        yield titled(f"Operators by {by}", _operators(operators, rows[:top], width))
+        yield titled(
+            "Where their lines were accessed before" + (f", and misses{size}" if size else ""),
+            _operator_sources(operators, rows[:top], width),
+        )
+        if any(row.native_time for row in operators.rows):
+            yield titled("Native time of operators", _operator_times(operators, rows, width, top))
+    yield titled(
+        f"Memory by role, and regions by {by}", _regions(section.regions, width, top, order)
+    )
+    yield titled(
+        f"Accesses{f' and misses{size}' if size else ''} by where the block was accessed before",
+        _sources(section.sources, operators, width, ascii_only=ascii_only),
+    )
+    yield titled("Working sets: distinct blocks accessed in a part", _working_sets(section, width))
+    if len(section.sharing.threads) > 1:
+        yield titled("Sharing between threads", _sharing(section.sharing, width))
+
+
+def _operators(
+    section: OperatorSection, rows: Sequence[OperatorEntry], width: int
+) -> RenderableType:
+    is_wide = width >= _WIDE
+    total = section.total["line"].access_count
+    headings = ["#", "operator", "type", *(["output"] if is_wide else [])]
+    headings += ["accesses", "lines", "pages", "weights", "activ."]
+
+    def cells(use: Mapping[Granularity, MemoryUse]) -> list[str]:
+        return [
+            percent(use["line"].access_count / total if total else float("nan")),
+            format_bytes(use["line"].footprint_bytes),
+            format_bytes(use["page"].footprint_bytes),
+        ]
+
+    table = [
+        [
+            str(row.index),
+            row.name,
+            row.type,
+            *([_shapes(row.outputs)] if is_wide else []),
+            *cells(row.use),
+            *(_role_bytes(row, role) for role in ("weights", "activations")),
+        ]
+        for row in rows
+    ]
+    blank = [""] * (2 if is_wide else 1)
+    table.append(["", "(in no operator)", *blank, *cells(section.between), "", ""])
+    table.append(["", "(all)", *blank, *cells(section.total), "", ""])
+    text = (1, 2, 3) if is_wide else (1, 2)
+    shown = fitted_table(headings, table, width, text)
+    return with_rest(shown, len(section.rows) - len(rows), "operators")
+
+
+def _operator_sources(
+    section: OperatorSection, rows: Sequence[OperatorEntry], width: int
+) -> RenderableType:
+    headings = ["#", "operator", *_SOURCE_COLUMNS, *_miss_headings(section.total)]
+
+    def cells(use: Mapping[Granularity, MemoryUse]) -> list[str]:
+        counts = use["line"].access_counts_by_source
+        total = use["line"].access_count
+        shares = [
+            percent(sum(counts[kind] for kind in kinds) / total if total else float("nan"))
+            for kinds in _SOURCE_COLUMNS.values()
+        ]
+        return [*shares, *_misses(use)]
+
+    table = [[str(row.index), row.name, *cells(row.use)] for row in rows]
+    table.append(["", "(in no operator)", *cells(section.between)])
+    table.append(["", "(all)", *cells(section.total)])
+    return fitted_table(headings, table, width, (1,))
+
+
+def _operator_times(
+    section: OperatorSection, rows: Sequence[OperatorEntry], width: int, top: int
+) -> RenderableType:
+    timed = sorted(
+        (row for row in rows if row.native_time is not None),
+        key=lambda row: -(row.native_time.median_seconds if row.native_time else 0),
+    )
+    total = sum(row.native_time.median_seconds for row in timed if row.native_time)
+    table = []
+    for row in timed[:top]:
+        time = row.native_time
+        if time is None:
+            continue
+        table.append(
+            [
+                str(row.index),
+                row.name,
+                row.type,
+                format_seconds(time.median_seconds),
+                percent(time.median_seconds / total if total else float("nan")),
+                format_seconds(time.min_seconds),
+                format_seconds(time.max_seconds),
+                format_count(time.sample_count),
+            ]
+        )
+    headings = ("#", "operator", "type", "median", "share", "least", "most", "times")
+    shown = fitted_table(headings, table, width, (1, 2))
+    untimed = len(section.rows) - len(timed)
+    parts = [with_rest(shown, len(timed) - top, "operators")]
+    if untimed:
+        parts.append(Text(f"Not timed natively: {untimed:,} operators."))
+    return Group(*parts)
+
+
+def _regions(section: RegionSection, width: int, top: int, order: str) -> RenderableType:
+    total = sum(row.use["line"].access_count for row in section.roles)
+    headings = ["accesses", "lines", "pages", "written"]
+
+    def cells(use: Mapping[Granularity, MemoryUse]) -> list[str]:
+        line = use["line"]
+        return [
+            percent(line.access_count / total if total else float("nan")),
+            format_bytes(line.footprint_bytes),
+            format_bytes(use["page"].footprint_bytes),
+            percent(line.written_block_count / line.block_count if line.block_count else 0),
+            *_misses(use),
+        ]
+
+    misses = _miss_headings(section.roles[0].use) if section.roles else []
+    roles = fitted_table(
+        ["role", *headings, *misses],
+        [[row.role, *cells(row.use)] for row in section.roles],
+        width,
+        (0,),
+    )
+    rows = ordered(section.rows, order)
+    regions = fitted_table(
+        ["role", "region", *headings, *misses],
+        [[row.role, f"{row.kind} {row.name}", *cells(row.use)] for row in rows[:top]],
+        width,
+        (1, 0),
+    )
+    share = percent(section.unclassified_ratio)
+    return Group(
+        roles,
+        Text(f"Unclassified: {share} of the lines.\n"),
+        with_rest(regions, len(rows) - top, "regions"),
+    )
+
+
+def _sources(
+    section: SourceSection, operators: OperatorSection | None, width: int, ascii_only: bool
+) -> RenderableType:
+    names: tuple[Granularity, ...] = ("line", "page")
+    totals = {name: sum(row.counts[name].access_count for row in section.rows) for name in names}
+    has_misses = section.rows[0].counts["line"].miss_count is not None
+    headings = ["accessed before in", "line\naccesses", "page\naccesses"]
+    if has_misses:
+        headings += ["line\nmisses", "page\nmisses"]
+    table = []
+    for row in section.rows:
+        if not any(row.counts[name].access_count for name in names):
+            continue
+        shares = [
+            percent(row.counts[name].access_count / totals[name] if totals[name] else float("nan"))
+            for name in names
+        ]
+        misses = [_range(row.counts[name].miss_count) for name in names] if has_misses else []
+        table.append([_SOURCE_TITLES.get(row.source, row.source), *shares, *misses])
+    parts: list[RenderableType] = [fitted_table(headings, table, width, (0,))]
+    flows = section.flows["line"][:_FLOWS_MAX]
+    if operators is not None and flows:
+        by_index = {row.index: row.name for row in operators.rows}
+        shown = []
+        for flow in flows:
+            misses = [_range(flow.miss_count)] if has_misses else []
+            share = flow.access_count / totals["line"]
+            shown.append(
+                [
+                    by_index[flow.producer_index],
+                    by_index[flow.consumer_index],
+                    format_count(flow.access_count),
+                    percent(share),
+                    *misses,
+                ]
+            )
+        arrow = "then" if ascii_only else "→ operator"
+        headings = [
+            "from operator",
+            arrow,
+            "accesses",
+            "share",
+            *(["misses"] if has_misses else []),
+        ]
+        parts.append(Text("\nMost line accesses from one operator to a later one"))
+        parts.append(
+            with_rest(
+                fitted_table(headings, shown, width, (0, 1)),
+                len(section.flows["line"]) - len(flows),
+                "pairs",
+            )
+        )
+    return Group(*parts)
+
+
+def _working_sets(section: AttributionSection, width: int) -> RenderableType:
+    sets = section.working_sets
+    rows: list[tuple[str, int, int]] = []
+    if section.operators is not None:
+        operators = section.operators
+        rows.append(_blocks("the phase", operators.total))
+        largest = max(operators.rows, key=lambda row: row.use["line"].block_count)
+        rows.append(_blocks(f"largest operator: {largest.name}", largest.use))
+        rows.append(
+            (
+                "median operator",
+                median_low(row.use["line"].block_count for row in operators.rows),
+                median_low(row.use["page"].block_count for row in operators.rows),
+            )
+        )
+    windows = sets.windows
+    if windows:
+        what = f"window (at least {format_count(sets.window_line_access_count)} accesses)"
+        lines = sorted(window.line_count for window in windows)
+        pages = sorted(window.page_count for window in windows)
+        rows.append((f"largest {what}", lines[-1], pages[-1]))
+        rows.append((f"median {what}", median_low(lines), median_low(pages)))
+    table = [
+        [
+            name,
+            format_count(lines),
+            format_bytes(lines * 64),
+            format_count(pages),
+            format_bytes(pages * 4096),
+        ]
+        for name, lines, pages in rows
+    ]
+    return fitted_table(["", "lines", "bytes", "pages", "bytes"], table, width, (0,))
+
+
+def _blocks(name: str, use: Mapping[Granularity, MemoryUse]) -> tuple[str, int, int]:
+    return name, use["line"].block_count, use["page"].block_count
+
+
+def _sharing(section: SharingSection, width: int) -> RenderableType:
+    table = []
+    for name, blocks in section.blocks.items():
+        reuses = blocks.other_thread_reuse_count / blocks.reuse_count if blocks.reuse_count else 0
+        table.append(
+            [
+                f"{name}s",
+                format_count(blocks.block_count),
+                format_count(blocks.shared_count),
+                percent(blocks.shared_count / blocks.block_count if blocks.block_count else 0),
+                format_count(blocks.shared_written_count),
+                percent(reuses),
+            ]
+        )
+    headings = (
+        "",
+        "accessed",
+        "by several\nthreads",
+        "",
+        "and\nwritten",
+        "reuse from\nanother thread",
+    )
+    return Group(
+        fitted_table(headings, table, width, (0,)),
+        Text(f"{len(section.threads)} threads, in turns as the tracer ran them."),
+    )
+
+
+def _miss_headings(use: Mapping[Granularity, MemoryUse]) -> list[str]:
+    return ["line\nmisses", "page\nmisses"] if use["line"].miss_count is not None else []
+
+
+def _misses(use: Mapping[Granularity, MemoryUse]) -> list[str]:
+    if use["line"].miss_count is None:
+        return []
+    return [_range(use["line"].miss_count), _range(use["page"].miss_count)]
+
+
+def _range(count: CountRange | None) -> str:
+    if count is None:
+        return ""
+    high = format_count(count.high)
+    if count.low == count.high:
+        return high
+    low = format_count(count.low)
+    # The unit once: 1.2-1.4 M.
+    if " " in high and low.endswith(high[high.index(" ") :]):
+        low = low[: low.index(" ")]
+    return f"{low}-{high}"
+
+
+def _role_bytes(row: OperatorEntry, role: str) -> str:
+    size = row.footprint_bytes_by_role.get(role, 0)
+    return format_bytes(size) if size else "-"
+
+
+def _shapes(tensors: Sequence[Tensor] | None) -> str:
+    if not tensors:
+        return ""
+    return ", ".join("x".join(map(str, tensor.dimension_counts)) or "scalar" for tensor in tensors)
