@@ -2,7 +2,7 @@
 The native core of sgxlens: decodes access streams, computes data reuse.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 import enum
 from typing import Annotated
 
@@ -206,3 +206,38 @@ class Ring:
 
     @property
     def pid(self) -> int: ...
+
+class PageVisits:
+    """
+    Collects the visits of a filter of the pages accessed last: for tests. last_time(page) gives the time of a page's last access.
+    """
+
+    def __init__(self, last_time: Callable[[int], int], filter_page_count: int = 256) -> None: ...
+
+    def start(self, page: int, access_class: int, context: int, position: int) -> None:
+        """An access to a page that is not among those accessed last."""
+
+    def note(self, page: int, classes: int) -> None:
+        """An access in these classes, a bit set."""
+
+    def renumbering(self) -> None:
+        """All times are about to change, in order."""
+
+    def renumbered(self) -> None:
+        """All times have changed."""
+
+    def finish(self) -> None:
+        """No more accesses follow."""
+
+    def columns(self) -> dict:
+        """
+        The visits: an array for each of context, position, page, access, written, ended and idle; ended and idle are 0 where no visit ends.
+        """
+
+    @property
+    def filter_page_count(self) -> int: ...
+
+    @property
+    def memory_bytes(self) -> int: ...
+
+    FILTER_PAGE_COUNT: int = 256

@@ -1,0 +1,201 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "sgxlens/page_visits.hpp"
+
+#include "sgxlens/histogram.hpp"
+
+#include <algorithm>
+#include <stdexcept>
+
+namespace sgxlens {
+
+namespace {
+
+// A packed visit, from the lowest bit: written, access class, context, page.
+constexpr unsigned kClassShift = 1;
+constexpr unsigned kContextShift = kClassShift + 3;
+constexpr unsigned kPageShift = kContextShift + kContextBits;
+constexpr std::uint64_t kPagesMax = std::uint64_t{1} << (64 - kPageShift);
+
+constexpr unsigned kWriting = 1u << static_cast<unsigned>(AccessClass::store) |
+                              1u << static_cast<unsigned>(AccessClass::kernel_write);
+
+void append_number(std::vector<std::uint8_t> &bytes, std::uint64_t number) {
+    for (; number >= 0x80; number >>= 7)
+        bytes.push_back(static_cast<std::uint8_t>(number | 0x80));
+    bytes.push_back(static_cast<std::uint8_t>(number));
+}
+
+} // namespace
+
+void PageVisitLog::push_back(const PageVisit &visit) {
+    if (visit.page >= kPagesMax || visit.context >= kContextsMax || visit.access_class > 7)
+        throw std::invalid_argument("a page, a context or an access class is out of range");
+    if (visit.position < position_)
+        throw std::invalid_argument("the position of a visit is before that of the last one");
+    if (count_ % kChunkVisits == 0) {
+        if (!chunks_.empty())
+            chunks_.back().numbers.shrink_to_fit();
+        chunks_.emplace_back();
+        chunks_.back().packed.reserve(kChunkVisits);
+    }
+    Chunk &chunk = chunks_.back();
+    chunk.packed.push_back(visit.page << kPageShift |
+                           std::uint64_t{visit.context} << kContextShift |
+                           std::uint64_t{visit.access_class} << kClassShift | visit.written);
+    append_number(chunk.numbers, visit.position - position_);
+    append_number(chunk.numbers, visit.ended);
+    if (visit.ended != 0)
+        append_number(chunk.numbers, visit.idle);
+    position_ = visit.position;
+    ++count_;
+}
+
+void PageVisitLog::set_written(std::size_t index) {
+    chunks_[index / kChunkVisits].packed[index % kChunkVisits] |= 1;
+}
+
+PageVisit PageVisitLog::unpack(std::uint64_t packed) {
+    PageVisit visit{};
+    visit.page = packed >> kPageShift;
+    visit.context = static_cast<ContextNumber>(packed >> kContextShift & (kContextsMax - 1));
+    visit.access_class = static_cast<std::uint8_t>(packed >> kClassShift & 7);
+    visit.written = (packed & 1) != 0;
+    return visit;
+}
+
+std::size_t PageVisitLog::memory_bytes() const {
+    std::size_t bytes = chunks_.capacity() * sizeof(Chunk);
+    for (const Chunk &chunk : chunks_)
+        bytes += chunk.packed.capacity() * sizeof(std::uint64_t) + chunk.numbers.capacity();
+    return bytes;
+}
+
+PageVisits::PageVisits(LastTime last_time, std::size_t filter_page_count)
+    : last_time_(std::move(last_time)), filter_page_count_(filter_page_count),
+      start_times_(filter_page_count) {
+    if (filter_page_count == 0)
+        throw std::invalid_argument("a filter holds at least one page");
+    visit_of_.reserve(filter_page_count + 1);
+    known_.reserve(filter_page_count + 1);
+}
+
+void PageVisits::start(std::uint64_t page, unsigned access_class, ContextNumber context,
+                       std::uint64_t position) {
+    const std::size_t number = visits_.size();
+    const std::uint64_t now = last_time_(page);
+    start_times_[number % filter_page_count_] = now;
+    PageVisit visit{page,
+                    position,
+                    context,
+                    0,
+                    0,
+                    static_cast<std::uint8_t>(access_class),
+                    (1u << access_class & kWriting) != 0};
+    if (noted_.first == page && (noted_.second & kWriting) != 0)
+        visit.written = true;
+    noted_.second = 0;
+    const auto [open, is_new] = visit_of_.emplace(page, number);
+    if (!is_new) {
+        // The stack takes a segment's accesses at once. One to more pages than the filter holds may
+        // have the wrong page leave; then this one, which is due, has stayed.
+        visit.ended = static_cast<std::uint32_t>(number - open->second);
+        visit.idle =
+            static_cast<std::uint32_t>(std::min<std::size_t>(visit.ended, filter_page_count_));
+        open->second = number;
+    } else {
+        known_.push_back({now, page});
+        std::push_heap(known_.begin(), known_.end(), std::greater<>());
+        if (known_.size() > filter_page_count_) {
+            const Known least = take_least_recent();
+            const auto ended = visit_of_.find(least.page);
+            visit.ended = static_cast<std::uint32_t>(number - ended->second);
+            visit.idle = starts_since(least.time);
+            visit_of_.erase(ended);
+        }
+    }
+    visits_.push_back(visit);
+}
+
+/// Takes the least recently used page off the heap; its time is then the real one.
+PageVisits::Known PageVisits::take_least_recent() {
+    while (true) {
+        std::pop_heap(known_.begin(), known_.end(), std::greater<>());
+        Known &least = known_.back();
+        const std::uint64_t time = last_time_(least.page);
+        if (time == least.time) {
+            const Known found = least;
+            known_.pop_back();
+            return found;
+        }
+        least.time = time;
+        std::push_heap(known_.begin(), known_.end(), std::greater<>());
+    }
+}
+
+/// How many visits have started after a time, of which the last is not yet in visits_.
+std::uint32_t PageVisits::starts_since(std::uint64_t time) const {
+    const std::size_t number = visits_.size();
+    std::size_t low = 1;
+    std::size_t high = std::min(number + 1, filter_page_count_);
+    while (low < high) {
+        const std::size_t middle = (low + high + 1) / 2;
+        if (start_times_[(number + 1 - middle) % filter_page_count_] > time)
+            low = middle;
+        else
+            high = middle - 1;
+    }
+    return static_cast<std::uint32_t>(low);
+}
+
+void PageVisits::note(std::uint64_t page, unsigned classes) {
+    const auto visit = visit_of_.find(page);
+    if (visit == visit_of_.end())
+        noted_ = {page, classes};
+    else if ((classes & kWriting) != 0)
+        visits_.set_written(visit->second);
+}
+
+void PageVisits::renumbering() {
+    by_time_ = known_;
+    for (Known &known : by_time_)
+        known.time = last_time_(known.page);
+    std::sort(by_time_.begin(), by_time_.end(),
+              [](const Known &a, const Known &b) { return a.time < b.time; });
+    ranks_.clear();
+    for (const std::uint64_t time : start_times_) {
+        const auto at =
+            std::lower_bound(by_time_.begin(), by_time_.end(), time,
+                             [](const Known &known, std::uint64_t t) { return known.time < t; });
+        ranks_.push_back(static_cast<std::size_t>(at - by_time_.begin()));
+    }
+}
+
+void PageVisits::renumbered() {
+    for (Known &known : by_time_)
+        known.time = last_time_(known.page);
+    // In ascending order it is a heap.
+    known_ = by_time_;
+    // A start is only ever compared with last accesses to pages in the filter: it may be moved to
+    // the next of them.
+    for (std::size_t i = 0; i < start_times_.size(); ++i)
+        start_times_[i] = ranks_[i] < known_.size() ? known_[ranks_[i]].time
+                          : known_.empty()          ? 0
+                                                    : known_.back().time + 1;
+}
+
+void PageVisits::finish() {
+    visit_of_ = {};
+    known_ = {};
+    start_times_ = {};
+    by_time_ = {};
+    ranks_ = {};
+}
+
+std::size_t PageVisits::memory_bytes() const {
+    return visits_.memory_bytes() + (known_.capacity() + by_time_.capacity()) * sizeof(Known) +
+           start_times_.capacity() * sizeof(std::uint64_t) +
+           ranks_.capacity() * sizeof(std::size_t) + visit_of_.size() * 4 * sizeof(std::uint64_t) +
+           visit_of_.bucket_count() * sizeof(void *);
+}
+
+} // namespace sgxlens
