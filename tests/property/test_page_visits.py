@@ -139,7 +139,7 @@ def test_values_that_cannot_be_kept_are_refused(
 ) -> None:
     visits = _native.PageVisits(lambda page: page, 2)
     visits.start(0, 1, 0, 5)
-    with pytest.raises(ValueError, match="out of range|before that of the last"):
+    with pytest.raises(ValueError, match=r"out of range|before that of the last"):
         visits.start(page, access, context, position)
 
 
@@ -235,7 +235,7 @@ def test_other_policies_are_near(policy: Policy, capacity: int) -> None:
 
 def test_memories_below_the_filter_are_refused() -> None:
     visits = visits_of(make_accesses(1, 100, 30), 20)
-    with pytest.raises(ValueError, match="memory of 19 pages .* filter of 20"):
+    with pytest.raises(ValueError, match=r"memory of 19 pages .* filter of 20"):
         simulate_visits(visits, "lru", 19)
     with pytest.raises(ValueError, match=r"at least one page"):
         PageMemory("fifo", 0)
