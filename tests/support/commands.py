@@ -44,8 +44,9 @@ def shell_status(returncode: int) -> int:
 
 
 def record_line(output: Path, command: Sequence[str | Path], *options: str) -> list[str]:
-    """The command line that records `command` quietly."""
-    return [SGXLENS, "record", "-q", "-o", str(output), *options, "--", *map(str, command)]
+    """The command line that records `command` quietly; it runs once."""
+    native = () if {"--native", "--native-runs"} & set(options) else ("--no-native",)
+    return [SGXLENS, "record", "-q", "-o", str(output), *native, *options, "--", *map(str, command)]
 
 
 def wait_until(happens: Callable[[], object], what: str) -> None:

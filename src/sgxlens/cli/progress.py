@@ -60,6 +60,8 @@ class ProgressLine:
         )
         if progress.waiting_for_children:
             text += f"  (waiting for {progress.process_count} child processes)"
+        if progress.doing:
+            text = f"sgxlens: {progress.elapsed_seconds:5.0f} s  {progress.doing}"
         if progress.is_ending:
             text = "sgxlens: waiting for the program to end; Ctrl-C kills it"
         if self._is_terminal:

@@ -19,10 +19,11 @@ if TYPE_CHECKING:
 EXIT_SIGNALLED = 128  # plus the signal's number, as a shell reports it
 
 
-class _RecordCommand(click.Command):
+class TargetCommand(click.Command):
     """Options end at the target, whose own arguments follow; a model has none, so options may."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Put a `--` before the target, whose options are its own; see click."""
         ctx.ensure_object(dict)
         ctx.allow_interspersed_args = False
         found, _, _ = self.make_parser(ctx).parse_args(list(args))
@@ -38,7 +39,7 @@ class _RecordCommand(click.Command):
         return super().parse_args(ctx, args)
 
 
-@click.command("record", cls=_RecordCommand)
+@click.command("record", cls=TargetCommand)
 @click.argument("target", nargs=-1, required=True, type=click.UNPROCESSED)
 @click.option(
     "-o",
@@ -74,6 +75,19 @@ class _RecordCommand(click.Command):
     type=click.Path(path_type=Path),
     help="Where the program lets ONNX Runtime write its profile, for the operators.",
 )
+@click.option(
+    "--native",
+    "native_file",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="Take native times from this file of `sgxlens time`, or from another recording.",
+)
+@click.option("--no-native", is_flag=True, help="Do not run the program natively for its time.")
+@click.option(
+    "--native-runs",
+    type=click.IntRange(1),
+    help="Native runs; a model has as many again, for its operators.  [default: 3]",
+)
 @click.option("-q", "--quiet", is_flag=True, help="No progress and no closing line.")
 @click.option("--dim", "dims", metavar="NAME=N", multiple=True, help="Model: a dynamic dimension.")
 @click.option("--batch", type=click.IntRange(1), help="Model: the batch size.")
@@ -100,26 +114,31 @@ def command(  # noqa: PLR0917 -- click passes them by name
     sampling_rate: float,
     keep_accesses: bool,
     onnx_profile: Path | None,
+    native_file: Path | None,
+    no_native: bool,
+    native_runs: int | None,
     quiet: bool,
     **model_options: Any,
 ) -> int:
-    r"""Record a model, a script or any command.
+    """Record a model, a script or any command.
 
     \b
     sgxlens record MODEL.onnx [--batch 4]     in ONNX Runtime, with random inputs
     sgxlens record SCRIPT.py [ARGUMENT ...]   with this Python
     sgxlens record -- COMMAND [ARGUMENT ...]  anything else
 
+    Then the program runs again without the tracer, three times, for its native time: without
+    input and output. What was recorded is kept if these runs fail or are interrupted.
+
     The exit status is the program's own (128 + N where signal N ended it); 2 where nothing was
     recorded.
-    """
+    """  # noqa: D301 - click wants the character
     # Imported here: `sgxlens --help` need not wait for pyarrow.
     from sgxlens.recording.api import record
-    from sgxlens.recording.targets.onnx_inputs import parse_dimension
+    from sgxlens.recording.native_times.measure import DEFAULT_RUNS
 
-    given = {key: value for key, value in model_options.items() if value not in (None, ())}
-    if "dims" in given:
-        given["dims"] = dict(map(parse_dimension, given["dims"]))
+    if (native_file is not None) + no_native + (native_runs is not None) > 1:
+        raise click.UsageError("give one of --native, --no-native and --native-runs")
     name = Path(target[0]).stem or Path(target[0]).name
     with ProgressLine(quiet=quiet) as line:
         recording = record(
@@ -133,8 +152,10 @@ def command(  # noqa: PLR0917 -- click passes them by name
             keep_accesses=keep_accesses,
             force=force,
             onnx_profile=onnx_profile,
+            native=native_file if native_file is not None else not no_native,
+            native_runs=native_runs or DEFAULT_RUNS,
             on_progress=line.update,
-            **given,
+            **given_model_options(model_options),
         )
     outcome = recording.metadata.outcome
     if outcome.status == "lost":
@@ -147,6 +168,16 @@ def command(  # noqa: PLR0917 -- click passes them by name
             err=True,
         )
     return _exit_status(outcome)
+
+
+def given_model_options(options: dict[str, Any]) -> dict[str, Any]:
+    """Those options of a model that were given, as `sgxlens.record` takes them."""
+    from sgxlens.recording.targets.onnx_inputs import parse_dimension
+
+    given = {key: value for key, value in options.items() if value not in (None, ())}
+    if "dims" in given:
+        given["dims"] = dict(map(parse_dimension, given["dims"]))
+    return given
 
 
 def _ending(outcome: Outcome) -> list[str]:

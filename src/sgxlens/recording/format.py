@@ -33,7 +33,6 @@ REGION_KINDS = (
     *MAPPING_KINDS,
     "constant",
     "produced",
-    "scratch",
     "declared",
     "unmapped",
 )
@@ -383,18 +382,10 @@ _TABLES = (
                 _STRING,
                 "What it is by its mapping; `constant`: in the inference before the first one"
                 " measured only read, and written before it; `produced`: written in that"
-                " inference, and used by several spans; `scratch`: written in it, and used by one"
-                " span only; `declared`: the program said what it is.",
+                " inference; `declared`: the program said what it is.",
                 values=REGION_KINDS,
             ),
             Column("name", _STRING, "File, or name given by the program; empty: none."),
-            Column(
-                "first_context",
-                _U32,
-                "Of `constant` (`produced`, `scratch`): the context that reads (writes) it first in"
-                " that inference, or another of the same span; null: of other kinds.",
-                nullable=True,
-            ),
             Column("role", _STRING, "What it is to an inference.", values=REGION_ROLES),
             Column("reason", _STRING, "Why it has that role, in words; empty: by its kind alone."),
         ),
@@ -413,8 +404,8 @@ _TABLES = (
     Table(
         "reuse_sources",
         "The histograms of `reuse` in more detail: for each context the accesses by region and by"
-        " the context in which the block was accessed before. A page is of the region of most of"
-        " its lines.",
+        " the context in which the block was accessed before. A page is of the region that its"
+        " first access in the context is to.",
         (
             _PROCESS,
             _CONTEXT,
@@ -474,17 +465,19 @@ _TABLES = (
     ),
     Table(
         "native_times",
-        "Times of the same program run without the tracer.",
+        "Times of the same program run without the tracer. Inferences may be more than recorded."
+        " `native` in `recording.json` says where, when, and in which runs operators were timed.",
         (
             Column("run", _U32, "Number of the run, from 0."),
             Column("phase", _STRING, "Name of the phase."),
-            Column("occurrence", _U32, "Which phase of that name, from 0."),
+            Column("occurrence", _U32, "Which phase of that name of the first process, from 0."),
             Column(
                 "operator_index",
                 _U32,
                 "Which operator of the phase, as `operators.index`; null: the whole phase.",
                 nullable=True,
             ),
+            Column("operator_name", _STRING, "Its name; null: the whole phase.", nullable=True),
             Column("seconds", pa.float64(), "Time it took, in seconds."),
         ),
     ),

@@ -83,20 +83,12 @@ class TracerInfo(_Model):
 
 
 class Settings(_Model):
-    """How the recording was made; ``sampling_rate`` is 1.0 for an exact one.
-
-    ``attribute``: whether accesses were attributed to contexts and regions;
-    ``split_at_clock_reads``: whether clock reads started spans; ``visit_page_count``: pages of the
-    filter behind the table ``page_visits``.
-    """
+    """How the recording was made; ``sampling_rate`` is 1.0 for an exact one."""
 
     follow_children: bool
     start_at_mark: str | None
     sampling_rate: float = Field(gt=0, le=1)
     keep_accesses: bool
-    attribute: bool = False
-    split_at_clock_reads: bool = False
-    visit_page_count: int | None = Field(default=None, ge=1)
 
 
 class Outcome(_Model):
@@ -132,6 +124,33 @@ class ProcessInfo(_Model):
     page_access_count: int = Field(ge=0)
 
 
+class NativeRunInfo(_Model):
+    """One run without the tracer: how long it took, and whether its operators were timed."""
+
+    seconds: float = Field(ge=0)
+    profiled: bool
+
+
+class NativeInfo(_Model):
+    """Where the native times are from, in table ``native_times``; ``runs`` has their numbers.
+
+    ``source`` is the file or recording that they were taken from; null: measured after recording,
+    by the same command (for a model: with the same settings) on the same host.
+    """
+
+    source: str | None
+    sgxlens_version: str | None
+    created: AwareDatetime | None
+    host: HostInfo
+    command: list[str]
+    #: As ``target`` of the recording; empty: unknown.
+    target: dict[str, Any]
+    #: Threads of an operator; null: unknown, or up to the program.
+    threads: int | None
+    runs: list[NativeRunInfo]
+    notes: list[str]
+
+
 class FileInfo(_Model):
     """One file of the recording: what the reader checks it against."""
 
@@ -162,6 +181,8 @@ class RecordingInfo(_Model):
     kept_streams: dict[str, FileInfo] = {}
     #: What a reader must know beyond the numbers, for people.
     notes: list[str] = []
+    #: Null: the program was not timed natively; ``notes`` says why where it should have been.
+    native: NativeInfo | None = None
 
 
 class RecordingMetadata(RecordingInfo):

@@ -28,6 +28,7 @@ from sgxlens.recording.format import (
     TABLES,
     Table,
 )
+from sgxlens.recording.native_times.summary import NativeSummary
 from sgxlens.reuse.histogram import ReuseHistogram
 
 if TYPE_CHECKING:
@@ -94,7 +95,6 @@ class Region:
     number: int
     kind: str
     name: str
-    first_context: int | None
     role: str
     reason: str
 
@@ -331,6 +331,16 @@ class Recording:
             mask = pc.and_(mask, pc.is_null(table["phase"]))
         mask = pc.and_(mask, pc.equal(table["access"], access))
         return int(pc.sum(table["block_count"].filter(mask)).as_py() or 0)
+
+    @cached_property
+    def native(self) -> NativeSummary | None:
+        """How long the program takes natively; None: it was not timed.
+
+        Raises:
+            RecordingError: the recording is damaged.
+        """
+        info = self.metadata.native
+        return None if info is None else NativeSummary(info, self.table("native_times"))
 
     def _rows(
         self, table: pa.Table, granularity: str, phase: int | str | None, process: int | None

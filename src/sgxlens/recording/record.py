@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -19,6 +18,8 @@ from sgxlens.recording.accesses import STREAM_VERSION, KeptStreams, read_chunks
 from sgxlens.recording.environment import host_info, valgrind_version
 from sgxlens.recording.format import TABLES
 from sgxlens.recording.metadata import ProcessInfo, RecordingInfo
+from sgxlens.recording.native_times.measure import TimedTarget
+from sgxlens.recording.native_times.recorded import NativeRequest, NativeTimer
 from sgxlens.recording.operators import (
     ProcessEvents,
     Profile,
@@ -41,7 +42,7 @@ from sgxlens.recording.writer import RecordingWriter
 ISAS = ("sse", "avx", "avx2")
 
 
-class Target(Protocol):
+class Target(TimedTarget, Protocol):
     """What is recorded: checked, and ready to run."""
 
     def command(self) -> list[str]:
@@ -75,13 +76,14 @@ def record_target(
     keep_accesses: bool = False,
     force: bool = False,
     onnx_profile: str | os.PathLike[str] | None = None,
+    native: NativeRequest | None = None,
     on_progress: Callable[[Progress], None] | None = None,
 ) -> Recording:
     """Run `target` under the tracer and write the recording `output`.
 
     The recording says how the program ended, however that was. Nothing is left at `output` when
     this raises. `onnx_profile` is the path, or how it starts, of profiles of ONNX Runtime that the
-    program writes itself.
+    program writes itself. `native` says which native times it gets; None: none.
 
     Raises:
         TracerError: the tracer cannot run here.
@@ -94,14 +96,16 @@ def record_target(
     if onnx_profile is not None and isinstance(target, ProfilingTarget):
         raise UsageError("--onnx-profile: a model is profiled anyway; leave it out")
     profile_files = None if onnx_profile is None else ProfileFiles(Path(onnx_profile))
-    if onnx_profile is not None or isinstance(target, ProfilingTarget):
-        # ONNX Runtime reads the clock where an operator starts and where it ends.
-        options = replace(options, split_at_clock_reads=True)
     # A signal that asks this process to end is passed on to the program; what was recorded until
     # then is still written.
     with RecordingWriter(output, force=force) as writer, catching_signals() as signals:
         kept = KeptStreams(writer.accesses_path) if keep_accesses else None
         created = datetime.now(timezone.utc)
+        timer = None
+        if native is not None:
+            timer = NativeTimer(
+                native, target, environment=environment, signals=signals, on_progress=on_progress
+            )
         session = Session(
             target.command(),
             options,
@@ -120,6 +124,11 @@ def record_target(
         operators = operators_of(_events(result.processes), profiles)
         write_tables(writer, analyses, operators.columns)
         outcome = result.outcome
+        notes += operators.notes
+        native_info = None
+        if timer is not None:
+            native_info, native_notes = timer.add_times(writer, result, options)
+            notes += native_notes
         path = writer.finish(
             {
                 "sgxlens_version": sgxlens.__version__,
@@ -137,7 +146,6 @@ def record_target(
                     "start_at_mark": options.start_at_mark,
                     "sampling_rate": options.sampling_rate,
                     "keep_accesses": keep_accesses,
-                    **_attribution_settings(analyses, options.split_at_clock_reads),
                 },
                 "outcome": {
                     "status": outcome.status,
@@ -148,7 +156,8 @@ def record_target(
                 "elapsed_seconds": result.elapsed_seconds,
                 "processes": _processes(result),
                 "kept_streams": {} if kept is None else kept.infos(),
-                "notes": [*_notes(analyses, options.start_at_mark), *notes, *operators.notes],
+                "notes": [*_notes(analyses, options.start_at_mark), *notes],
+                "native": native_info,
             }
         )
     return open_recording(path)
@@ -210,15 +219,6 @@ def _process_info(number: int, analysis: Analysis, end: str, pid: int) -> Proces
     )
 
 
-def _attribution_settings(analyses: Sequence[Analysis], split: bool) -> dict[str, Any]:
-    counts = {analysis.visit_page_count for analysis in analyses if analysis.is_attributed}
-    return {
-        "attribute": bool(counts),
-        "split_at_clock_reads": split,
-        "visit_page_count": next(iter(counts), None),
-    }
-
-
 def _notes(analyses: Sequence[Analysis], start_mark: str | None) -> list[str]:
     """What a reader must know beyond the numbers."""
     notes = []
@@ -229,9 +229,6 @@ def _notes(analyses: Sequence[Analysis], start_mark: str | None) -> list[str]:
     calls = sum(analysis.dropped_system_calls for analysis in analyses)
     if calls:
         notes.append(f"{calls:,} further system calls are not in the table of system calls")
-    spans = sum(analysis.dropped_span_count for analysis in analyses)
-    if spans:
-        notes.append(f"{spans:,} further boundaries of operators started no span of their own")
     marks = sum(analysis.dropped_marks for analysis in analyses)
     if marks:
         notes.append(f"{marks:,} further marks started no phase of their own")
@@ -246,15 +243,13 @@ def replay(
     output: str | os.PathLike[str],
     *,
     sampling_rate: float = 1.0,
-    attribute: bool = True,
     force: bool = False,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> Recording:
     """Analyse the kept accesses of `source` again and write the result as a new recording.
 
-    With the settings of `source` the result is the same, bit for bit. `attribute`: whether accesses
-    are attributed to contexts and regions (see `record`). `on_progress` is called with the process
-    and its accesses so far.
+    With the sampling rate of `source` the result is the same, bit for bit. `on_progress` is
+    called with the process and its accesses so far.
 
     Raises:
         RecordingError: `source` kept no accesses, or `output` cannot be written.
@@ -267,11 +262,7 @@ def replay(
     with RecordingWriter(output, force=force) as writer:
         analyses = []
         for info in metadata.processes:
-            analysis = Analysis(
-                sampling_rate,
-                attribute=attribute,
-                split_at_clock_reads=metadata.settings.split_at_clock_reads,
-            )
+            analysis = Analysis(sampling_rate)
             path = source.accesses_path(info.process)
             try:
                 for chunk in read_chunks(path):
@@ -283,12 +274,11 @@ def replay(
             analysis.finish()
             analyses.append(analysis)
         write_tables(writer, analyses, _operators_of(source))
+        if source.has_table("native_times"):
+            table = source.table("native_times")
+            writer.write_table("native_times", {n: table[n] for n in table.column_names})
         settings = metadata.settings.model_copy(
-            update={
-                "keep_accesses": False,
-                "sampling_rate": sampling_rate,
-                **_attribution_settings(analyses, metadata.settings.split_at_clock_reads),
-            }
+            update={"keep_accesses": False, "sampling_rate": sampling_rate}
         )
         notes = _notes(analyses, settings.start_at_mark)
         replayed = RecordingInfo.model_validate(

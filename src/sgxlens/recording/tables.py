@@ -17,10 +17,7 @@ from sgxlens.recording.format import (
     ANY_ACCESS,
     BLOCK_BYTES,
     MAPPING_EVENTS,
-    REGION_KINDS,
 )
-from sgxlens.recording.operators import operator_at
-from sgxlens.recording.roles import assign_roles
 from sgxlens.recording.syscalls import signal_name, syscall_name
 
 Columns = dict[str, Any]
@@ -45,8 +42,6 @@ def write_tables(
     parts: dict[str, list[Columns]] = {}
     for process, analysis in enumerate(analyses):
         tables = {**_tables_of(analysis, start_ns), "operators": operators[process]}
-        if analysis.is_attributed:
-            tables |= _attribution_of(analysis, operators[process])
         for name, columns in tables.items():
             count = len(next(iter(columns.values())))
             process_column = np.full(count, process, dtype=np.uint32)
@@ -113,69 +108,6 @@ def _reuse(analysis: Analysis) -> Columns:
         "distance_min": _where(table["distance_min"], cold == 0),
         "distance_max": _where(table["distance_max"], cold == 0),
         "count": table["count"],
-    }
-
-
-def _attribution_of(analysis: Analysis, operators: Columns) -> dict[str, Columns]:
-    contexts = _contexts(analysis, operators)
-    regions, extents = _regions(analysis), dict(analysis.extents())
-    page_use = dict(analysis.page_use())
-    roles = assign_roles(regions, extents, contexts, page_use, operators)
-    regions["role"] = pa.array([role.role for role in roles], type=pa.string())
-    regions["reason"] = pa.array([role.reason for role in roles], type=pa.string())
-    return {
-        "contexts": contexts,
-        "regions": regions,
-        "extents": extents,
-        "reuse_sources": _reuse_sources(analysis),
-        "page_use": page_use,
-        "page_visits": _page_visits(analysis),
-    }
-
-
-def _contexts(analysis: Analysis, operators: Columns) -> Columns:
-    table = dict(analysis.contexts())
-    innermost = operator_at(operators, table["thread"], table["start_position"])
-    return {
-        **table,
-        "context": np.arange(len(innermost), dtype=np.uint32),
-        "operator": pa.array(np.maximum(innermost, 0).astype(np.uint32), mask=innermost < 0),
-    }
-
-
-def _regions(analysis: Analysis) -> Columns:
-    table = dict(analysis.regions())
-    return {
-        "region": np.arange(len(table["kind"]), dtype=np.uint32),
-        "kind": _named(REGION_KINDS, table["kind"]),
-        "name": pa.array([_text(name) for name in table["name"]], type=pa.string()),
-        "first_context": _where(table["owner"], table["has_owner"]),
-    }
-
-
-def _reuse_sources(analysis: Analysis) -> Columns:
-    table = analysis.reuse_sources()
-    is_warm = table["cold"] == 0
-    return {
-        "context": table["context"],
-        "source": _where(table["source"], is_warm),
-        "granularity": _named(tuple(BLOCK_BYTES), table["granularity"]),
-        "region": table["region"],
-        "access": _named(ACCESS_CLASSES, table["access"]),
-        "distance_min": _where(table["distance_min"], is_warm),
-        "distance_max": _where(table["distance_max"], is_warm),
-        "count": table["count"],
-    }
-
-
-def _page_visits(analysis: Analysis) -> Columns:
-    table = dict(analysis.page_visits())
-    return {
-        **table,
-        "access": _named(ACCESS_CLASSES, table["access"]),
-        "written": table["written"].astype(bool),
-        "ended": _where(table["ended"], table["ended"] != 0),
-        "idle": _where(table["idle"], table["ended"] != 0),
     }
 
 

@@ -105,6 +105,13 @@ class RecordingWriter:
             sha256=hashlib.sha256(content).hexdigest(),
         )
 
+    def read_back(self, name: str) -> pa.Table | None:
+        """A table that was written; None: it was not."""
+        if name not in self._tables:
+            return None
+        with self._errors_in_one_line():
+            return pq.read_table(self._folder / TABLES[name].file_name)
+
     def finish(self, metadata: RecordingInfo | Mapping[str, Any]) -> Path:
         """Writes ``recording.json`` and puts the recording in its place.
 
@@ -283,6 +290,8 @@ def _arrow_array(column: Column, values: ColumnValues) -> pa.Array | pa.ChunkedA
                 return pa.array([], type=column.type)
         elif any(isinstance(value, (float, np.floating)) for value in values):
             raise TypeError("integers expected, not float")
+        return pa.array(values, type=column.type)
+    if not pa.types.is_string(column.type):
         return pa.array(values, type=column.type)
     texts = values.tolist() if isinstance(values, np.ndarray) else values
     return pa.array([_text(value) for value in texts], type=column.type)

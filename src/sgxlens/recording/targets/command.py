@@ -48,6 +48,10 @@ class CommandTarget:
         """The command line to run, as it was given."""
         return self._command
 
+    def native_command(self, *, profiled: bool = False) -> list[str] | None:
+        """The command line for a native run; None with `profiled`: nobody knows its operators."""
+        return None if profiled else self.command()
+
     def info(self) -> dict[str, Any]:
         """The field ``target`` of ``recording.json``."""
         return {"kind": self.kind, "program": str(self.program)}

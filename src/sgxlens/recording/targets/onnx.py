@@ -126,12 +126,16 @@ class OnnxTarget:
         """The command line to run; it works until `close`."""
         return [sys.executable, "-m", _RUNNER, str(self._folder)]
 
+    def native_command(self, *, profiled: bool = False) -> list[str] | None:
+        """The command line for a native run, which may make further inferences."""
+        return [*self.command(), "operators" if profiled else "phases"]
+
     def info(self) -> dict[str, Any]:
         """The field ``target`` of ``recording.json``."""
         return self._info
 
     def operator_profile(self) -> Profile:
-        """The profile of the recorded run.
+        """The profile of the last run that took one.
 
         Raises:
             ProfileError: the run did not live to write it, or it is damaged.

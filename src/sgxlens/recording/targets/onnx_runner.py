@@ -12,21 +12,31 @@ from __future__ import annotations
 import json
 import os
 import sys
+import time
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from typing import Any
 
     Options = dict[str, Any]
 
+# Further inferences of a native run, for a better median: so many in all, or for so long.
+NATIVE_INFERENCES_MAX = 20
+NATIVE_SECONDS_MAX = 1.0
 
-def main(folder: str) -> int:
-    """Do what ``options.json`` in `folder` says; return the exit status."""
+
+def main(folder: str, native: str = "") -> int:
+    """Do what ``options.json`` in `folder` says; return the exit status.
+
+    `native`: what is recorded, but for its time: without outputs, and with more inferences.
+    ``phases`` or ``operators`` says of what; the latter takes a profile.
+    """
     _forget_working_directory()
     with open(f"{folder}/options.json", encoding="ascii") as file:
         options = json.load(file)
     if options["mode"] == "record":
-        _record(folder, options)
+        _record(folder, options, native)
         return 0
     try:
         report = _probe(options) if options["mode"] == "probe" else _check(folder, options)
@@ -39,7 +49,7 @@ def main(folder: str) -> int:
     return 0
 
 
-def _record(folder: str, options: Options) -> None:
+def _record(folder: str, options: Options, native: str) -> None:
     from sgxlens._native import mark
 
     mark("import")
@@ -47,21 +57,34 @@ def _record(folder: str, options: Options) -> None:
     import onnxruntime  # noqa: F401 - in this phase, not in the next
 
     mark("load")
-    session = _session(options, profile_prefix=f"{folder}/profile")
+    is_profiled = native != "phases"
+    session = _session(options, profile_prefix=f"{folder}/profile" if is_profiled else None)
     feeds = _feeds(folder, options)
     outputs: list[Any] = []
     try:
         for number in range(options["warmup"]):
             mark(f"warm-up {number + 1}")
             outputs = session.run(None, feeds)
-        for number in range(options["runs"]):
+        for number in _inferences(options["runs"], is_native=bool(native)):
             mark(f"inference {number + 1}")
             outputs = session.run(None, feeds)
     finally:
         mark("end")  # whatever ended the inferences, what they did is kept
-        _keep_profile(folder, session)
-    if options["outputs"] is not None:
+        if is_profiled:
+            _keep_profile(folder, session)
+    if options["outputs"] is not None and not native:
         np.savez(options["outputs"], *outputs)
+
+
+def _inferences(count: int, *, is_native: bool) -> Iterator[int]:
+    """Number the inferences: `count`, natively further ones as long as they cost little."""
+    yield from range(count)
+    if is_native:
+        start = time.perf_counter()
+        for number in range(count, NATIVE_INFERENCES_MAX):
+            if time.perf_counter() - start > NATIVE_SECONDS_MAX:
+                break
+            yield number
 
 
 def _probe(options: Options) -> Options:
@@ -123,4 +146,4 @@ def _forget_working_directory() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1]))
+    sys.exit(main(*sys.argv[1:3]))

@@ -36,6 +36,10 @@ class ScriptTarget:
         """The command line to run."""
         return [sys.executable, str(self.script), *self._arguments]
 
+    def native_command(self, *, profiled: bool = False) -> list[str] | None:
+        """The command line for a native run; None with `profiled`: nobody knows its operators."""
+        return None if profiled else self.command()
+
     def info(self) -> dict[str, Any]:
         """The field ``target`` of ``recording.json``."""
         return {"kind": self.kind, "script": str(self.script), "python": sys.version.split()[0]}

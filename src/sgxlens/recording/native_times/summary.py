@@ -1,0 +1,151 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Median and spread of the native times that a recording holds."""
+
+from __future__ import annotations
+
+import statistics
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from sgxlens.recording.metadata import NativeInfo
+
+#: Phases with names that begin so are repetitions of one another.
+INFERENCE = "inference"
+
+PhaseKey = tuple[str, int]
+"""Name of a phase, and which of that name from 0."""
+
+
+@dataclass(frozen=True)
+class NativeTime:
+    """Times that the same work took natively.
+
+    Attributes:
+        samples: each of them, in seconds; at least one.
+    """
+
+    samples: tuple[float, ...]
+
+    @property
+    def median_seconds(self) -> float:
+        """The middle one."""
+        return statistics.median(self.samples)
+
+    @property
+    def low_seconds(self) -> float:
+        """Lower quartile (interpolated linearly)."""
+        return float(np.quantile(self.samples, 0.25))
+
+    @property
+    def high_seconds(self) -> float:
+        """Upper quartile (interpolated linearly)."""
+        return float(np.quantile(self.samples, 0.75))
+
+    @property
+    def min_seconds(self) -> float:
+        """The shortest."""
+        return min(self.samples)
+
+    @property
+    def max_seconds(self) -> float:
+        """The longest."""
+        return max(self.samples)
+
+
+class NativeSummary:
+    """The native times of one recording.
+
+    Phases are timed in runs that time nothing else; where there are none such, in the profiled
+    ones. Operators are timed in profiled runs, so that they add up to more than their phase.
+
+    Attributes:
+        info: which runs there were, on which host.
+    """
+
+    def __init__(self, info: NativeInfo, table: pa.Table) -> None:
+        self.info = info
+        self._columns = {name: table[name].to_pylist() for name in table.column_names}
+
+    @property
+    def run_time(self) -> NativeTime:
+        """The whole run, from the start of the program to its end; with all its inferences."""
+        plain = [run.seconds for run in self.info.runs if not run.profiled]
+        return NativeTime(tuple(plain or [run.seconds for run in self.info.runs]))
+
+    @cached_property
+    def phases(self) -> dict[PhaseKey, NativeTime]:
+        """Each phase, by its name and which of that name it is; one sample a run."""
+        plain = self._phases(profiled=False)
+        return plain or self._phases(profiled=True)
+
+    @cached_property
+    def inference(self) -> NativeTime | None:
+        """An inference: all phases whose name begins with ``inference``, in all runs."""
+        return _pooled(self.phases)
+
+    @cached_property
+    def profiled_inference(self) -> NativeTime | None:
+        """As `inference`, while the operators were timed: what profiling costs."""
+        return _pooled(self._phases(profiled=True))
+
+    @cached_property
+    def operators(self) -> dict[PhaseKey, dict[int, NativeTime]]:
+        """Operators by phase, and then by their index in the phase."""
+        found: defaultdict[PhaseKey, defaultdict[int, list[float]]] = defaultdict(
+            lambda: defaultdict(list)
+        )
+        for name, occurrence, index, seconds in self._rows("operator_index"):
+            if index is not None:
+                found[name, occurrence][index].append(seconds)
+        return {key: _times(of_phase) for key, of_phase in found.items()}
+
+    @cached_property
+    def inference_operators(self) -> dict[int, NativeTime]:
+        """Operators of an inference by their index, in all inferences of all runs."""
+        found: defaultdict[int, list[float]] = defaultdict(list)
+        for (name, _), of_phase in self.operators.items():
+            if name.startswith(INFERENCE):
+                for index, native_time in of_phase.items():
+                    found[index] += native_time.samples
+        return _times(found)
+
+    def _phases(self, *, profiled: bool) -> dict[PhaseKey, NativeTime]:
+        chosen = {n for n, run in enumerate(self.info.runs) if run.profiled == profiled}
+        found: defaultdict[PhaseKey, list[float]] = defaultdict(list)
+        for run, row in zip(self._columns["run"], self._rows("operator_index"), strict=True):
+            name, occurrence, index, seconds = row
+            if index is None and run in chosen:
+                found[name, occurrence].append(seconds)
+        return {key: NativeTime(tuple(samples)) for key, samples in found.items()}
+
+    def _rows(self, index: str) -> Iterable[tuple[str, int, int | None, float]]:
+        columns = self._columns
+        return zip(
+            columns["phase"],
+            columns["occurrence"],
+            columns[index],
+            columns["seconds"],
+            strict=True,
+        )
+
+
+def _pooled(phases: dict[PhaseKey, NativeTime]) -> NativeTime | None:
+    samples = [
+        sample
+        for (name, _), native_time in phases.items()
+        if name.startswith(INFERENCE)
+        for sample in native_time.samples
+    ]
+    return NativeTime(tuple(samples)) if samples else None
+
+
+def _times(samples: dict[int, list[float]]) -> dict[int, NativeTime]:
+    return {index: NativeTime(tuple(values)) for index, values in sorted(samples.items())}
