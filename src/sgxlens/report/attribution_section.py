@@ -21,7 +21,7 @@ from sgxlens.report.values import CountRange
 
 if TYPE_CHECKING:
     from sgxlens.attribution.operators import OperatorRow
-    from sgxlens.attribution.regions import RegionRow
+    from sgxlens.attribution.regions import RegionRow, RegionTable
     from sgxlens.attribution.usage import Misses, Usage
     from sgxlens.recording.reader import Operator, Phase, Recording
     from sgxlens.report.native_times import NativeTimes
@@ -98,8 +98,24 @@ class OperatorSection:
 
 
 @dataclass(frozen=True)
+class RegionUser:
+    """An operator that accesses lines of a region; index null: what is done in no operator.
+
+    ``written_line_count`` counts the distinct lines that it writes, ``read_line_count`` those that
+    it accesses and never writes.
+    """
+
+    operator_index: int | None
+    read_line_count: int
+    written_line_count: int
+
+
+@dataclass(frozen=True)
 class RegionEntry:
-    """A region; ``region`` is its number in the process, null: lines that are of none."""
+    """A region; ``region`` is its number in the process, null: lines that are of none.
+
+    ``users`` are those of most lines first.
+    """
 
     region: int | None
     kind: str
@@ -107,6 +123,7 @@ class RegionEntry:
     role: str
     reason: str
     use: dict[Granularity, MemoryUse]
+    users: tuple[RegionUser, ...]
 
 
 @dataclass(frozen=True)
@@ -301,6 +318,7 @@ def _range(misses: Misses | None) -> CountRange | None:
 
 def _regions(recording: Recording, phase: Phase, at_bytes: int | None) -> RegionSection:
     table = region_table(recording, phase, at_bytes)
+    users = _users(table)
     rows = []
     for row in table.rows:
         region = row.region
@@ -312,6 +330,7 @@ def _regions(recording: Recording, phase: Phase, at_bytes: int | None) -> Region
                 role=row.role,
                 reason="" if region is None else region.reason,
                 use=_use(row),
+                users=tuple(users.get(None if region is None else region.number, ())),
             )
         )
     return RegionSection(
@@ -319,6 +338,20 @@ def _regions(recording: Recording, phase: Phase, at_bytes: int | None) -> Region
         rows=tuple(rows),
         unclassified_ratio=table.unclassified_share,
     )
+
+
+def _users(table: RegionTable) -> dict[int | None, list[RegionUser]]:
+    """The users of each region by its number; None: of lines that are of none."""
+    uses = table.uses
+    columns = (uses.region, uses.operator, uses.read_line_count, uses.written_line_count)
+    found: dict[int | None, list[RegionUser]] = {}
+    for region, operator, read, written in zip(*(c.tolist() for c in columns), strict=True):
+        number = table.regions[region].number if region >= 0 else None
+        index = table.operators[operator].index if operator >= 0 else None
+        found.setdefault(number, []).append(RegionUser(index, read, written))
+    for users in found.values():
+        users.sort(key=lambda user: -(user.read_line_count + user.written_line_count))
+    return found
 
 
 def _sources(recording: Recording, phase: Phase, at_bytes: int | None) -> SourceSection:

@@ -10,7 +10,7 @@ import pytest
 import attributed
 from sgxlens.errors import UsageError
 from sgxlens.recording.reader import open_recording
-from sgxlens.report.attribution_section import AttributionSection, Tensor, parse_tensors
+from sgxlens.report.attribution_section import AttributionSection, RegionUser, Tensor, parse_tensors
 from sgxlens.report.document import Document, build_document
 from sgxlens.report.ordering import ORDERS, choose_order, ordered
 
@@ -91,6 +91,9 @@ def test_regions_tell_what_is_not_classified(section: AttributionSection) -> Non
     weights = section.regions.rows[0]
     assert (weights.kind, weights.role) == ("constant", "weights")
     assert weights.use["line"].footprint_bytes == 200 * 64
+    assert weights.users == (RegionUser(1, 130, 0), RegionUser(0, 70, 0))
+    produced = section.regions.rows[1]
+    assert produced.users == (RegionUser(0, 0, 20), RegionUser(1, 20, 0))
 
 
 def test_reuse_goes_from_producer_to_consumer(section: AttributionSection) -> None:

@@ -220,7 +220,17 @@ def test_the_terminal_shows_the_same_numbers(
 
 def test_names_carry_their_units(make_recording: MakeRecording) -> None:
     """A name that ends in none of these is checked by a person, here."""
-    units = ("_bytes", "_blocks", "_count", "_counts", "_ns", "_seconds", "_ratio", "_position")
+    units = (
+        "_bytes",
+        "_blocks",
+        "_count",
+        "_counts",
+        "_ns",
+        "_seconds",
+        "_ratio",
+        "_position",
+        "_index",
+    )
     plain = {"count", "errors", "callers", "leaves", "quantiles", "fraction", "bins", "low", "high"}
     tables: dict[str, Any] = {**attributed.tables(), "syscalls": [SYSCALL]}
     content = parsed(build_document(open_recording(make_recording(tables)), at_bytes=8192))
@@ -232,7 +242,7 @@ def test_names_carry_their_units(make_recording: MakeRecording) -> None:
     }
     names = {"process", "phase", "operator", "parent", "thread", "region"}
     keys = {"load", "store", "EAGAIN", "/lib/libc.so.6", *SOURCE_KINDS, "weights", "activations"}
-    numbers -= names | keys | {"is_selected", "is_all", "index", "producer_index", "consumer_index"}
+    numbers -= names | keys | {"is_selected", "is_all", "index"}
     assert {n for n in numbers if not n.endswith(units)} <= plain
 
 

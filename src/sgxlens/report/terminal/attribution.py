@@ -10,7 +10,7 @@ from rich.console import Group
 from rich.text import Text
 
 from sgxlens.report.ordering import ordered
-from sgxlens.report.terminal.layout import fitted_table, percent, titled, with_rest
+from sgxlens.report.terminal.layout import fitted_table, share, titled, with_rest
 from sgxlens.units import format_bytes, format_count, format_seconds
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
         MemoryUse,
         OperatorEntry,
         OperatorSection,
+        RegionEntry,
         RegionSection,
         SharingSection,
         SourceSection,
@@ -79,7 +80,8 @@ def attribution(
         if any(row.native_time for row in operators.rows):
             yield titled("Native time of operators", _operator_times(operators, rows, width, top))
     yield titled(
-        f"Memory by role, and regions by {by}", _regions(section.regions, width, top, order)
+        f"Memory by role, and regions by {by}",
+        _regions(section.regions, operators, width, top, order),
     )
     yield titled(
         f"Accesses{f' and misses{size}' if size else ''} by where the block was accessed before",
@@ -100,7 +102,7 @@ def _operators(
 
     def cells(use: Mapping[Granularity, MemoryUse]) -> list[str]:
         return [
-            percent(use["line"].access_count / total if total else float("nan")),
+            share(use["line"].access_count, total),
             format_bytes(use["line"].footprint_bytes),
             format_bytes(use["page"].footprint_bytes),
         ]
@@ -117,7 +119,7 @@ def _operators(
         for row in rows
     ]
     blank = [""] * (2 if is_wide else 1)
-    table.append(["", "(in no operator)", *blank, *cells(section.between), "", ""])
+    table.append(["", "(no operator)", *blank, *cells(section.between), "", ""])
     table.append(["", "(all)", *blank, *cells(section.total), "", ""])
     text = (1, 2, 3) if is_wide else (1, 2)
     shown = fitted_table(headings, table, width, text)
@@ -133,13 +135,12 @@ def _operator_sources(
         counts = use["line"].access_counts_by_source
         total = use["line"].access_count
         shares = [
-            percent(sum(counts[kind] for kind in kinds) / total if total else float("nan"))
-            for kinds in _SOURCE_COLUMNS.values()
+            share(sum(counts[kind] for kind in kinds), total) for kinds in _SOURCE_COLUMNS.values()
         ]
         return [*shares, *_misses(use)]
 
     table = [[str(row.index), row.name, *cells(row.use)] for row in rows]
-    table.append(["", "(in no operator)", *cells(section.between)])
+    table.append(["", "(no operator)", *cells(section.between)])
     table.append(["", "(all)", *cells(section.total)])
     return fitted_table(headings, table, width, (1,))
 
@@ -163,7 +164,7 @@ def _operator_times(
                 row.name,
                 row.type,
                 format_seconds(time.median_seconds),
-                percent(time.median_seconds / total if total else float("nan")),
+                share(time.median_seconds, total),
                 format_seconds(time.min_seconds),
                 format_seconds(time.max_seconds),
                 format_count(time.sample_count),
@@ -178,40 +179,77 @@ def _operator_times(
     return Group(*parts)
 
 
-def _regions(section: RegionSection, width: int, top: int, order: str) -> RenderableType:
+def _regions(
+    section: RegionSection, operators: OperatorSection | None, width: int, top: int, order: str
+) -> RenderableType:
     total = sum(row.use["line"].access_count for row in section.roles)
-    headings = ["accesses", "lines", "pages", "written"]
+    misses = _miss_headings(section.roles[0].use) if section.roles else []
 
     def cells(use: Mapping[Granularity, MemoryUse]) -> list[str]:
-        line = use["line"]
         return [
-            percent(line.access_count / total if total else float("nan")),
-            format_bytes(line.footprint_bytes),
+            share(use["line"].access_count, total),
+            format_bytes(use["line"].footprint_bytes),
             format_bytes(use["page"].footprint_bytes),
-            percent(line.written_block_count / line.block_count if line.block_count else 0),
-            *_misses(use),
         ]
 
-    misses = _miss_headings(section.roles[0].use) if section.roles else []
+    headings = ["accesses", "lines", "pages"]
     roles = fitted_table(
-        ["role", *headings, *misses],
-        [[row.role, *cells(row.use)] for row in section.roles],
+        ["role", *headings, "written", *misses],
+        [
+            [row.role, *cells(row.use), _written(row.use["line"]), *_misses(row.use)]
+            for row in section.roles
+        ],
         width,
-        (0,),
+        (),
+        whole=(0,),
     )
+    names = {row.index: row.name for row in operators.rows} if operators is not None else {}
     rows = ordered(section.rows, order)
+    # Misses take the room of what is written.
     regions = fitted_table(
-        ["role", "region", *headings, *misses],
-        [[row.role, f"{row.kind} {row.name}", *cells(row.use)] for row in rows[:top]],
+        ["role", "region", *headings, *(misses or ["written"])],
+        [
+            [
+                row.role,
+                _region_name(row, names),
+                *cells(row.use),
+                *(_misses(row.use) if misses else [_written(row.use["line"])]),
+            ]
+            for row in rows[:top]
+        ],
         width,
-        (1, 0),
+        (1,),
+        whole=(0,),
     )
-    share = percent(section.unclassified_ratio)
+    unclassified = share(section.unclassified_ratio, 1)
     return Group(
         roles,
-        Text(f"Unclassified: {share} of the lines.\n"),
+        Text(f"Unclassified: {unclassified} of the lines.\n"),
         with_rest(regions, len(rows) - top, "regions"),
     )
+
+
+def _region_name(row: RegionEntry, operators: Mapping[int, str]) -> str:
+    """What the role does not tell: its file, or the operator that reads or writes most of it."""
+    kind = "" if row.kind == row.role else row.kind
+    if row.name:
+        # Of a file the last part tells most.
+        return f"{kind} {row.name.rsplit('/', 1)[-1] or row.name}"
+    if row.kind not in ("constant", "produced"):
+        return row.kind
+    users = [
+        operators[user.operator_index]
+        for user in row.users
+        if user.operator_index is not None
+        and (user.written_line_count if row.kind == "produced" else user.read_line_count)
+    ]
+    if not users:
+        return row.kind
+    return f"by {users[0]}{f' +{len(users) - 1}' if len(users) > 1 else ''}"
+
+
+def _written(use: MemoryUse) -> str:
+    return share(use.written_block_count, use.block_count)
 
 
 def _sources(
@@ -227,26 +265,25 @@ def _sources(
     for row in section.rows:
         if not any(row.counts[name].access_count for name in names):
             continue
-        shares = [
-            percent(row.counts[name].access_count / totals[name] if totals[name] else float("nan"))
-            for name in names
-        ]
+        shares = [share(row.counts[name].access_count, totals[name]) for name in names]
         misses = [_range(row.counts[name].miss_count) for name in names] if has_misses else []
         table.append([_SOURCE_TITLES.get(row.source, row.source), *shares, *misses])
     parts: list[RenderableType] = [fitted_table(headings, table, width, (0,))]
-    flows = section.flows["line"][:_FLOWS_MAX]
+    flows = sorted(
+        section.flows["line"],
+        key=lambda flow: (-(flow.miss_count.high if flow.miss_count else 0), -flow.access_count),
+    )[:_FLOWS_MAX]
     if operators is not None and flows:
         by_index = {row.index: row.name for row in operators.rows}
         shown = []
         for flow in flows:
             misses = [_range(flow.miss_count)] if has_misses else []
-            share = flow.access_count / totals["line"]
             shown.append(
                 [
                     by_index[flow.producer_index],
                     by_index[flow.consumer_index],
                     format_count(flow.access_count),
-                    percent(share),
+                    share(flow.access_count, totals["line"]),
                     *misses,
                 ]
             )
@@ -258,7 +295,8 @@ def _sources(
             "share",
             *(["misses"] if has_misses else []),
         ]
-        parts.append(Text("\nMost line accesses from one operator to a later one"))
+        what = "misses" if has_misses else "accesses"
+        parts.append(Text(f"\nMost line {what} from one operator to a later one"))
         parts.append(
             with_rest(
                 fitted_table(headings, shown, width, (0, 1)),
@@ -311,15 +349,14 @@ def _blocks(name: str, use: Mapping[Granularity, MemoryUse]) -> tuple[str, int, 
 def _sharing(section: SharingSection, width: int) -> RenderableType:
     table = []
     for name, blocks in section.blocks.items():
-        reuses = blocks.other_thread_reuse_count / blocks.reuse_count if blocks.reuse_count else 0
         table.append(
             [
                 f"{name}s",
                 format_count(blocks.block_count),
                 format_count(blocks.shared_count),
-                percent(blocks.shared_count / blocks.block_count if blocks.block_count else 0),
+                share(blocks.shared_count, blocks.block_count),
                 format_count(blocks.shared_written_count),
-                percent(reuses),
+                share(blocks.other_thread_reuse_count, blocks.reuse_count),
             ]
         )
     headings = (

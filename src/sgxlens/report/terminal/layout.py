@@ -45,12 +45,17 @@ def new_table(*headings: str) -> Table:
 
 
 def fitted_table(
-    headings: Sequence[str], rows: Sequence[Sequence[str]], width: int, text: Sequence[int]
+    headings: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    width: int,
+    text: Sequence[int],
+    whole: Sequence[int] = (),
 ) -> Table:
     """A table of at most `width` cells, where that can be.
 
     Columns listed in `text` are to the left, harmless whatever they hold, and shortened in the
-    middle, the widest first; all others hold numbers and are to the right.
+    middle, the widest first; those in `whole` are to the left, too; all others hold numbers and are
+    to the right.
     """
     table = new_table(*headings)
     cells = [[one_line(c) if i in text else c for i, c in enumerate(row)] for row in rows]
@@ -59,7 +64,7 @@ def fitted_table(
         found = [cell_len(row[index]) for row in cells]
         widths.append(max([*found, *map(cell_len, heading.split("\n"))]))
     excess = sum(widths) + _GAP * (len(widths) - 1) - width
-    while excess > 0:
+    while excess > 0 and text:
         widest = max(text, key=lambda index: widths[index])
         others = max((widths[i] for i in text if i != widest), default=0)
         step = min(excess, widths[widest] - max(others - 1, _TEXT_MIN))
@@ -69,7 +74,7 @@ def fitted_table(
         excess -= step
     for index, column in enumerate(table.columns):
         column.no_wrap = True
-        if index not in text:
+        if index not in (*text, *whole):
             column.justify = "right"
     for row in cells:
         table.add_row(
@@ -117,6 +122,14 @@ def percent(ratio: float) -> str:
         return "100 %"
     text = f"{percent:.1f}" if percent >= 10 else f"{percent:.3g}"
     return f"{'>99.9' if text == '100.0' else text} %"
+
+
+def share(part: float, whole: float) -> str:
+    """A part of a whole as percent in at most three digits, for narrow columns. `-`: of nothing."""
+    if not whole:
+        return "-"
+    ratio = part / whole
+    return "<0.01 %" if 0 < ratio < 1e-4 else percent(round(ratio, 4) if ratio < 0.1 else ratio)
 
 
 def not_recorded() -> Text:
