@@ -9,8 +9,10 @@
 #include <array>
 #include <nanobind/nanobind.h>
 #include <nanobind/ndarray.h>
+#include <nanobind/stl/optional.h>
 #include <nanobind/stl/string.h>
 #include <numeric>
+#include <optional>
 
 namespace nb = nanobind;
 using namespace nb::literals;
@@ -237,6 +239,108 @@ nb::dict annotations(const Analysis &analysis) {
     return table;
 }
 
+const Attributor &attributor(const Analysis &analysis) {
+    if (analysis.attributor() == nullptr)
+        throw nb::value_error("accesses were not attributed");
+    return *analysis.attributor();
+}
+
+nb::dict contexts(const Analysis &analysis) {
+    const auto &rows = attributor(analysis).contexts();
+    nb::dict table;
+    table["phase"] = column<std::uint32_t>(rows, [](auto &r) { return r.phase; });
+    table["span"] = column<std::uint32_t>(rows, [](auto &r) { return r.span; });
+    table["thread"] = column<std::uint32_t>(rows, [](auto &r) { return r.thread; });
+    table["start_position"] = column<std::uint64_t>(rows, [](auto &r) { return r.start_position; });
+    table["end_position"] = column<std::uint64_t>(rows, [](auto &r) { return r.end_position; });
+    table["line_access_count"] =
+        column<std::uint64_t>(rows, [](auto &r) { return r.line_access_count; });
+    table["page_access_count"] =
+        column<std::uint64_t>(rows, [](auto &r) { return r.page_access_count; });
+    return table;
+}
+
+nb::dict regions(const Analysis &analysis) {
+    const auto &rows = attributor(analysis).regions().all();
+    nb::list names;
+    for (const Region &region : rows)
+        names.append(nb::bytes(region.name.data(), region.name.size()));
+    nb::dict table;
+    table["kind"] = column<std::uint8_t>(rows, [](auto &r) { return r.kind; });
+    table["name"] = names;
+    table["owner"] = column<std::uint32_t>(rows, [](auto &r) { return r.owner; });
+    table["has_owner"] =
+        column<std::uint8_t>(rows, [](auto &r) { return r.owner != kContextsMax; });
+    return table;
+}
+
+nb::dict extents(const Analysis &analysis) {
+    const auto &rows = attributor(analysis).regions().extents();
+    nb::dict table;
+    table["region"] = column<std::uint32_t>(rows, [](auto &r) { return r.region; });
+    table["address"] = column<std::uint64_t>(rows, [](auto &r) { return r.address; });
+    table["size_bytes"] = column<std::uint64_t>(rows, [](auto &r) { return r.size_bytes; });
+    table["start_position"] = column<std::uint64_t>(rows, [](auto &r) { return r.position; });
+    return table;
+}
+
+nb::dict reuse_sources(const Analysis &analysis) {
+    struct Row {
+        const ContextCounts *of;
+        const SourceCount *count;
+    };
+    std::vector<Row> rows;
+    for (const ContextCounts &counts : attributor(analysis).counts())
+        for (const SourceCount &count : counts.counts)
+            rows.push_back({&counts, &count});
+    const auto is_cold = [](const Row &r) { return r.count->bin == ReuseBin::kColdBin; };
+    nb::dict table;
+    table["context"] = column<std::uint32_t>(rows, [](auto &r) { return r.of->context; });
+    table["source"] = column<std::uint32_t>(rows, [](auto &r) { return r.count->source; });
+    table["granularity"] = column<std::uint8_t>(rows, [](auto &r) { return r.of->granularity; });
+    table["region"] = column<std::uint32_t>(rows, [](auto &r) { return r.count->region; });
+    table["access"] = column<std::uint8_t>(rows, [](auto &r) { return r.count->access_class; });
+    table["cold"] = column<std::uint8_t>(rows, is_cold);
+    table["distance_min"] = column<std::uint64_t>(
+        rows, [&](auto &r) { return is_cold(r) ? 0 : bin_min(r.count->bin); });
+    table["distance_max"] = column<std::uint64_t>(
+        rows, [&](auto &r) { return is_cold(r) ? 0 : bin_max(r.count->bin); });
+    table["count"] = column<std::uint64_t>(rows, [](auto &r) { return r.count->count; });
+    return table;
+}
+
+nb::dict page_use(const Analysis &analysis) {
+    const auto &rows = attributor(analysis).page_uses().rows();
+    nb::dict table;
+    table["context"] = column<std::uint32_t>(rows, [](auto &r) { return r.context; });
+    table["page"] = column<std::uint64_t>(rows, [](auto &r) { return r.page; });
+    table["lines"] = column<std::uint64_t>(rows, [](auto &r) { return r.lines; });
+    table["written_lines"] = column<std::uint64_t>(rows, [](auto &r) { return r.written_lines; });
+    table["fetched_lines"] = column<std::uint64_t>(rows, [](auto &r) { return r.fetched_lines; });
+    return table;
+}
+
+nb::dict page_visits(const Analysis &analysis) {
+    const PageVisitLog &visits = attributor(analysis).page_visits().visits();
+    // The log is packed: each column is a walk.
+    const auto visit_column = [&visits]<typename T>(T, auto value) {
+        std::vector<T> values;
+        values.reserve(visits.size());
+        visits.for_each(
+            [&](const PageVisit &visit) { values.push_back(static_cast<T>(value(visit))); });
+        return column<T>(values, [](T v) { return v; });
+    };
+    nb::dict table;
+    table["context"] = visit_column(std::uint32_t{}, [](auto &v) { return v.context; });
+    table["position"] = visit_column(std::uint64_t{}, [](auto &v) { return v.position; });
+    table["page"] = visit_column(std::uint64_t{}, [](auto &v) { return v.page; });
+    table["access"] = visit_column(std::uint8_t{}, [](auto &v) { return v.access_class; });
+    table["written"] = visit_column(std::uint8_t{}, [](auto &v) { return v.written; });
+    table["ended"] = visit_column(std::uint32_t{}, [](auto &v) { return v.ended; });
+    table["idle"] = visit_column(std::uint32_t{}, [](auto &v) { return v.idle; });
+    return table;
+}
+
 nb::list names(const Analysis &analysis) {
     nb::list list;
     for (const std::string &name : analysis.names().all())
@@ -269,9 +373,18 @@ void bind_analysis(nb::module_ &module) {
         .value("ALWAYS", SegmentUse::always, "Also where it costs more than it saves: for tests.");
 
     nb::class_<Analysis>(module, "Analysis", "The analysis of one process's stream.")
-        .def(nb::init<double, SegmentUse>(), "sampling_rate"_a = 1.0,
-             "segments"_a = SegmentUse::where_it_pays,
-             "segments: whether runs that recur are taken by segments. Results are the same.")
+        .def(
+            "__init__",
+            [](Analysis *self, double sampling_rate, SegmentUse segments, bool attribute,
+               bool split_at_clock_reads) {
+                new (self) Analysis(
+                    AnalysisOptions{sampling_rate, segments, attribute, split_at_clock_reads});
+            },
+            "sampling_rate"_a = 1.0, "segments"_a = SegmentUse::where_it_pays, "attribute"_a = true,
+            "split_at_clock_reads"_a = false,
+            "segments: whether runs that recur are taken by segments. Results are the same.\n"
+            "attribute: whether accesses are attributed to contexts and regions (not if sampled).\n"
+            "split_at_clock_reads: whether each clock read starts a span.")
         .def(
             "feed",
             [](Analysis &self, Words words) {
@@ -293,6 +406,24 @@ void bind_analysis(nb::module_ &module) {
         .def("signals", &signals)
         .def("annotations", &annotations)
         .def("names", &names)
+        .def_prop_ro("is_attributed",
+                     [](const Analysis &self) { return self.attributor() != nullptr; })
+        .def("contexts", &contexts)
+        .def("regions", &regions)
+        .def("extents", &extents)
+        .def("reuse_sources", &reuse_sources)
+        .def("page_use", &page_use)
+        .def("page_visits", &page_visits)
+        .def_prop_ro("visit_page_count",
+                     [](const Analysis &self) -> std::optional<std::size_t> {
+                         if (self.attributor() == nullptr)
+                             return std::nullopt;
+                         return self.attributor()->page_visits().filter_page_count();
+                     })
+        .def_prop_ro("dropped_span_count",
+                     [](const Analysis &self) {
+                         return self.attributor() ? self.attributor()->dropped_span_count() : 0;
+                     })
         .def_prop_ro("line_access_count",
                      [](const Analysis &self) {
                          return self.progress().line_access_count.load(std::memory_order_relaxed);

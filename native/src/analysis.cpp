@@ -57,15 +57,19 @@ ReuseCounts::ReuseCounts(const PhaseCounts &counts)
     }
 }
 
-Analysis::Analysis(double sampling_rate, SegmentUse segments)
+Analysis::Analysis(const AnalysisOptions &options)
     : expand_(detail::best_expand()),
-      lines_({.granularity = Granularity::line, .sampling_rate = sampling_rate}),
-      pages_({.granularity = Granularity::page, .sampling_rate = sampling_rate}),
+      lines_({.granularity = Granularity::line, .sampling_rate = options.sampling_rate}),
+      pages_({.granularity = Granularity::page, .sampling_rate = options.sampling_rate}),
+      split_at_clock_reads_(options.split_at_clock_reads),
       // Entries are flushed as soon as there are kBatchEntries. Until then a superblock of simple
       // operations, of which a record holds less than half its words, adds two for each.
       batch_(kBatchEntries + 2 * SGXLENS_RECORD_WORDS_MAX) {
-    if (segments != SegmentUse::never && lines_.sampling_rate() == 1.0)
-        segments_ = std::make_unique<Segments>(superblocks_, lines_, pages_, segments);
+    const bool is_exact = lines_.sampling_rate() == 1.0;
+    if (options.segments != SegmentUse::never && is_exact)
+        segments_ = std::make_unique<Segments>(superblocks_, lines_, pages_, options.segments);
+    if (options.attribute && is_exact)
+        attributor_ = std::make_unique<Attributor>(lines_, pages_);
     names_.number_of("");
     begin_phase("start");
 }
@@ -82,6 +86,8 @@ void Analysis::feed(const std::uint64_t *words, std::size_t count) {
                 // The stacks take accesses in their order.
                 if (batch_size_ > 0)
                     flush();
+                if (attributor_ != nullptr)
+                    attributor_->set_position(position_);
                 position_ += segment.access_count;
                 segment_access_count_ += segment.access_count;
                 instruction_count_ += segment.instruction_count;
@@ -93,6 +99,10 @@ void Analysis::feed(const std::uint64_t *words, std::size_t count) {
                 next = words + segment.word_count;
         }
         words = take(words, next, end);
+        if (attributor_ != nullptr && attributor_->span_is_long(position_)) {
+            settle();
+            attributor_->begin_span(position_, false);
+        }
     }
     progress_.line_access_count.store(position(), std::memory_order_relaxed);
 }
@@ -175,10 +185,18 @@ void Analysis::access(std::uint64_t address, std::uint64_t size_bytes, std::uint
 void Analysis::flush() {
     if (segments_ != nullptr)
         segments_->settle();
+    if (attributor_ != nullptr)
+        attributor_->set_position(position_);
     lines_.access(batch_.data(), batch_size_);
     pages_.access(batch_.data(), batch_size_);
     position_ += batch_size_;
     batch_size_ = 0;
+}
+
+void Analysis::settle() {
+    flush();
+    if (segments_ != nullptr)
+        segments_->end_context();
 }
 
 void Analysis::kernel_access(std::uint64_t address, std::uint64_t size_bytes,
@@ -206,6 +224,9 @@ void Analysis::begin_phase(std::string name) {
     phase.start_position = position();
     phase.start_ns = now_ns_;
     phases_.push_back(std::move(phase));
+    if (attributor_ != nullptr)
+        attributor_->begin_phase(position_, static_cast<std::uint32_t>(phases_.size() - 1),
+                                 phases_.back().name);
 }
 
 std::string Analysis::current_phase() const {
@@ -214,9 +235,9 @@ std::string Analysis::current_phase() const {
 }
 
 void Analysis::end_phase() {
-    flush();
-    if (segments_ != nullptr)
-        segments_->end_context();
+    settle();
+    if (attributor_ != nullptr)
+        attributor_->end_phase(position_);
     progress_.line_access_count.store(position_, std::memory_order_relaxed);
     Phase &phase = phases_.back();
     phase.end_position = position_;
@@ -232,6 +253,8 @@ void Analysis::finish() {
         return;
     finished_ = true;
     end_phase();
+    if (attributor_ != nullptr)
+        attributor_->finish();
 }
 
 void Analysis::system_call_enters(std::uint32_t number, const std::uint64_t *payload) {
@@ -284,6 +307,30 @@ void Analysis::annotate(std::uint32_t kind, const std::uint64_t *payload, std::s
     }
     annotations_.push_back(
         Annotation{position(), payload[0], payload[1], thread_, kind, names_.number_of(text)});
+    if (kind == SGXLENS_OPERATOR_BEGIN || kind == SGXLENS_OPERATOR_END) {
+        if (attributor_ != nullptr) {
+            settle();
+            attributor_->begin_span(position_, false);
+        }
+    } else if (kind == SGXLENS_REGION) {
+        change_regions([&](Regions &regions) {
+            return regions.declare(position(), payload[0], payload[1], text);
+        });
+    } else if (kind == SGXLENS_REGION_END) {
+        change_regions(
+            [&](Regions &regions) { return regions.end_declared(payload[0], payload[1]); });
+    }
+}
+
+/// Where a change may concern blocks that were accessed, their regions are asked for anew.
+template <typename Change> void Analysis::change_regions(Change change) {
+    if (attributor_ == nullptr)
+        return;
+    flush();
+    if (!change(attributor_->regions()))
+        return;
+    settle();
+    attributor_->regions_changed(position_);
 }
 
 void Analysis::event(std::uint32_t kind, std::uint32_t value, const std::uint64_t *payload,
@@ -293,10 +340,16 @@ void Analysis::event(std::uint32_t kind, std::uint32_t value, const std::uint64_
         superblocks_.define(value, payload, words);
         break;
     case SGXLENS_THREAD:
+        if (attributor_ != nullptr && value != thread_) {
+            settle();
+            attributor_->switch_thread(position_, value);
+        }
         thread_ = value;
         break;
     case SGXLENS_THREAD_START:
         need_words(words, 3);
+        change_regions(
+            [&](Regions &regions) { return regions.start_thread(position(), payload[1]); });
         live_threads_[value] = threads_.size();
         threads_.push_back(ThreadLife{position(), 0, payload[1], value,
                                       static_cast<std::uint32_t>(payload[0]),
@@ -339,29 +392,47 @@ void Analysis::event(std::uint32_t kind, std::uint32_t value, const std::uint64_
         need_words(words, 2);
         clock_reads_.push_back(ClockRead{position(), static_cast<std::int64_t>(payload[0]),
                                          static_cast<std::int64_t>(payload[1]), thread_, value});
+        if (attributor_ != nullptr && split_at_clock_reads_) {
+            settle();
+            attributor_->begin_span(position_, false);
+        }
         break;
     case SGXLENS_MAP: {
         need_words(words, 4);
-        const std::uint32_t name = names_.number_of(text_of(payload + 4, words - 4, payload[3]));
+        const std::string text = text_of(payload + 4, words - 4, payload[3]);
+        const std::uint32_t name = names_.number_of(text);
         address_space_.map(payload[0], payload[1], name);
+        change_regions([&](Regions &regions) {
+            return regions.map(position(), payload[0], payload[1], value, text);
+        });
         note_mapping(MappingEvent::map, value, payload[0], payload[1], name, payload[2]);
         break;
     }
     case SGXLENS_UNMAP:
         need_words(words, 2);
         address_space_.unmap(payload[0], payload[1]);
+        change_regions([&](Regions &regions) { return regions.unmap(payload[0], payload[1]); });
         note_mapping(MappingEvent::unmap, value, payload[0], payload[1]);
         break;
     case SGXLENS_PROTECT:
         need_words(words, 2);
+        change_regions([&](Regions &regions) {
+            return regions.protect(position(), payload[0], payload[1], value);
+        });
         note_mapping(MappingEvent::protect, value, payload[0], payload[1]);
         break;
     case SGXLENS_REMAP:
         need_words(words, 3);
+        change_regions([&](Regions &regions) {
+            return regions.remap(position(), payload[0], payload[1], payload[2]);
+        });
         note_mapping(MappingEvent::remap, value, payload[1], payload[2], 0, 0, payload[0]);
         break;
     case SGXLENS_BREAK:
         need_words(words, 2);
+        change_regions([&](Regions &regions) {
+            return regions.change_break(position(), payload[0], payload[1], value != 0);
+        });
         note_mapping(value != 0 ? MappingEvent::break_grow : MappingEvent::break_shrink, value,
                      payload[0], payload[1]);
         break;
@@ -408,7 +479,8 @@ void Analysis::event(std::uint32_t kind, std::uint32_t value, const std::uint64_
 
 std::size_t Analysis::memory_bytes() const {
     return lines_.memory_bytes() + pages_.memory_bytes() +
-           (segments_ != nullptr ? segments_->memory_bytes() : 0);
+           (segments_ != nullptr ? segments_->memory_bytes() : 0) +
+           (attributor_ != nullptr ? attributor_->memory_bytes() : 0);
 }
 
 } // namespace sgxlens

@@ -5,6 +5,7 @@
 #pragma once
 
 #include "sgxlens/address_space.hpp"
+#include "sgxlens/attributor.hpp"
 #include "sgxlens/reuse_stack.hpp"
 #include "sgxlens/segments.hpp"
 #include "sgxlens/superblocks.hpp"
@@ -122,11 +123,21 @@ struct Progress {
     std::atomic<std::uint64_t> line_access_count{0};
 };
 
+struct AnalysisOptions {
+    double sampling_rate = 1.0;
+    /// Whether runs that recur are taken by segments, which is faster; the results are the same.
+    /// Without effect where accesses are sampled.
+    SegmentUse segments = SegmentUse::where_it_pays;
+    /// Whether accesses are attributed to contexts and regions, too. Without effect where accesses
+    /// are sampled.
+    bool attribute = true;
+    /// Whether a clock read starts a span: where operators can be told by the clocks they read.
+    bool split_at_clock_reads = false;
+};
+
 class Analysis {
   public:
-    /// `segments`: whether runs that recur are taken by segments, which is faster; the results are
-    /// the same. Without effect where accesses are sampled.
-    explicit Analysis(double sampling_rate = 1.0, SegmentUse segments = SegmentUse::where_it_pays);
+    explicit Analysis(const AnalysisOptions &options = {});
 
     /// Takes whole records. Raises StreamError at the first malformed one; the
     /// analysis then holds what came before it.
@@ -146,6 +157,8 @@ class Analysis {
     const Names &names() const { return names_; }
     const ReuseStack &lines() const { return lines_; }
     const ReuseStack &pages() const { return pages_; }
+    /// Null where accesses are not attributed.
+    const Attributor *attributor() const { return attributor_.get(); }
     const Progress &progress() const { return progress_; }
     /// The name of the phase that runs. Callable from any thread.
     std::string current_phase() const;
@@ -172,12 +185,15 @@ class Analysis {
     const std::uint64_t *take(const std::uint64_t *words, const std::uint64_t *stop,
                               const std::uint64_t *end);
     void flush();
+    /// Gives the stacks all that waits: due before a context ends.
+    void settle();
     void event(std::uint32_t kind, std::uint32_t value, const std::uint64_t *payload,
                std::size_t words);
     void system_call_enters(std::uint32_t number, const std::uint64_t *payload);
     void system_call_exits(std::uint32_t number, std::uint64_t result);
     void kernel_access(std::uint64_t address, std::uint64_t size_bytes, AccessClass access_class);
     void annotate(std::uint32_t kind, const std::uint64_t *payload, std::size_t words);
+    template <typename Change> void change_regions(Change change);
     void begin_phase(std::string name);
     void end_phase();
     void note_mapping(MappingEvent event, std::uint32_t flags, std::uint64_t address,
@@ -191,8 +207,10 @@ class Analysis {
     Superblocks superblocks_;
     ReuseStack lines_;
     ReuseStack pages_;
-    std::unique_ptr<Segments> segments_; ///< null: not in use
-    std::vector<std::uint64_t> batch_;   ///< entries as ReuseStack::access takes them
+    std::unique_ptr<Segments> segments_;     ///< null: not in use
+    std::unique_ptr<Attributor> attributor_; ///< null: accesses are not attributed
+    bool split_at_clock_reads_;
+    std::vector<std::uint64_t> batch_; ///< entries as ReuseStack::access takes them
     std::size_t batch_size_ = 0;
     std::uint64_t position_ = 0; ///< of the first entry of the batch
     std::uint64_t segment_access_count_ = 0;

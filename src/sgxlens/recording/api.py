@@ -39,6 +39,7 @@ def record(
     follow_children: bool = False,
     start_at_mark: str | None = None,
     sampling_rate: float = 1.0,
+    attribute: bool = True,
     keep_accesses: bool = False,
     force: bool = False,
     onnx_profile: str | os.PathLike[str] | None = None,
@@ -59,6 +60,8 @@ def record(
         follow_children: record the processes that it starts, too.
         start_at_mark: record from the mark of this name on.
         sampling_rate: the share of blocks that is followed; 1.0 for exact results.
+        attribute: attribute accesses to operators, memory regions and the sources of reuse, and
+            keep the visits of pages; not where blocks are sampled.
         keep_accesses: keep every access on disk, so that `replay` can analyse them again.
         force: replace a recording at `output`.
         onnx_profile: where a program that uses ONNX Runtime lets it write profiles
@@ -98,6 +101,7 @@ def record(
                 follow_children=follow_children,
                 start_at_mark=start_at_mark,
                 sampling_rate=sampling_rate,
+                attribute=attribute,
             ),
             environment=environment,
             keep_accesses=keep_accesses,

@@ -33,6 +33,7 @@ REGION_KINDS = (
     *MAPPING_KINDS,
     "constant",
     "produced",
+    "scratch",
     "declared",
     "unmapped",
 )
@@ -382,10 +383,18 @@ _TABLES = (
                 _STRING,
                 "What it is by its mapping; `constant`: in the inference before the first one"
                 " measured only read, and written before it; `produced`: written in that"
-                " inference; `declared`: the program said what it is.",
+                " inference, and used by several spans; `scratch`: written in it, and used by one"
+                " span only; `declared`: the program said what it is.",
                 values=REGION_KINDS,
             ),
             Column("name", _STRING, "File, or name given by the program; empty: none."),
+            Column(
+                "first_context",
+                _U32,
+                "Of `constant` (`produced`, `scratch`): the context that reads (writes) it first in"
+                " that inference, or another of the same span; null: of other kinds.",
+                nullable=True,
+            ),
             Column("role", _STRING, "What it is to an inference.", values=REGION_ROLES),
             Column("reason", _STRING, "Why it has that role, in words; empty: by its kind alone."),
         ),
@@ -404,8 +413,8 @@ _TABLES = (
     Table(
         "reuse_sources",
         "The histograms of `reuse` in more detail: for each context the accesses by region and by"
-        " the context in which the block was accessed before. A page is of the region that its"
-        " first access in the context is to.",
+        " the context in which the block was accessed before. A page is of the region of most of"
+        " its lines.",
         (
             _PROCESS,
             _CONTEXT,

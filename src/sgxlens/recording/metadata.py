@@ -83,12 +83,20 @@ class TracerInfo(_Model):
 
 
 class Settings(_Model):
-    """How the recording was made; ``sampling_rate`` is 1.0 for an exact one."""
+    """How the recording was made; ``sampling_rate`` is 1.0 for an exact one.
+
+    ``attribute``: whether accesses were attributed to contexts and regions;
+    ``split_at_clock_reads``: whether clock reads started spans; ``visit_page_count``: pages of the
+    filter behind the table ``page_visits``.
+    """
 
     follow_children: bool
     start_at_mark: str | None
     sampling_rate: float = Field(gt=0, le=1)
     keep_accesses: bool
+    attribute: bool = False
+    split_at_clock_reads: bool = False
+    visit_page_count: int | None = Field(default=None, ge=1)
 
 
 class Outcome(_Model):

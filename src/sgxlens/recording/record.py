@@ -146,6 +146,7 @@ def record_target(
                     "start_at_mark": options.start_at_mark,
                     "sampling_rate": options.sampling_rate,
                     "keep_accesses": keep_accesses,
+                    **_attribution_settings(analyses, options.split_at_clock_reads),
                 },
                 "outcome": {
                     "status": outcome.status,
@@ -219,6 +220,15 @@ def _process_info(number: int, analysis: Analysis, end: str, pid: int) -> Proces
     )
 
 
+def _attribution_settings(analyses: Sequence[Analysis], split: bool) -> dict[str, Any]:
+    counts = {analysis.visit_page_count for analysis in analyses if analysis.is_attributed}
+    return {
+        "attribute": bool(counts),
+        "split_at_clock_reads": split,
+        "visit_page_count": next(iter(counts), None),
+    }
+
+
 def _notes(analyses: Sequence[Analysis], start_mark: str | None) -> list[str]:
     """What a reader must know beyond the numbers."""
     notes = []
@@ -229,6 +239,9 @@ def _notes(analyses: Sequence[Analysis], start_mark: str | None) -> list[str]:
     calls = sum(analysis.dropped_system_calls for analysis in analyses)
     if calls:
         notes.append(f"{calls:,} further system calls are not in the table of system calls")
+    spans = sum(analysis.dropped_span_count for analysis in analyses)
+    if spans:
+        notes.append(f"{spans:,} further boundaries of operators started no span of their own")
     marks = sum(analysis.dropped_marks for analysis in analyses)
     if marks:
         notes.append(f"{marks:,} further marks started no phase of their own")
@@ -243,13 +256,15 @@ def replay(
     output: str | os.PathLike[str],
     *,
     sampling_rate: float = 1.0,
+    attribute: bool = True,
     force: bool = False,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> Recording:
     """Analyse the kept accesses of `source` again and write the result as a new recording.
 
-    With the sampling rate of `source` the result is the same, bit for bit. `on_progress` is
-    called with the process and its accesses so far.
+    With the settings of `source` the result is the same, bit for bit. `attribute`: whether accesses
+    are attributed to contexts and regions (see `record`). `on_progress` is called with the process
+    and its accesses so far.
 
     Raises:
         RecordingError: `source` kept no accesses, or `output` cannot be written.
@@ -262,7 +277,11 @@ def replay(
     with RecordingWriter(output, force=force) as writer:
         analyses = []
         for info in metadata.processes:
-            analysis = Analysis(sampling_rate)
+            analysis = Analysis(
+                sampling_rate,
+                attribute=attribute,
+                split_at_clock_reads=metadata.settings.split_at_clock_reads,
+            )
             path = source.accesses_path(info.process)
             try:
                 for chunk in read_chunks(path):
@@ -278,7 +297,11 @@ def replay(
             table = source.table("native_times")
             writer.write_table("native_times", {n: table[n] for n in table.column_names})
         settings = metadata.settings.model_copy(
-            update={"keep_accesses": False, "sampling_rate": sampling_rate}
+            update={
+                "keep_accesses": False,
+                "sampling_rate": sampling_rate,
+                **_attribution_settings(analyses, metadata.settings.split_at_clock_reads),
+            }
         )
         notes = _notes(analyses, settings.start_at_mark)
         replayed = RecordingInfo.model_validate(

@@ -39,13 +39,25 @@ class TracerOptions:
     """How a program is traced.
 
     ``isa`` is the instruction set shown to it (sse, avx, avx2); ``sampling_rate`` the share of
-    blocks followed, 1.0 for exact results.
+    blocks followed, 1.0 for exact results. ``attribute``: whether accesses are attributed to
+    contexts and regions, which needs all blocks; ``split_at_clock_reads``: whether the program's
+    clock reads may be boundaries of operators.
     """
 
     isa: str = "avx"
     follow_children: bool = False
     start_at_mark: str | None = None
     sampling_rate: float = 1.0
+    attribute: bool = True
+    split_at_clock_reads: bool = False
+
+    def new_analysis(self) -> Analysis:
+        """An analysis for one process."""
+        return Analysis(
+            self.sampling_rate,
+            attribute=self.attribute,
+            split_at_clock_reads=self.split_at_clock_reads,
+        )
 
 
 @dataclass(frozen=True)
@@ -297,7 +309,7 @@ class Session:
                     process.ring.writer_is_gone()
         ring = Ring(str(ring_path))
         ring_path.unlink()  # mapped on both sides: it goes with the processes, in any case
-        process = TracedProcess(ring, Analysis(self._options.sampling_rate), pid)
+        process = TracedProcess(ring, self._options.new_analysis(), pid)
         try:
             process.pid_fd = os.pidfd_open(pid)
         except OSError:  # gone already, or an old kernel: then its /proc entry is looked at

@@ -17,6 +17,7 @@ from sgxlens.recording.format import (
     ANY_ACCESS,
     BLOCK_BYTES,
     MAPPING_EVENTS,
+    REGION_KINDS,
 )
 from sgxlens.recording.syscalls import signal_name, syscall_name
 
@@ -63,7 +64,7 @@ def _array(values: Any) -> pa.Array:
 
 def _tables_of(analysis: Analysis, start_ns: int) -> dict[str, Columns]:
     names = pa.array([_text(name) for name in analysis.names()], type=pa.string())
-    return {
+    tables = {
         "phases": _phases(analysis, start_ns),
         "reuse": _reuse(analysis),
         "footprints": _footprints(analysis),
@@ -75,6 +76,16 @@ def _tables_of(analysis: Analysis, start_ns: int) -> dict[str, Columns]:
         "signals": _signals(analysis),
         "annotations": annotations_of(analysis),
     }
+    if analysis.is_attributed:
+        tables |= {
+            "contexts": _contexts(analysis),
+            "regions": _regions(analysis),
+            "extents": dict(analysis.extents()),
+            "reuse_sources": _reuse_sources(analysis),
+            "page_use": dict(analysis.page_use()),
+            "page_visits": _page_visits(analysis),
+        }
+    return tables
 
 
 def _text(name: bytes) -> str:
@@ -108,6 +119,55 @@ def _reuse(analysis: Analysis) -> Columns:
         "distance_min": _where(table["distance_min"], cold == 0),
         "distance_max": _where(table["distance_max"], cold == 0),
         "count": table["count"],
+    }
+
+
+def _contexts(analysis: Analysis) -> Columns:
+    table = dict(analysis.contexts())
+    count = len(table["phase"])
+    return {
+        **table,
+        "context": np.arange(count, dtype=np.uint32),
+        "operator": pa.nulls(count, pa.uint32()),
+    }
+
+
+def _regions(analysis: Analysis) -> Columns:
+    table = dict(analysis.regions())
+    count = len(table["kind"])
+    return {
+        "region": np.arange(count, dtype=np.uint32),
+        "kind": _named(REGION_KINDS, table["kind"]),
+        "name": pa.array([_text(name) for name in table["name"]], type=pa.string()),
+        "first_context": _where(table["owner"], table["has_owner"]),
+        "role": pa.array(["unclassified"] * count, type=pa.string()),
+        "reason": pa.array([""] * count, type=pa.string()),
+    }
+
+
+def _reuse_sources(analysis: Analysis) -> Columns:
+    table = analysis.reuse_sources()
+    is_warm = table["cold"] == 0
+    return {
+        "context": table["context"],
+        "source": _where(table["source"], is_warm),
+        "granularity": _named(tuple(BLOCK_BYTES), table["granularity"]),
+        "region": table["region"],
+        "access": _named(ACCESS_CLASSES, table["access"]),
+        "distance_min": _where(table["distance_min"], is_warm),
+        "distance_max": _where(table["distance_max"], is_warm),
+        "count": table["count"],
+    }
+
+
+def _page_visits(analysis: Analysis) -> Columns:
+    table = dict(analysis.page_visits())
+    return {
+        **table,
+        "access": _named(ACCESS_CLASSES, table["access"]),
+        "written": table["written"].astype(bool),
+        "ended": _where(table["ended"], table["ended"] != 0),
+        "idle": _where(table["idle"], table["ended"] != 0),
     }
 
 

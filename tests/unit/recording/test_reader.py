@@ -140,7 +140,7 @@ def test_a_newer_version_is_refused(make_recording: MakeRecording) -> None:
     edit(path, lambda content: content.update(schema_version=SCHEMA_VERSION + 1, new_field=1))
     with pytest.raises(
         RecordingError,
-        match=rf"schema version {SCHEMA_VERSION + 1}; this one reads up to {SCHEMA_VERSION}\): upgr",
+        match=rf"version {SCHEMA_VERSION + 1}; this one reads up to {SCHEMA_VERSION}\): upgrade",
     ):
         open_recording(path)
 

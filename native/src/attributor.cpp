@@ -1,0 +1,251 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "sgxlens/attributor.hpp"
+
+#include <algorithm>
+#include <array>
+#include <numeric>
+#include <string_view>
+#include <unordered_map>
+
+namespace sgxlens {
+
+namespace {
+
+/// Contexts that are kept for phases: as many as there can be (Analysis), and a few more.
+constexpr std::size_t kContextsForPhases = 20'100;
+
+/// Lines that are used alike must follow each other in this number to make an extent: 1 KiB. What
+/// is smaller is not told from the runtime's own structures.
+constexpr std::uint64_t kFoundLinesMin = 16;
+
+bool starts_with(std::string_view text, std::string_view start) {
+    return text.substr(0, start.size()) == start;
+}
+
+} // namespace
+
+struct Attributor::LineObserver final : BlockObserver {
+    explicit LineObserver(Attributor &a) : attributor(a) {}
+    RegionNumber region_of(std::uint64_t block) override {
+        return attributor.regions_.of_line(block);
+    }
+    void note(std::uint64_t block, unsigned classes) override {
+        attributor.page_uses_.note(block, classes);
+    }
+    void visit(std::uint64_t, unsigned) override {}
+    void renumbered() override {}
+
+    Attributor &attributor;
+};
+
+struct Attributor::PageObserver final : BlockObserver {
+    explicit PageObserver(Attributor &a) : attributor(a) {}
+    RegionNumber region_of(std::uint64_t block) override {
+        return attributor.regions_.of_page(block);
+    }
+    void note(std::uint64_t block, unsigned classes) override {
+        attributor.page_visits_.note(block, classes);
+    }
+    void visit(std::uint64_t block, unsigned access_class) override {
+        attributor.page_visits_.start(block, access_class, attributor.context_,
+                                      attributor.position_);
+    }
+    void renumbering() override { attributor.page_visits_.renumbering(); }
+    void renumbered() override { attributor.page_visits_.renumbered(); }
+
+    Attributor &attributor;
+};
+
+Attributor::Attributor(ReuseStack &lines, ReuseStack &pages)
+    : lines_(lines), pages_(pages), line_observer_(std::make_unique<LineObserver>(*this)),
+      page_observer_(std::make_unique<PageObserver>(*this)),
+      page_visits_([this](std::uint64_t page) { return pages_.last_time(page); }) {
+    lines_.attribute(*line_observer_);
+    pages_.attribute(*page_observer_, PageVisits::kFilterPageCount);
+}
+
+Attributor::~Attributor() = default;
+
+bool Attributor::contexts_are_scarce() const {
+    return contexts_.size() + kContextsForPhases >= kContextsMax;
+}
+
+void Attributor::end_context(std::uint64_t position) {
+    if (context_ == kContextsMax)
+        return;
+    Context &context = contexts_[context_];
+    context.line_access_count += position - context_position_;
+    context.end_position = position;
+    for (ReuseStack *const stack : {&lines_, &pages_}) {
+        ContextCounts counts{context_, stack->granularity(), {}};
+        stack->end_context(counts.counts);
+        if (stack == &pages_)
+            for (const SourceCount &count : counts.counts)
+                context.page_access_count += count.count;
+        if (!counts.counts.empty())
+            counts_.push_back(std::move(counts));
+    }
+    context_ = kContextsMax;
+}
+
+void Attributor::enter_context(std::uint64_t position) {
+    const auto known = std::find_if(span_contexts_.begin(), span_contexts_.end(),
+                                    [this](auto &entry) { return entry.first == thread_; });
+    if (known != span_contexts_.end()) {
+        context_ = known->second;
+    } else {
+        context_ = static_cast<ContextNumber>(contexts_.size());
+        contexts_.push_back({position, position, 0, 0, phase_, span_, thread_});
+        span_contexts_.emplace_back(thread_, context_);
+    }
+    context_position_ = position;
+    position_ = position;
+    lines_.begin_context(context_);
+    pages_.begin_context(context_);
+    page_uses_.begin_context(context_);
+}
+
+void Attributor::begin_span(std::uint64_t position, bool always) {
+    span_position_ = position;
+    if (!always && contexts_are_scarce()) {
+        ++dropped_span_count_;
+        return;
+    }
+    end_context(position);
+    if (span_started_)
+        ++span_;
+    span_started_ = true;
+    span_contexts_.clear();
+    page_uses_.begin_span();
+    enter_context(position);
+}
+
+void Attributor::begin_phase(std::uint64_t position, std::uint32_t phase, const std::string &name) {
+    const std::size_t row_count = page_uses_.rows().size();
+    const bool is_inference = starts_with(name, "inference");
+    if (phase_is_run_) {
+        run_rows_ = {phase_rows_, row_count};
+    }
+    if (is_inference && !has_found_ && run_rows_.first < run_rows_.second) {
+        find_regions(position);
+        has_found_ = true;
+    }
+    phase_is_run_ = is_inference || starts_with(name, "warm-up");
+    phase_rows_ = row_count;
+    phase_ = phase;
+    begin_span(position, true);
+}
+
+void Attributor::switch_thread(std::uint64_t position, std::uint32_t thread) {
+    if (thread == thread_)
+        return;
+    thread_ = thread;
+    if (context_ == kContextsMax)
+        return;
+    const bool is_known = std::any_of(span_contexts_.begin(), span_contexts_.end(),
+                                      [this](auto &entry) { return entry.first == thread_; });
+    if (!is_known && contexts_are_scarce()) {
+        // What it does is counted as the other thread's.
+        ++dropped_span_count_;
+        return;
+    }
+    end_context(position);
+    enter_context(position);
+}
+
+void Attributor::regions_changed(std::uint64_t position) {
+    if (context_ == kContextsMax)
+        return;
+    end_context(position);
+    enter_context(position);
+}
+
+/// Tells apart what a model's run only reads and what it writes, line by line, from its last run.
+void Attributor::find_regions(std::uint64_t position) {
+    const std::vector<PageUse> &rows = page_uses_.rows();
+    std::vector<std::size_t> order(run_rows_.second - run_rows_.first);
+    std::iota(order.begin(), order.end(), run_rows_.first);
+    std::stable_sort(order.begin(), order.end(),
+                     [&](std::size_t a, std::size_t b) { return rows[a].page < rows[b].page; });
+    std::unordered_map<std::uint64_t, std::uint64_t> written_before;
+    for (std::size_t row = 0; row < run_rows_.first; ++row)
+        if (rows[row].written_lines != 0)
+            written_before[rows[row].page] |= rows[row].written_lines;
+    // Threads share the work of a span: what they use belongs together.
+    const auto leader = [this](ContextNumber context) {
+        while (context > 0 && contexts_[context - 1].span == contexts_[context].span)
+            --context;
+        return context;
+    };
+
+    struct Run {
+        std::uint64_t first = 0;
+        std::uint64_t end = 0;
+        RegionKind kind = RegionKind::unmapped;
+        ContextNumber owner = kContextsMax;
+    } run;
+    const auto end_run = [&]() {
+        if (run.end - run.first >= kFoundLinesMin)
+            regions_.found(position, run.first, run.end, run.kind, run.owner);
+        run = {};
+    };
+    for (std::size_t i = 0; i < order.size();) {
+        const std::uint64_t page = rows[order[i]].page;
+        std::uint64_t written = 0;
+        std::uint64_t used = 0;
+        std::uint64_t fetched = 0;
+        std::uint64_t shared = 0; ///< accessed in several spans
+        std::array<ContextNumber, 64> writers;
+        std::array<ContextNumber, 64> users;
+        for (; i < order.size() && rows[order[i]].page == page; ++i) {
+            const PageUse &row = rows[order[i]];
+            const ContextNumber owner = leader(row.context);
+            for (unsigned line = 0; line < 64; ++line) {
+                const std::uint64_t bit = std::uint64_t{1} << line;
+                if (row.written_lines & ~written & bit)
+                    writers[line] = owner;
+                if (row.lines & ~used & bit)
+                    users[line] = owner;
+                else if ((row.lines & bit) != 0 && users[line] != owner)
+                    shared |= bit;
+            }
+            written |= row.written_lines;
+            used |= row.lines;
+            fetched |= row.fetched_lines;
+        }
+        const RegionKind mapped = regions_.mapped_kind(page << 6);
+        if (mapped != RegionKind::anonymous && mapped != RegionKind::heap)
+            continue;
+        const auto before = written_before.find(page);
+        const std::uint64_t known = before == written_before.end() ? 0 : before->second;
+        for (unsigned line = 0; line < 64; ++line) {
+            const std::uint64_t bit = std::uint64_t{1} << line;
+            const std::uint64_t number = page << 6 | line;
+            const bool is_written = (written & bit) != 0;
+            const bool is_constant = (used & known & ~written & bit) != 0;
+            if ((fetched & bit) != 0 || (!is_written && !is_constant))
+                continue;
+            const RegionKind kind = !is_written           ? RegionKind::constant
+                                    : (shared & bit) != 0 ? RegionKind::produced
+                                                          : RegionKind::scratch;
+            const ContextNumber owner = is_written ? writers[line] : users[line];
+            if (number != run.end || kind != run.kind || owner != run.owner) {
+                end_run();
+                run = {number, number, kind, owner};
+            }
+            ++run.end;
+        }
+    }
+    end_run();
+}
+
+std::size_t Attributor::memory_bytes() const {
+    std::size_t bytes = contexts_.capacity() * sizeof contexts_[0] +
+                        counts_.capacity() * sizeof counts_[0] + regions_.memory_bytes() +
+                        page_uses_.memory_bytes() + page_visits_.memory_bytes();
+    for (const ContextCounts &counts : counts_)
+        bytes += counts.counts.capacity() * sizeof(SourceCount);
+    return bytes;
+}
+
+} // namespace sgxlens
