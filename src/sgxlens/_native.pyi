@@ -109,9 +109,11 @@ class SegmentUse(enum.Enum):
 class Analysis:
     """The analysis of one process's stream."""
 
-    def __init__(self, sampling_rate: float = 1.0, segments: SegmentUse = SegmentUse.WHERE_IT_PAYS) -> None:
+    def __init__(self, sampling_rate: float = 1.0, segments: SegmentUse = SegmentUse.WHERE_IT_PAYS, attribute: bool = True, split_at_clock_reads: bool = False) -> None:
         """
         segments: whether runs that recur are taken by segments. Results are the same.
+        attribute: whether accesses are attributed to contexts and regions (not if sampled).
+        split_at_clock_reads: whether each clock read starts a span.
         """
 
     def feed(self, words: Annotated[NDArray[numpy.uint64], dict(shape=(None,), order='C', device='cpu', writable=False)]) -> None:
@@ -146,6 +148,27 @@ class Analysis:
     def annotations(self) -> dict: ...
 
     def names(self) -> list: ...
+
+    @property
+    def is_attributed(self) -> bool: ...
+
+    def contexts(self) -> dict: ...
+
+    def regions(self) -> dict: ...
+
+    def extents(self) -> dict: ...
+
+    def reuse_sources(self) -> dict: ...
+
+    def page_use(self) -> dict: ...
+
+    def page_visits(self) -> dict: ...
+
+    @property
+    def visit_page_count(self) -> int | None: ...
+
+    @property
+    def dropped_span_count(self) -> int: ...
 
     @property
     def line_access_count(self) -> int: ...
@@ -231,7 +254,7 @@ class PageVisits:
 
     def columns(self) -> dict:
         """
-        The visits: an array for each of context, position, page, access, written, ended and idle; ended and idle are 0 where no visit ends.
+        The visits, a column each: context, position, page, access, written, ended and idle; the last two are 0 where no visit ends.
         """
 
     @property

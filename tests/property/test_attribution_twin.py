@@ -100,7 +100,7 @@ def assert_sums(analysis: Analysis) -> None:
 
 
 @given(streams.valid_streams(), st.booleans())
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 def test_native_equals_twin(records: list[Record], split: bool) -> None:
     words = words_of(records)
     analysis = native([words], split=split)
@@ -166,7 +166,7 @@ def model_streams(draw: st.DrawFn) -> list[Record]:
 
 
 @given(model_streams(), st.booleans(), st.sampled_from([SegmentUse.NEVER, SegmentUse.ALWAYS]))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=40, deadline=None)
 def test_native_equals_twin_on_models(
     records: list[Record], split: bool, segments: SegmentUse
 ) -> None:
@@ -192,14 +192,14 @@ def test_what_an_inference_only_reads_is_told_from_what_it_writes() -> None:
         for row in rows(analysis.extents())
     ]
     assert ("constant", weights, 1024) in extents
-    assert ("produced", activations, 1024) in extents
+    assert ("scratch", activations, 1024) in extents
     last = len(analysis.contexts()["phase"]) - 1
     kinds = {
         s.region.kind: n
         for s, n in native_sources(analysis).items()
         if s.context == last and s.granularity == "line"
     }
-    assert set(kinds) == {"constant", "produced"}
+    assert set(kinds) == {"constant", "scratch"}
 
 
 def test_a_sampled_analysis_attributes_nothing() -> None:

@@ -95,6 +95,7 @@ class Region:
     number: int
     kind: str
     name: str
+    first_context: int | None
     role: str
     reason: str
 

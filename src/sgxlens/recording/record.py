@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -96,6 +97,9 @@ def record_target(
     if onnx_profile is not None and isinstance(target, ProfilingTarget):
         raise UsageError("--onnx-profile: a model is profiled anyway; leave it out")
     profile_files = None if onnx_profile is None else ProfileFiles(Path(onnx_profile))
+    if onnx_profile is not None or isinstance(target, ProfilingTarget):
+        # ONNX Runtime reads the clock where an operator starts and where it ends.
+        options = replace(options, split_at_clock_reads=True)
     # A signal that asks this process to end is passed on to the program; what was recorded until
     # then is still written.
     with RecordingWriter(output, force=force) as writer, catching_signals() as signals:

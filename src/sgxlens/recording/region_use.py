@@ -190,7 +190,9 @@ def measured_use(
     kinds = np.array(list(texts(regions["kind"])), dtype=object)
     of_extent = _integers(extents["region"])
     positions = _integers(extents["start_position"])
-    is_found = np.isin(of_extent, np.flatnonzero(np.isin(kinds, ("constant", "produced"))))
+    is_found = np.isin(
+        of_extent, np.flatnonzero(np.isin(kinds, ("constant", "produced", "scratch")))
+    )
     if not np.any(is_found):
         return None
     starts = _integers(contexts["start_position"])

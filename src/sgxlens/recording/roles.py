@@ -68,11 +68,11 @@ def assign_roles(
     for index, (kind, name) in enumerate(zip(kinds, names, strict=True)):
         if kind == "declared":
             roles.append(_declared(name))
-        elif use is None or kind not in ("constant", "produced", "file"):
+        elif use is None or kind not in ("constant", "produced", "scratch", "file"):
             roles.append(Role(_OF_KIND.get(kind, "unclassified")))
         elif kind == "constant":
             roles.append(_constant(use.of(index), table))
-        elif kind == "produced":
+        elif kind in ("produced", "scratch"):
             roles.append(_produced(use.of(index), table))
         elif name in code:
             roles.append(Role("file"))

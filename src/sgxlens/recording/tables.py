@@ -19,6 +19,8 @@ from sgxlens.recording.format import (
     MAPPING_EVENTS,
     REGION_KINDS,
 )
+from sgxlens.recording.operators import operator_at
+from sgxlens.recording.roles import assign_roles
 from sgxlens.recording.syscalls import signal_name, syscall_name
 
 Columns = dict[str, Any]
@@ -43,6 +45,8 @@ def write_tables(
     parts: dict[str, list[Columns]] = {}
     for process, analysis in enumerate(analyses):
         tables = {**_tables_of(analysis, start_ns), "operators": operators[process]}
+        if analysis.is_attributed:
+            tables |= _attribution_of(analysis, operators[process])
         for name, columns in tables.items():
             count = len(next(iter(columns.values())))
             process_column = np.full(count, process, dtype=np.uint32)
@@ -64,7 +68,7 @@ def _array(values: Any) -> pa.Array:
 
 def _tables_of(analysis: Analysis, start_ns: int) -> dict[str, Columns]:
     names = pa.array([_text(name) for name in analysis.names()], type=pa.string())
-    tables = {
+    return {
         "phases": _phases(analysis, start_ns),
         "reuse": _reuse(analysis),
         "footprints": _footprints(analysis),
@@ -76,16 +80,6 @@ def _tables_of(analysis: Analysis, start_ns: int) -> dict[str, Columns]:
         "signals": _signals(analysis),
         "annotations": annotations_of(analysis),
     }
-    if analysis.is_attributed:
-        tables |= {
-            "contexts": _contexts(analysis),
-            "regions": _regions(analysis),
-            "extents": dict(analysis.extents()),
-            "reuse_sources": _reuse_sources(analysis),
-            "page_use": dict(analysis.page_use()),
-            "page_visits": _page_visits(analysis),
-        }
-    return tables
 
 
 def _text(name: bytes) -> str:
@@ -122,26 +116,40 @@ def _reuse(analysis: Analysis) -> Columns:
     }
 
 
-def _contexts(analysis: Analysis) -> Columns:
+def _attribution_of(analysis: Analysis, operators: Columns) -> dict[str, Columns]:
+    contexts = _contexts(analysis, operators)
+    regions, extents = _regions(analysis), dict(analysis.extents())
+    page_use = dict(analysis.page_use())
+    roles = assign_roles(regions, extents, contexts, page_use, operators)
+    regions["role"] = pa.array([role.role for role in roles], type=pa.string())
+    regions["reason"] = pa.array([role.reason for role in roles], type=pa.string())
+    return {
+        "contexts": contexts,
+        "regions": regions,
+        "extents": extents,
+        "reuse_sources": _reuse_sources(analysis),
+        "page_use": page_use,
+        "page_visits": _page_visits(analysis),
+    }
+
+
+def _contexts(analysis: Analysis, operators: Columns) -> Columns:
     table = dict(analysis.contexts())
-    count = len(table["phase"])
+    innermost = operator_at(operators, table["thread"], table["start_position"])
     return {
         **table,
-        "context": np.arange(count, dtype=np.uint32),
-        "operator": pa.nulls(count, pa.uint32()),
+        "context": np.arange(len(innermost), dtype=np.uint32),
+        "operator": pa.array(np.maximum(innermost, 0).astype(np.uint32), mask=innermost < 0),
     }
 
 
 def _regions(analysis: Analysis) -> Columns:
     table = dict(analysis.regions())
-    count = len(table["kind"])
     return {
-        "region": np.arange(count, dtype=np.uint32),
+        "region": np.arange(len(table["kind"]), dtype=np.uint32),
         "kind": _named(REGION_KINDS, table["kind"]),
         "name": pa.array([_text(name) for name in table["name"]], type=pa.string()),
         "first_context": _where(table["owner"], table["has_owner"]),
-        "role": pa.array(["unclassified"] * count, type=pa.string()),
-        "reason": pa.array([""] * count, type=pa.string()),
     }
 
 
