@@ -40,6 +40,8 @@ def __getattr__(name: str) -> Any:
         from importlib.metadata import version
 
         return version("sgxlens")
+    if name == "torch":  # a module: not in __all__, where it would hide PyTorch itself
+        return import_module("sgxlens.torch")
     owner = _OWNERS.get(name)
     if owner is None:
         msg = f"module 'sgxlens' has no attribute '{name}'"

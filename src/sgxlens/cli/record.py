@@ -36,11 +36,19 @@ class TargetCommand(click.Command):
         elif target and target[0].endswith(".onnx"):
             args = [*args[:first], *args[first + 1 :], "--", args[first]]
             ctx.allow_interspersed_args = True
-        return super().parse_args(ctx, args)
+        rest = super().parse_args(ctx, args)
+        torch = ctx.params.pop("torch")
+        ctx.obj["is_torch"] = torch is not None
+        if torch is not None:
+            ctx.params["target"] = (torch, *target)
+        elif not target:
+            parameter = next(each for each in self.params if each.name == "target")
+            raise click.MissingParameter(ctx=ctx, param=parameter)
+        return rest
 
 
 @click.command("record", cls=TargetCommand)
-@click.argument("target", nargs=-1, required=True, type=click.UNPROCESSED)
+@click.argument("target", nargs=-1, metavar="TARGET...", type=click.UNPROCESSED)
 @click.option(
     "-o",
     "--output",
@@ -89,9 +97,16 @@ class TargetCommand(click.Command):
     help="Native runs; a model has as many again, for its operators.  [default: 3]",
 )
 @click.option("-q", "--quiet", is_flag=True, help="No progress and no closing line.")
+@click.option(
+    "--torch",
+    metavar="MODULE:FUNCTION",
+    help="Instead of a target: a function that returns a PyTorch model and its example inputs.",
+)
 @click.option("--dim", "dims", metavar="NAME=N", multiple=True, help="Model: a dynamic dimension.")
 @click.option("--batch", type=click.IntRange(1), help="Model: the batch size.")
-@click.option("--threads", type=click.IntRange(1), help="Model: intra-op threads.  [default: 1]")
+@click.option(
+    "--threads", type=click.IntRange(1), help="Model: threads of an operator.  [default: 1]"
+)
 @click.option("--warmup", type=click.IntRange(0), help="Model: warm-up inferences.  [default: 1]")
 @click.option("--runs", type=click.IntRange(1), help="Model: inferences recorded.  [default: 2]")
 @click.option(
@@ -125,6 +140,7 @@ def command(  # noqa: PLR0917 -- click passes them by name
     \b
     sgxlens record MODEL.onnx [--batch 4]     in ONNX Runtime, with random inputs
     sgxlens record SCRIPT.py [ARGUMENT ...]   with this Python
+    sgxlens record --torch MODULE:FUNCTION    a PyTorch model that FUNCTION() returns
     sgxlens record -- COMMAND [ARGUMENT ...]  anything else
 
     Then the program runs again without the tracer, three times, for its native time: without
@@ -139,12 +155,17 @@ def command(  # noqa: PLR0917 -- click passes them by name
 
     if (native_file is not None) + no_native + (native_runs is not None) > 1:
         raise click.UsageError("give one of --native, --no-native and --native-runs")
-    name = Path(target[0]).stem or Path(target[0]).name
+    is_torch = ctx.obj["is_torch"]
+    if is_torch:
+        name = target[0].partition(":")[0].rpartition(".")[2]
+    else:
+        name = Path(target[0]).stem or Path(target[0]).name
     with ProgressLine(quiet=quiet) as line:
         recording = record(
             target,
             output if output is not None else Path(f"{name}.sgxlens"),
             is_command=bool(ctx.obj and ctx.obj.get("is_command")),
+            is_torch=is_torch,
             isa=isa,
             follow_children=follow_children,
             start_at_mark=start_at_mark,

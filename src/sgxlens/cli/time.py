@@ -12,7 +12,7 @@ from sgxlens.cli import record
 from sgxlens.cli.progress import ProgressLine
 
 # The options of `sgxlens record` that say what is run, and hold here as well.
-MODEL_OPTIONS = ("dims", "batch", "threads", "warmup", "runs", "input_file")
+MODEL_OPTIONS = ("torch", "dims", "batch", "threads", "warmup", "runs", "input_file")
 
 
 @click.command(
@@ -20,7 +20,7 @@ MODEL_OPTIONS = ("dims", "batch", "threads", "warmup", "runs", "input_file")
     cls=record.TargetCommand,
     params=[option for option in record.command.params if option.name in MODEL_OPTIONS],
 )
-@click.argument("target", nargs=-1, required=True, type=click.UNPROCESSED)
+@click.argument("target", nargs=-1, metavar="TARGET...", type=click.UNPROCESSED)
 @click.option(
     "-o",
     "--output",
@@ -61,6 +61,7 @@ def command(
         times = time_natively(
             target,
             is_command=bool(ctx.obj and ctx.obj.get("is_command")),
+            is_torch=ctx.obj["is_torch"],
             runs=native_runs or DEFAULT_RUNS,
             on_progress=line.update,
             **record.given_model_options(model_options),

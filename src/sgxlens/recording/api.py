@@ -35,6 +35,7 @@ def record(
     output: str | os.PathLike[str],
     *,
     is_command: bool = False,
+    is_torch: bool = False,
     isa: str = "avx",
     follow_children: bool = False,
     start_at_mark: str | None = None,
@@ -56,6 +57,8 @@ def record(
             a command with its arguments.
         output: the folder to be made.
         is_command: take `what` as a command, whatever it is called.
+        is_torch: take `what` as ``package.module:function``, which returns a PyTorch model and its
+            example inputs; see `sgxlens.recording.targets.torch.TorchTarget`.
         isa: instruction set shown to the program: ``sse``, ``avx`` or ``avx2``.
         follow_children: record the processes that it starts, too.
         start_at_mark: record from the mark of this name on.
@@ -73,7 +76,8 @@ def record(
         native_runs: how often it is run natively; a model as often again to time its operators.
         on_progress: called a few times a second.
         model_options: for a model: dims, batch, input_file, threads, warmup, runs, seed, outputs;
-            see `sgxlens.recording.targets.onnx.OnnxTarget`.
+            see `sgxlens.recording.targets.onnx.OnnxTarget`. A PyTorch model takes threads, warmup,
+            runs and outputs.
 
     Returns:
         The recording. How the program ended is in its ``metadata.outcome``.
@@ -91,7 +95,7 @@ def record(
         given = None if native is True else load_times(native)
         request = NativeRequest(native_runs, given, None if native is True else os.fspath(native))
     words = [what] if isinstance(what, (str, os.PathLike)) else list(what)
-    target = choose_target(words, is_command=is_command, **model_options)
+    target = choose_target(words, is_command=is_command, is_torch=is_torch, **model_options)
     try:
         return record_target(
             target,
@@ -118,6 +122,7 @@ def time_natively(
     what: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
     *,
     is_command: bool = False,
+    is_torch: bool = False,
     runs: int = DEFAULT_RUNS,
     environment: Mapping[str, str] | None = None,
     on_progress: Callable[[Progress], None] | None = None,
@@ -131,7 +136,7 @@ def time_natively(
         KeyboardInterrupt: a signal asked this process to end.
     """
     words = [what] if isinstance(what, (str, os.PathLike)) else list(what)
-    target = choose_target(words, is_command=is_command, **model_options)
+    target = choose_target(words, is_command=is_command, is_torch=is_torch, **model_options)
     try:
         with catching_signals() as signals:
             try:

@@ -62,7 +62,7 @@ class TargetInfo(_Record):
     """What was recorded; further fields depend on the kind (for ``onnx``: model, inputs, ...)."""
 
     model_config = ConfigDict(extra="allow")
-    kind: Literal["command", "onnx", "script"]
+    kind: Literal["command", "onnx", "script", "torch"]
 
 
 class HostInfo(_Model):

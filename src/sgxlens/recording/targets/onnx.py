@@ -7,7 +7,6 @@ import json
 import os
 import re
 import shutil
-import signal
 import subprocess
 import sys
 import tempfile
@@ -18,6 +17,7 @@ import numpy as np
 
 from sgxlens.errors import TargetError, UsageError
 from sgxlens.recording.operators import Profile, ProfileError, read_profile
+from sgxlens.recording.targets.native_run import how_it_died
 from sgxlens.recording.targets.onnx_inputs import (
     Array,
     InputSpec,
@@ -185,7 +185,7 @@ class OnnxTarget:
             report: dict[str, Any] = json.loads(report_file.read_text(encoding="ascii"))
         except (OSError, ValueError) as error:
             raise TargetError(
-                f"{self.model} {failure}: ONNX Runtime {_how_it_died(result)}"
+                f"{self.model} {failure}: ONNX Runtime {how_it_died(result)}"
             ) from error
         if "error" in report:
             raise TargetError(self._explain(report["kind"], report["error"], failure))
@@ -235,19 +235,6 @@ def _check_file(model: Path) -> None:
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else str(error)
         raise TargetError(f"cannot read {model}: {reason}") from error
-
-
-def _how_it_died(result: subprocess.CompletedProcess[bytes]) -> str:
-    if result.returncode == -signal.SIGKILL:
-        return "was killed, perhaps for want of memory"
-    if result.returncode < 0:
-        try:
-            name = signal.Signals(-result.returncode).name
-        except ValueError:
-            name = f"signal {-result.returncode}"
-        return f"crashed ({name})"
-    lines = result.stderr.decode("utf-8", "replace").strip().splitlines()
-    return f"failed: {one_line(lines[-1], 200)}" if lines else f"exited with {result.returncode}"
 
 
 def _without_noise(message: str) -> str:

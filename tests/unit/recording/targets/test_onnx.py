@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from sgxlens.errors import TargetError, UsageError
-from sgxlens.recording.targets.onnx import OnnxTarget, _how_it_died
+from sgxlens.recording.targets.onnx import OnnxTarget
 
 onnx = pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
@@ -168,17 +168,3 @@ def test_a_crash_of_onnxruntime_is_one_line(
     monkeypatch.setenv("PYTHONPATH", path)
     with pytest.raises(TargetError, match=r"cannot be loaded: ONNX Runtime crashed \(SIGSEGV\)"):
         OnnxTarget(relu, batch=1)
-
-
-@pytest.mark.parametrize(
-    ("status", "stderr", "message"),
-    [
-        (-9, b"", "was killed, perhaps for want of memory"),
-        (-200, b"", "crashed (signal 200)"),
-        (1, b"Traceback\nKeyError: 'x'\n", "failed: KeyError: 'x'"),
-        (3, b"", "exited with 3"),
-    ],
-)
-def test_how_it_died(status: int, stderr: bytes, message: str) -> None:
-    result = subprocess.CompletedProcess([], status, b"", stderr)
-    assert _how_it_died(result) == message

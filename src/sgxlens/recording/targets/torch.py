@@ -1,0 +1,139 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The target of ``sgxlens record --torch PACKAGE.MODULE:FUNCTION``: a model run by PyTorch."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sgxlens.errors import TargetError, UsageError
+from sgxlens.recording.targets.native_run import how_it_died
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from typing_extensions import Self
+
+_RUNNER = "sgxlens.recording.targets.torch_runner"
+
+
+class TorchTarget:
+    """A PyTorch model, checked natively and ready to run.
+
+    `build` names a function without arguments that returns the model, a ``torch.nn.Module``, and
+    its example inputs: a tensor, a tuple of arguments, or a dict of arguments by name. Its module
+    is looked for as ``python -m`` does, in the working directory first. The model is put into
+    evaluation mode and called under ``torch.inference_mode``.
+
+    Making a target runs the model once outside the tracer, in a process of its own: whatever is
+    wrong with it is found, and said in one line, before anything is recorded. The program that
+    `command` names marks the phases ``import``, ``load``, ``warm-up 1`` ..., ``inference 1`` ...
+    and ``end``, and annotates operators and tensors (`sgxlens.torch.operators`).
+
+    Args:
+        build: the function, as in ``package.module:function``.
+        threads: threads of an operator (``torch.set_num_threads``), which wait without spinning.
+        warmup: inferences before the first that counts.
+        runs: inferences.
+        outputs: an ``.npz`` file to be written with the tensors that the last inference returns,
+            as ``arr_0`` ...; None: they are dropped.
+
+    Raises:
+        TargetError: the model cannot be built or run.
+        UsageError: an option makes no sense.
+    """
+
+    kind = "torch"
+
+    def __init__(
+        self,
+        build: str,
+        *,
+        threads: int = 1,
+        warmup: int = 1,
+        runs: int = 2,
+        outputs: str | os.PathLike[str] | None = None,
+    ) -> None:
+        if threads < 1 or runs < 1 or warmup < 0:
+            raise UsageError("--threads and --runs start at 1, --warmup at 0")
+        module, _, function = build.partition(":")
+        if not all(name.isidentifier() for name in [*module.split("."), *function.split(".")]):
+            raise UsageError(
+                f"--torch takes the function that makes the model, as package.module:function, not"
+                f" {build!r}"
+            )
+        self._build = build
+        self._folder = Path(tempfile.mkdtemp(prefix="sgxlens-"))
+        try:
+            options = {
+                "spec": build,
+                "threads": threads,
+                "warmup": warmup,
+                "runs": runs,
+                "outputs": None if outputs is None else os.path.abspath(outputs),  # noqa: PTH100
+            }
+            report = self._check(options | {"mode": "check"})
+            self._write_options(options | {"mode": "record"})
+        except BaseException:
+            self.close()
+            raise
+        self._info = {
+            "kind": self.kind,
+            "model": build,
+            "module": report["model"],
+            "inputs": report["inputs"],
+            "parameter_bytes": report["parameter_bytes"],
+            "threads": threads,
+            "warmup": warmup,
+            "runs": runs,
+            "torch": report["torch"],
+        }
+
+    def command(self) -> list[str]:
+        """The command line to run; it works until `close`."""
+        return [sys.executable, "-m", _RUNNER, str(self._folder)]
+
+    def native_command(self, *, profiled: bool = False) -> list[str] | None:
+        """The command line for a native run; None: operators are not timed."""
+        return None if profiled else self.command()
+
+    def info(self) -> dict[str, Any]:
+        """The field ``target`` of ``recording.json``."""
+        return self._info
+
+    def close(self) -> None:
+        """Removes what was prepared."""
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _write_options(self, options: Mapping[str, Any]) -> None:
+        text = json.dumps(options)
+        (self._folder / "options.json").write_text(text, encoding="ascii")
+
+    def _check(self, options: Mapping[str, Any]) -> dict[str, Any]:
+        """Run the model natively and return what is known of it then."""
+        self._write_options(options)
+        result = subprocess.run(
+            self.command(), check=False, stdin=subprocess.DEVNULL, capture_output=True
+        )
+        try:
+            text = (self._folder / "report.json").read_text(encoding="ascii")
+            report: dict[str, Any] = json.loads(text)
+        except (OSError, ValueError) as error:
+            raise TargetError(
+                f"the model of {self._build} cannot be run: PyTorch {how_it_died(result)}"
+            ) from error
+        if "error" in report:
+            raise TargetError(report["error"])
+        return report
