@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sgxlens.attribution import (
@@ -20,6 +20,7 @@ from sgxlens.attribution import (
     reuse_of,
     sharing,
     sources,
+    spatial_use,
     timeline,
     working_sets,
 )
@@ -122,6 +123,7 @@ def usage(
 PHASE = st.integers(0, len(PHASES) - 1)
 
 
+@settings(deadline=None, max_examples=60)
 @given(programs(), PHASE, st.integers(0, 3 * 4096))
 def test_operators_use_what_their_accesses_touch(
     program: Program, phase: int, memory_bytes: int
@@ -144,6 +146,7 @@ def test_operators_use_what_their_accesses_touch(
     assert table.total.page == usage(program, accesses, here, "page", memory_bytes)
 
 
+@settings(deadline=None, max_examples=60)
 @given(programs(), PHASE, st.integers(0, 3 * 4096))
 def test_sources_add_up_to_the_reuse_of_the_phase(
     program: Program, phase: int, memory_bytes: int
@@ -170,6 +173,7 @@ def test_sources_add_up_to_the_reuse_of_the_phase(
         assert total == recording.reuse(granularity, phase)
 
 
+@settings(deadline=None, max_examples=60)
 @given(programs(), PHASE, st.integers(0, 3 * 4096))
 def test_flows_go_from_the_operator_that_accessed_last(
     program: Program, phase: int, memory_bytes: int
@@ -205,6 +209,7 @@ def test_flows_go_from_the_operator_that_accessed_last(
         assert np.all(np.diff(flows.access_count) <= 0)
 
 
+@settings(deadline=None, max_examples=60)
 @given(programs(), PHASE, st.integers(0, 3 * 4096))
 def test_regions_are_of_the_line_at_the_time(
     program: Program, phase: int, memory_bytes: int
@@ -239,6 +244,7 @@ def test_regions_are_of_the_line_at_the_time(
         assert table.unclassified_share == (unknown / len(lines) if lines else 0)
 
 
+@settings(deadline=None, max_examples=60)
 @given(programs(), PHASE)
 def test_regions_know_their_operators(program: Program, phase: int) -> None:
     here = [a for a in program.run() if a.phase == phase]
@@ -271,6 +277,7 @@ def test_regions_know_their_operators(program: Program, phase: int) -> None:
     assert table.bytes_by_operator("weights").tolist() == in_bytes
 
 
+@settings(deadline=None, max_examples=60)
 @given(programs(), PHASE, st.integers(1, 30))
 def test_working_sets_are_of_whole_spans(program: Program, phase: int, window: int) -> None:
     here = [a for a in program.run() if a.phase == phase]
@@ -295,6 +302,7 @@ def test_working_sets_are_of_whole_spans(program: Program, phase: int, window: i
     assert found.longest_span_accesses == max(spans.values(), default=0)
 
 
+@settings(deadline=None, max_examples=60)
 @given(programs(), PHASE)
 def test_what_threads_share(program: Program, phase: int) -> None:
     accesses = program.run()
@@ -319,6 +327,7 @@ def test_what_threads_share(program: Program, phase: int) -> None:
         )
 
 
+@settings(deadline=None, max_examples=60)
 @given(programs(), PHASE, st.integers(1, 40))
 def test_the_timeline_shows_every_page(program: Program, phase: int, limit: int) -> None:
     here = [a for a in program.run() if a.phase == phase]
@@ -358,3 +367,65 @@ def test_the_timeline_shows_every_page(program: Program, phase: int, limit: int)
             assert key not in drawn
             drawn[key] = int(found.flags[i])
     assert drawn == dict(exact)
+
+
+def stays_in_memory(accesses: list[Access], capacity: int) -> list[list[Access]]:
+    """The accesses of each stay of a page in an LRU memory."""
+    stays: list[list[Access]] = []
+    memory: dict[int, int] = {}
+    for access in accesses:
+        if access.page in memory:
+            number = memory.pop(access.page)
+        else:
+            number = len(stays)
+            stays.append([])
+            if len(memory) == capacity:
+                del memory[next(iter(memory))]
+        memory[access.page] = number
+        stays[number].append(access)
+    return stays
+
+
+@settings(deadline=None, max_examples=60)
+@given(programs(), PHASE, st.integers(2, 4))
+def test_lines_used_of_each_page(program: Program, phase: int, capacity: int) -> None:
+    accesses = program.run()
+    here = [a for a in accesses if a.phase == phase]
+    found = spatial_use(program.record(), phase, capacity * 4096 + 5)
+    lines: dict[int, set[int]] = defaultdict(set)
+    by_role: dict[str, dict[int, set[int]]] = defaultdict(lambda: defaultdict(set))
+    for access in here:
+        lines[access.page].add(access.line)
+        by_role[REGIONS[access.region][1]][access.page].add(access.line)
+    pages = found.pages.tolist()
+    assert dict(zip(pages, found.line_count.tolist(), strict=True)) == {
+        page: len(used) for page, used in lines.items()
+    }
+    counts = Counter(len(used) for used in lines.values())
+    assert found.pages_by_line_count.tolist() == [counts[n] for n in range(65)]
+    assert {role: n.tolist() for role, n in found.lines_by_role.items()} == {
+        role: [sum(len(used) == n for used in of.values()) for n in range(65)]
+        for role, of in by_role.items()
+    }
+    stays = found.stays
+    assert stays is not None
+    everywhere = stays_in_memory(accesses, capacity)
+    assert stays.capacity_pages == capacity
+    assert stays.load_count == sum(stay[0].phase == phase for stay in everywhere)
+    expected: dict[int, list[int]] = defaultdict(list)
+    for stay in everywhere:
+        used = {a.line for a in stay if a.phase == phase}
+        if used:
+            expected[stay[0].page].append(len(used))
+    bounds: dict[int, list[tuple[int, int]]] = defaultdict(list)
+    for i in range(stays.page.size):
+        low, high = int(stays.line_count_low[i]), int(stays.line_count_high[i])
+        assert low <= high
+        bounds[pages[stays.page[i]]].append((low, high))
+    for page, true in expected.items():
+        # A stay that may have had accesses in the phase but had none has a lower bound of 0.
+        assert sum(low > 0 for low, _ in bounds[page]) <= len(true) <= len(bounds[page])
+        certain = [low for low, high in bounds[page] if low == high]
+        assert not Counter(certain) - Counter(true)
+        assert sum(true) >= sum(low for low, _ in bounds[page])
+        assert max(true) <= max(high for _, high in bounds[page])

@@ -12,9 +12,10 @@ from typing import Any, cast
 
 import pyarrow as pa
 
-from sgxlens.recording.format import TABLES
+from sgxlens.recording.format import ACCESS_CLASSES, TABLES
 from sgxlens.recording.metadata import RecordingMetadata
 from sgxlens.recording.reader import Recording
+from sgxlens.reuse._page_visits_reference import PageAccess, page_visits
 
 WRITES = ("store", "kernel_write")
 
@@ -78,7 +79,8 @@ class Access:
 class Program:
     """Phases, operators (their names by number) and regions (kind, role) with their extents.
 
-    Reuse distances are counted in bins of `bin_width` distances.
+    Reuse distances are counted in bins of `bin_width` distances; visits are of a filter of
+    `filter_page_count` pages.
     """
 
     phases: Sequence[str]
@@ -87,6 +89,7 @@ class Program:
     regions: Sequence[tuple[str, str]] = (("anonymous", "unclassified"),)
     extents: Sequence[Extent] = ()
     bin_width: int = 1
+    filter_page_count: int = 2
     operator_fields: dict[int, dict[str, Any]] = field(default_factory=dict)
 
     def run(self) -> list[Access]:
@@ -131,15 +134,25 @@ class Program:
             "contexts": self._contexts(accesses, contexts),
             "operators": self._operators(accesses),
             "regions": [
-                {"process": 0, "region": i, "kind": kind, "name": "", "role": role, "reason": ""}
+                {
+                    "process": 0,
+                    "region": i,
+                    "kind": kind,
+                    "name": "",
+                    "first_context": None,
+                    "role": role,
+                    "reason": "",
+                }
                 for i, (kind, role) in enumerate(self.regions)
             ],
             "extents": self._extents(accesses),
             "reuse_sources": self._reuse_sources(accesses, of),
             "page_use": _page_use(accesses, of),
+            "page_visits": self._page_visits(accesses, of),
         }
         rows["reuse"] = _reuse_rows(rows["reuse_sources"], rows["contexts"])
-        metadata = SimpleNamespace(tables=dict.fromkeys(rows), processes=[None])
+        settings = SimpleNamespace(visit_page_count=self.filter_page_count)
+        metadata = SimpleNamespace(tables=dict.fromkeys(rows), processes=[None], settings=settings)
         recording = Recording(Path("simulated"), cast("RecordingMetadata", metadata))
         for name, table in rows.items():
             recording._tables[name] = pa.Table.from_pylist(table, schema=TABLES[name].schema)
@@ -218,6 +231,23 @@ class Program:
                 "distance_max": None if index is None else (index + 1) * self.bin_width - 1,
             }
             for (context, source, granularity, region, name, index), count in counts.items()
+        ]  # fmt: skip
+
+    def _page_visits(self, accesses: list[Access], of: list[int]) -> list[dict[str, Any]]:
+        visits = page_visits(
+            (
+                PageAccess(a.page, ACCESS_CLASSES.index(a.name), context, a.position)
+                for context, a in zip(of, accesses, strict=True)
+            ),
+            self.filter_page_count,
+        )
+        return [
+            {
+                "process": 0, "context": v.context, "position": v.position, "page": v.page,
+                "access": ACCESS_CLASSES[v.access_class], "written": v.written,
+                "ended": v.ended or None, "idle": v.idle or None,
+            }
+            for v in visits
         ]  # fmt: skip
 
 

@@ -9,6 +9,7 @@ from sgxlens.attribution.operators import OperatorRow, OperatorTable, operator_t
 from sgxlens.attribution.regions import RegionRow, RegionTable, RegionUses, region_table
 from sgxlens.attribution.sharing import Shared, Sharing, sharing
 from sgxlens.attribution.sources import Flows, SourceRow, SourceTable, reuse_of, sources
+from sgxlens.attribution.spatial import SpatialUse, Stays, spatial_use
 from sgxlens.attribution.timeline import Timeline, timeline
 from sgxlens.attribution.usage import Misses, Usage
 from sgxlens.attribution.working_sets import WorkingSets, working_sets
@@ -26,6 +27,8 @@ __all__ = [
     "Sharing",
     "SourceRow",
     "SourceTable",
+    "SpatialUse",
+    "Stays",
     "Timeline",
     "Usage",
     "WorkingSets",
@@ -35,6 +38,7 @@ __all__ = [
     "reuse_of",
     "sharing",
     "sources",
+    "spatial_use",
     "timeline",
     "working_sets",
 ]

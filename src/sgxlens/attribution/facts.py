@@ -295,6 +295,15 @@ class PhaseFacts:
             )
         return result
 
+    def column(self, table: str, name: str) -> Integers:
+        """A column of the process's rows of a table, 0 where it is null."""
+        return _integers(_rows_of(self._recording, table, self.phase.process)[name])
+
+    def spans_of(self, context: Integers) -> Integers:
+        """The spans of contexts of any phase, given by number."""
+        index = np.searchsorted(self._all_numbers, context)
+        return _integers(self._all_contexts["span"])[index]
+
     def _kinds(self, operator: Integers, source: Integers, source_operator: Integers) -> Integers:
         names = {p.index: p.name for p in self._recording.select_phases(None, self.phase.process)}
         of_phase = np.full(max(names, default=0) + 1, SOURCE_KINDS.index("other_phase"))

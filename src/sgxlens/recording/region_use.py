@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How the first phase after regions were found uses them: what their roles are told from."""
+"""How the phases after regions were found use them: what their roles are told from."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ class RegionUse:
 FLOWS = ("between_operators", "to_outside", "from_outside", "within_operators", "outside")
 
 
-class MeasuredUse:
+class PhaseUse:
     """How one phase uses each region.
 
     Args:
@@ -179,14 +179,17 @@ class MeasuredUse:
         )
 
 
-def measured_use(
+def measured_uses(
     regions: Columns,
     extents: Columns,
     contexts: Columns,
     page_use: Columns,
     operators: OperatorSizes,
-) -> MeasuredUse | None:
-    """How the first phase with found regions uses them; None if none were found."""
+) -> list[PhaseUse]:
+    """How the phases since regions were found use them; none if none were found.
+
+    Those that have operators; if there is none, the first one.
+    """
     kinds = np.array(list(texts(regions["kind"])), dtype=object)
     of_extent = _integers(extents["region"])
     positions = _integers(extents["start_position"])
@@ -194,49 +197,52 @@ def measured_use(
         of_extent, np.flatnonzero(np.isin(kinds, ("constant", "produced", "scratch")))
     )
     if not np.any(is_found):
-        return None
-    starts = _integers(contexts["start_position"])
+        return []
     numbers, phases = _integers(contexts["context"]), _integers(contexts["phase"])
-    later = starts >= positions[is_found].min()
-    if not np.any(later):
-        return None
-    phase = phases[later].min()
-    here = np.flatnonzero(phases == phase)
+    is_later = _integers(contexts["start_position"]) >= positions[is_found].min()
+    place = {int(number): i for i, number in enumerate(operators.number)}
+    operator_of = np.array(
+        [place.get(int(n), UNKNOWN) for n in _integers(contexts["operator"])], dtype=np.int64
+    )
+    measured = np.unique(phases[is_later & (operator_of != UNKNOWN)])
+    if not measured.size:
+        measured = np.unique(phases[is_later])[:1]
     # Context numbers are far below what an array may hold (2^17 at most).
     index = np.full(int(numbers.max()) + 1, UNKNOWN, dtype=np.int64)
-    index[numbers[here]] = here
+    index[numbers] = np.arange(numbers.size)
     context = index[_integers(page_use["context"])]
-    rows = np.flatnonzero(context != UNKNOWN)
+    rows = np.flatnonzero(is_later[context] & np.isin(phases[context], measured))
     context = context[rows]
-    mapped = ~np.isin(of_extent, np.flatnonzero(kinds == "unmapped"))
+    is_mapped = ~np.isin(of_extent, np.flatnonzero(kinds == "unmapped"))
     region_map = RegionMap(
-        of_extent[mapped],
-        _unsigned(extents["address"])[mapped],
-        _unsigned(extents["size_bytes"])[mapped],
-        positions[mapped],
+        of_extent[is_mapped],
+        _unsigned(extents["address"])[is_mapped],
+        _unsigned(extents["size_bytes"])[is_mapped],
+        positions[is_mapped],
     )
     pages = _unsigned(page_use["page"])[rows]
     last = np.maximum(_integers(contexts["end_position"])[context], 1) - 1
     pieces = region_map.pieces(pages, last)
     lines = pieces.lines & _unsigned(page_use["lines"])[rows][pieces.row]
-    chosen = (lines != 0) & (pieces.region != NO_REGION)
-    row = pieces.row[chosen]
-    place = {int(number): i for i, number in enumerate(operators.number)}
-    operator = np.array(
-        [place.get(int(n), UNKNOWN) for n in _integers(contexts["operator"])[here]],
-        dtype=np.int64,
-    )
-    operator_of = np.full(starts.size, UNKNOWN, dtype=np.int64)
-    operator_of[here] = operator
-    return MeasuredUse(
-        operator=operator_of[context[row]],
-        region=pieces.region[chosen],
-        page=np.unique(pages, return_inverse=True)[1][row],
-        lines=lines[chosen],
-        written=lines[chosen] & _unsigned(page_use["written_lines"])[rows][row],
-        region_count=kinds.size,
-        operator_count=operators.number.size,
-    )
+    written = lines & _unsigned(page_use["written_lines"])[rows][pieces.row]
+    page = np.unique(pages, return_inverse=True)[1][pieces.row]
+    piece_context = context[pieces.row]
+    is_used = (lines != 0) & (pieces.region != NO_REGION)
+    result = []
+    for phase in measured:
+        chosen = is_used & (phases[piece_context] == phase)
+        result.append(
+            PhaseUse(
+                operator=operator_of[piece_context[chosen]],
+                region=pieces.region[chosen],
+                page=page[chosen],
+                lines=lines[chosen],
+                written=written[chosen],
+                region_count=kinds.size,
+                operator_count=operators.number.size,
+            )
+        )
+    return result
 
 
 def _integers(column: Any) -> Integers:

@@ -1,13 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """What each region is to an inference: weights, activations, scratch and so on.
 
-What a region's kind does not tell is told by the first phase after `constant` and `produced`
-regions were found: which operators read and write their lines, and how that compares with the sizes
-that the framework gives. Those sizes are of the model's tensors as they are in the model. What a
-framework makes of them at load time counts as what it was made of: ONNX Runtime's pre-packed
-matrices are padded to the kernel's tile and its convolution filters are re-laid in blocks of
-channels (NCHWc), which pads the channels; the original is then not read any more, and is not a
-weight of the inference. So sizes agree if neither is more than twice the other.
+What a region's kind does not tell is told by the phases after `constant` and `produced` regions
+were found, and of those by the one that uses the region most: which operators read and write their
+lines, and how that compares with the sizes that the framework gives. Those sizes are of the model's
+tensors as they are in the model. What a framework makes of them at load time counts as what it was
+made of: ONNX Runtime's pre-packed matrices are padded to the kernel's tile and its convolution
+filters are re-laid in blocks of channels (NCHWc), which pads the channels; the original is then not
+read any more, and is not a weight of the inference. So sizes agree if neither is more than twice
+the other.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from sgxlens.recording.region_use import (
     Columns,
     OperatorSizes,
     RegionUse,
-    measured_use,
+    measured_uses,
     texts,
 )
 from sgxlens.units import format_bytes
@@ -62,22 +63,20 @@ def assign_roles(
     """
     table = OperatorSizes.of(operators)
     kinds, names = list(texts(regions["kind"])), list(texts(regions["name"]))
-    use = measured_use(regions, extents, contexts, page_use, table)
+    phases = measured_uses(regions, extents, contexts, page_use, table)
     code = {name for kind, name in zip(kinds, names, strict=True) if kind == "code"}
     roles = []
     for index, (kind, name) in enumerate(zip(kinds, names, strict=True)):
         if kind == "declared":
             roles.append(_declared(name))
-        elif use is None or kind not in ("constant", "produced", "scratch", "file"):
+            continue
+        if not phases or kind not in _BY_USE or (kind == "file" and name in code):
             roles.append(Role(_OF_KIND.get(kind, "unclassified")))
-        elif kind == "constant":
-            roles.append(_constant(use.of(index), table))
-        elif kind in ("produced", "scratch"):
-            roles.append(_produced(use.of(index), table))
-        elif name in code:
-            roles.append(Role("file"))
-        else:
-            roles.append(_file(use.of(index), table))
+            continue
+        # Memory that is allocated anew each time may be elsewhere in some of the inferences.
+        uses = [phase.of(index) for phase in phases]
+        use = max(uses, key=lambda use: (use.line_count, use.written_count))
+        roles.append(_BY_USE[kind](use, table))
     return roles
 
 
@@ -92,9 +91,9 @@ def _constant(use: RegionUse, operators: OperatorSizes) -> Role:
     """Lines that were written before the inference, and that it only reads."""
     size = use.size_bytes
     if not size:
-        return Role("unclassified", "not used in the inference measured first")
+        return Role("unclassified", "not used in the inferences measured")
     if use.written_count * 2 > use.line_count:
-        return Role("runtime", "constant in the inference before, but written in the next")
+        return Role("runtime", "constant in an inference before, but written in a later one")
     if not use.has_operators:
         if size < _BEHAVIOUR_BYTES_MIN:
             return Role("runtime", "written before the inference and only read in it, but small")
@@ -135,7 +134,7 @@ def _constant_of(reader: int, use: RegionUse, operators: OperatorSizes) -> Role:
 def _produced(use: RegionUse, operators: OperatorSizes) -> Role:
     """Lines that the inference writes."""
     if not use.line_count:
-        return Role("unclassified", "not used in the inference measured first")
+        return Role("unclassified", "not used in the inferences measured")
     if not use.has_operators:
         return Role("unclassified", "written in the inference; no operators tell for what")
     if not use.flows.max(initial=0):
@@ -209,3 +208,11 @@ def _ratio(size: int, expected: int) -> float:
 
 def _size_of(use: RegionUse) -> str:
     return format_bytes(use.size_bytes)
+
+
+_BY_USE = {
+    "constant": _constant,
+    "produced": _produced,
+    "scratch": _produced,
+    "file": _file,
+}

@@ -87,29 +87,45 @@ def simulate_visits(visits: PageVisits, policy: Policy, capacity: int) -> Paging
     Raises:
         ValueError: `capacity` is below the number of pages in the filter.
     """
+    _check_capacity(visits, capacity)
+    if policy == "lru":
+        return _simulate_lru(visits, capacity)[0]
+    return _QueueSimulation(visits, capacity, policy == "second_chance").run()
+
+
+def _check_capacity(visits: PageVisits, capacity: int) -> None:
     if capacity < visits.filter_page_count:
         raise ValueError(
             f"a memory of {capacity} pages cannot be simulated from visits of a filter of"
             f" {visits.filter_page_count}"
         )
-    if policy == "lru":
-        return _simulate_lru(visits, capacity)
-    return _QueueSimulation(visits, capacity, policy == "second_chance").run()
 
 
-def _simulate_lru(visits: PageVisits, capacity: int) -> PagingCounts:
+def lru_loads(visits: PageVisits, capacity: int) -> npt.NDArray[np.int64]:
+    """The numbers of the visits at whose start an LRU memory, empty at first, loads the page.
+
+    Raises:
+        ValueError: `capacity` is below the number of pages in the filter.
+    """
+    _check_capacity(visits, capacity)
+    return np.array(_simulate_lru(visits, capacity)[1], dtype=np.int64)
+
+
+def _simulate_lru(visits: PageVisits, capacity: int) -> tuple[PagingCounts, list[int]]:
+    """What happens, and which visits miss."""
     pages = visits.page.tolist()
     written = visits.written.tolist()
     # In memory but not in a visit, the page used longest ago first.
     idle: OrderedDict[int, None] = OrderedDict()
     active: set[int] = set()
     dirty: set[int] = set()
-    misses = evictions = dirty_evictions = 0
+    evictions = dirty_evictions = 0
+    missing = []
     for number, (page, ended) in enumerate(zip(pages, visits.ended.tolist(), strict=True)):
         if page in idle:
             del idle[page]
         elif page not in active:
-            misses += 1
+            missing.append(number)
         active.add(page)
         if ended and (left := pages[number - ended]) != page:
             active.remove(left)
@@ -123,10 +139,10 @@ def _simulate_lru(visits: PageVisits, capacity: int) -> PagingCounts:
             if victim in dirty:
                 dirty.remove(victim)
                 dirty_evictions += 1
-    return PagingCounts(misses, evictions, dirty_evictions)
+    return PagingCounts(len(missing), evictions, dirty_evictions), missing
 
 
-def _last_accesses(visits: PageVisits) -> npt.NDArray[np.int64]:
+def last_accesses(visits: PageVisits) -> npt.NDArray[np.int64]:
     """For each visit how many visits have started at the last access in it.
 
     Those that never end last for as long as there are visits.
@@ -145,7 +161,7 @@ class _QueueSimulation:
         numbers, pages = np.unique(visits.page, return_inverse=True)
         self._pages: list[int] = pages.tolist()
         self._written: list[bool] = visits.written.tolist()
-        self._visit_last: list[int] = _last_accesses(visits).tolist()
+        self._visit_last: list[int] = last_accesses(visits).tolist()
         self._filter_page_count = visits.filter_page_count
         self._capacity = capacity
         self._looks_at_accesses = looks_at_accesses
