@@ -8,7 +8,7 @@ import re
 from collections import defaultdict
 from dataclasses import dataclass
 from statistics import median
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from sgxlens.errors import RecordingError
 
@@ -55,7 +55,7 @@ def native_times(recording: Recording) -> NativeTimes | None:
     """
     if not recording.has_table("native_times"):
         return None
-    info: Any = getattr(recording.metadata, "native", None)
+    info = recording.metadata.native
     profiled = [run.profiled for run in info.runs] if info is not None else []
     phase_of = _recorded([p for p in recording.phases if p.process == 0])
     plain: defaultdict[int, list[float]] = defaultdict(list)
