@@ -6,6 +6,7 @@ from __future__ import annotations
 import bisect
 import os
 import signal
+import statistics
 import subprocess
 import tempfile
 import threading
@@ -34,6 +35,8 @@ DEFAULT_RUNS = 3
 START_PHASE = "start"
 
 _POLL_SECONDS = 0.1
+# From here on a wait for a processor distorts the times more than they spread by themselves.
+_BUSY_SHARE = 0.05
 # Kills the process group $0 when the pipe that is its input has no writer any more: this process.
 _GUARDIAN = 'read -r _; kill -s KILL -- "-$0"'
 
@@ -105,6 +108,7 @@ def measure(target: TimedTarget, settings: NativeSettings) -> NativeTimes:
         plan += [(profiled, True)] * settings.runs
     runs: list[NativeRun] = []
     notes: list[str] = []
+    waited_shares: list[float] = []
     created = datetime.now(timezone.utc)
     with tempfile.TemporaryDirectory(prefix="sgxlens-") as folder:
         marks = Path(folder, "marks")
@@ -118,6 +122,13 @@ def measure(target: TimedTarget, settings: NativeSettings) -> NativeTimes:
                 except ProfileError as error:
                     notes.append(f"no native times of operators in run {number}: {error}")
             runs.append(run.times(operators, is_profiled=is_profiled))
+            waited_shares.append(run.waited_share)
+    waited_share = statistics.median(waited_shares)
+    if waited_share > _BUSY_SHARE:
+        notes.append(
+            f"native times are too long: the machine was busy, and the program waited for a"
+            f" processor in {waited_share:.0%} of its time"
+        )
     info = target.info()
     return NativeTimes(
         sgxlens_version=sgxlens.__version__,
@@ -138,6 +149,12 @@ class _Run:
     names: list[str]
     times_ns: list[int]
     offset_ns: int  # from CLOCK_MONOTONIC to CLOCK_REALTIME
+    waited_ns: int  # for a processor
+
+    @property
+    def waited_share(self) -> float:
+        """Share of the run in which its first thread waited for a processor."""
+        return self.waited_ns / max(self.times_ns[-1] - self.times_ns[0], 1)
 
     def times(self, operators: list[list[OperatorTime]], *, is_profiled: bool) -> NativeRun:
         """Return how long what took; `operators` of each phase."""
@@ -203,12 +220,14 @@ def _run(command: list[str], marks: Path, settings: NativeSettings, doing: str) 
             stdin.close()
     with _guarded(process):
         end_ns = _wait(process, settings, start_ns, doing)
+        waited_ns = _waited_ns(process.pid)
     _check_status(process.returncode, settings.expected_status)
     found = read_marks(marks, process.pid)
     return _Run(
         [START_PHASE, *(name for _, name in found)],
         [start_ns, *(time_ns for time_ns, _ in found), end_ns],
         time.time_ns() - time.monotonic_ns(),
+        waited_ns,
     )
 
 
@@ -266,6 +285,14 @@ def _wait(
         if settings.limit_seconds is not None and elapsed > settings.limit_seconds:
             raise NotTimed(f"natively it had not ended after {elapsed:.0f} s, so that it was ended")
         settings.on_progress(doing)
+
+
+def _waited_ns(pid: int) -> int:
+    """How long the first thread of a process was ready to run, and others ran; 0: not known."""
+    try:
+        return int(Path(f"/proc/{pid}/schedstat").read_text(encoding="ascii").split()[1])
+    except (OSError, ValueError, IndexError):
+        return 0
 
 
 def _check_status(status: int, expected: int | None) -> None:

@@ -151,7 +151,7 @@ class NativeTimer:
             times = self._request.given or self._measured(result, options)
         except NotTimed as error:
             return None, [f"no native times: {error}"]
-        notes = []
+        notes = list(times.notes)
         threads = self._target.info().get("threads")
         if None not in (threads, times.threads) and threads != times.threads:
             notes.append(f"native times are of {times.threads} threads, not of {threads} as here")
