@@ -15,7 +15,7 @@ the true one. An event with more than one choice left is not placed.
 
 from __future__ import annotations
 
-from collections import Counter, deque
+from collections import deque
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import TYPE_CHECKING, Any
@@ -215,19 +215,20 @@ def _place(reads: Reads, groups: Sequence[_Group], count: int, start_ns: int) ->
         _make_consistent(domains, group_outcomes)
         _refuse_crossing(domains, group_outcomes)
         outcomes[group.members] = group_outcomes
+        positions = reads.positions[group.own]
+        placed: list[tuple[int, int, int]] = []
         for event, pairs in enumerate(domains):
             if group_outcomes[event] != Outcome.PLACED:
                 continue
-            places = {
-                (int(reads.positions[group.own[a]]), int(reads.positions[group.own[b]]))
-                for a, b in pairs
-            }
-            member = group.members[event]
-            if len(places) > 1:
-                outcomes[member] = Outcome.AMBIGUOUS
-                continue
-            ((starts[member], ends[member]),) = places
-            threads[member] = reads.threads[group.own[pairs[0][0]]]
+            if len(pairs) > 1 and len({(positions[a], positions[b]) for a, b in pairs}) > 1:
+                outcomes[group.members[event]] = Outcome.AMBIGUOUS
+            else:
+                placed.append((event, *pairs[0]))
+        events, first, last = np.array(placed, dtype=np.int64).reshape(-1, 3).T
+        members = group.members[events]
+        starts[members] = positions[first]
+        ends[members] = positions[last]
+        threads[members] = reads.threads[group.own[first]]
     return Placement(outcomes, starts, ends, threads)
 
 
@@ -247,16 +248,26 @@ def _domains(group: _Group, start_ns: int) -> tuple[list[list[_Pair]], npt.NDArr
         ends = group.order[left : min(right, left + _PAIR_COUNT_MAX + 2)].tolist()
         domains[event] += [(start, end) for end in ends if end > start]
     outcomes = np.full(len(sizes), Outcome.PLACED, dtype=np.int8)
-    claims = Counter(read for pairs in domains for read in {r for pair in pairs for r in pair})
+    crowded = {r for r, claims in _claims(domains).items() if len(claims) > _CLAIM_COUNT_MAX}
     for event, pairs in enumerate(domains):
         if not pairs:
             outcomes[event] = Outcome.NO_READ
-        elif len(pairs) > _PAIR_COUNT_MAX or any(
-            claims[read] > _CLAIM_COUNT_MAX for pair in pairs for read in pair
+        elif len(pairs) > _PAIR_COUNT_MAX or (
+            crowded and any(not crowded.isdisjoint(pair) for pair in pairs)
         ):
             outcomes[event] = Outcome.AMBIGUOUS
             domains[event] = []
     return domains, outcomes
+
+
+def _claims(domains: Sequence[Sequence[_Pair]]) -> dict[int, list[int]]:
+    """The events that each read may serve."""
+    claims: dict[int, list[int]] = {}
+    for event, pairs in enumerate(domains):
+        reads = pairs[0] if len(pairs) == 1 else {read for pair in pairs for read in pair}
+        for read in reads:
+            claims.setdefault(read, []).append(event)
+    return claims
 
 
 def _fit(one: _Pair, other: _Pair) -> bool:
@@ -267,18 +278,16 @@ def _fit(one: _Pair, other: _Pair) -> bool:
 
 def _make_consistent(domains: list[list[_Pair]], outcomes: npt.NDArray[np.int8]) -> None:
     """Drop the pairs that fit no pair of some other event, in place."""
-    by_read: dict[int, set[int]] = {}
-    for event, pairs in enumerate(domains):
-        for read in {read for pair in pairs for read in pair}:
-            by_read.setdefault(read, set()).add(event)
-    # Only an event with a read between two choices of another can be on either side of it.
-    todo = deque(event for event, pairs in enumerate(domains) if pairs)
+    claims = _claims(domains)
+    in_doubt = {event for event, pairs in enumerate(domains) if len(pairs) > 1}
+    in_doubt.update(event for events in claims.values() if len(events) > 1 for event in events)
+    todo = deque(sorted(in_doubt))
     waiting = set(todo)
     while todo:
         event = todo.popleft()
         waiting.discard(event)
         pairs = domains[event]
-        neighbours = _neighbours(event, pairs, by_read)
+        neighbours = _neighbours(event, pairs, claims)
         kept = [
             pair
             for pair in pairs
@@ -311,11 +320,18 @@ def _refuse_crossing(domains: Sequence[Sequence[_Pair]], outcomes: npt.NDArray[n
         around.append((pair, event))
 
 
-def _neighbours(event: int, pairs: Sequence[_Pair], by_read: Mapping[int, set[int]]) -> set[int]:
+def _neighbours(
+    event: int, pairs: Sequence[_Pair], claims: Mapping[int, Sequence[int]]
+) -> set[int]:
+    """The events that some pairs of `event` fit and others may not.
+
+    Those have a read among or between the starts that `event` may have, or the ends: where any
+    other event lies is the same for all pairs.
+    """
     found: set[int] = set()
     for side in (0, 1):
         ends = [pair[side] for pair in pairs]
         for read in range(min(ends), max(ends) + 1):
-            found |= by_read.get(read, set())
+            found.update(claims.get(read, ()))
     found.discard(event)
     return found

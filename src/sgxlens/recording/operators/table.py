@@ -6,7 +6,7 @@ from __future__ import annotations
 import heapq
 from collections import deque
 from collections.abc import Mapping, Sequence
-from dataclasses import astuple, dataclass, field, fields
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 import numpy as np
@@ -138,10 +138,13 @@ def _operator(profile: Profile, placement: Placement, index: int) -> Operator:
 
 def _columns(operators: list[Operator], phases: Mapping[str, Any]) -> Columns:
     """The table's columns: the operators by their starts, outer before inner."""
+    # What ended before the first access did so before the mark that the recording starts at.
+    operators = [operator for operator in operators if operator.end_position > 0]
     operators.sort(key=lambda o: (o.start_position, -o.end_position))
-    names = [column.name for column in fields(Operator)]
-    values = zip(*map(astuple, operators), strict=True) if operators else [()] * len(names)
-    columns: Columns = dict(zip(names, map(list, values), strict=True))
+    columns: Columns = {
+        column.name: [getattr(operator, column.name) for operator in operators]
+        for column in fields(Operator)
+    }
     starts = np.array(columns["start_position"], dtype=np.int64)
     phase_starts = np.asarray(phases["start_position"]).astype(np.int64)
     numbers = np.maximum(np.searchsorted(phase_starts, starts, side="right") - 1, 0)

@@ -84,6 +84,15 @@ def test_operators_have_a_phase_an_index_and_a_parent() -> None:
     assert rows["source"] == ["annotation"] + ["onnxruntime_profile"] * 3
 
 
+def test_what_ended_before_the_recording_started_is_left_out() -> None:
+    reads = [(1, 0, 1), (1, 0, 2), (1, 0, 3), (1, 20, 9)]
+    process = _process(reads, [(1, 0, "operator_begin", "x"), (1, 0, "operator_end", "")])
+    found = operators_of([process], [_profile((50, 1, 1, "a"), (50, 3, 6, "b"))])
+    assert found.notes == []
+    assert found.columns[0]["name"].to_pylist() == ["b"]
+    assert found.columns[0]["index"].to_pylist() == [0]
+
+
 def test_of_programs_under_one_pid_the_one_that_fits_is_taken() -> None:
     found = operators_of(
         [_process([(1, 5, 77)]), _process([(1, 10, 1), (1, 50, 9)])], [_profile((50, 1, 8, "a"))]
