@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -77,6 +78,13 @@ def test_every_operator_of_the_profile_is_placed(tmp_path: Path, name: str, thre
         assert row["start_position"] < row["end_position"]
     for before, after in pairwise(rows):
         assert before["end_position"] <= after["start_position"]
+    # All that any thread does meanwhile is the operator's, and nothing else is.
+    counts: Counter[int | None] = Counter()
+    for context in recording.table("contexts").to_pylist():
+        counts[context["operator"]] += context["line_access_count"]
+    for row in rows:
+        assert counts[row["operator"]] == row["end_position"] - row["start_position"]
+    assert counts.total() == recording.phases[-1].end_position
 
     per_phase: dict[int, list[Row]] = {phase.index: [] for phase in recording.phases}
     for row in rows:
