@@ -82,6 +82,8 @@ PageVisits::PageVisits(LastTime last_time, std::size_t filter_page_count)
 void PageVisits::start(std::uint64_t page, unsigned access_class, ContextNumber context,
                        std::uint64_t position) {
     const std::size_t number = visits_.size();
+    if (!visit_of_.emplace(page, number).second)
+        throw std::invalid_argument("a visit starts to a page that is in the filter");
     const std::uint64_t now = last_time_(page);
     start_times_[number % filter_page_count_] = now;
     PageVisit visit{page,
@@ -94,24 +96,14 @@ void PageVisits::start(std::uint64_t page, unsigned access_class, ContextNumber 
     if (noted_.first == page && (noted_.second & kWriting) != 0)
         visit.written = true;
     noted_.second = 0;
-    const auto [open, is_new] = visit_of_.emplace(page, number);
-    if (!is_new) {
-        // The stack takes a segment's accesses at once. One to more pages than the filter holds may
-        // have the wrong page leave; then this one, which is due, has stayed.
-        visit.ended = static_cast<std::uint32_t>(number - open->second);
-        visit.idle =
-            static_cast<std::uint32_t>(std::min<std::size_t>(visit.ended, filter_page_count_));
-        open->second = number;
-    } else {
-        known_.push_back({now, page});
-        std::push_heap(known_.begin(), known_.end(), std::greater<>());
-        if (known_.size() > filter_page_count_) {
-            const Known least = take_least_recent();
-            const auto ended = visit_of_.find(least.page);
-            visit.ended = static_cast<std::uint32_t>(number - ended->second);
-            visit.idle = starts_since(least.time);
-            visit_of_.erase(ended);
-        }
+    known_.push_back({now, page});
+    std::push_heap(known_.begin(), known_.end(), std::greater<>());
+    if (known_.size() > filter_page_count_) {
+        const Known least = take_least_recent();
+        const auto ended = visit_of_.find(least.page);
+        visit.ended = static_cast<std::uint32_t>(number - ended->second);
+        visit.idle = starts_since(least.time);
+        visit_of_.erase(ended);
     }
     visits_.push_back(visit);
 }

@@ -93,7 +93,8 @@ class PageVisits {
     explicit PageVisits(LastTime last_time, std::size_t filter_page_count = kFilterPageCount);
 
     /// An access to a page that is not among the kFilterPageCount accessed last. last_time() must
-    /// give the time of this access already.
+    /// give the time of this access already. Throws std::invalid_argument for a page in the filter
+    /// and for values that PageVisit cannot hold.
     void start(std::uint64_t page, unsigned access_class, ContextNumber context,
                std::uint64_t position);
     /// The page is accessed in these classes. Where the same access starts a visit, just before or
