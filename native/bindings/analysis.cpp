@@ -2,6 +2,7 @@
 #include "sgxlens/analysis.hpp"
 
 #include "columns.hpp"
+#include "page_visits.hpp"
 #include "sgxlens/histogram.hpp"
 #include "sgxlens/ring.hpp"
 #include "sgxlens/stream.h"
@@ -321,24 +322,7 @@ nb::dict page_use(const Analysis &analysis) {
 }
 
 nb::dict page_visits(const Analysis &analysis) {
-    const PageVisitLog &visits = attributor(analysis).page_visits().visits();
-    // The log is packed: each column is a walk.
-    const auto visit_column = [&visits]<typename T>(T, auto value) {
-        std::vector<T> values;
-        values.reserve(visits.size());
-        visits.for_each(
-            [&](const PageVisit &visit) { values.push_back(static_cast<T>(value(visit))); });
-        return column<T>(values, [](T v) { return v; });
-    };
-    nb::dict table;
-    table["context"] = visit_column(std::uint32_t{}, [](auto &v) { return v.context; });
-    table["position"] = visit_column(std::uint64_t{}, [](auto &v) { return v.position; });
-    table["page"] = visit_column(std::uint64_t{}, [](auto &v) { return v.page; });
-    table["access"] = visit_column(std::uint8_t{}, [](auto &v) { return v.access_class; });
-    table["written"] = visit_column(std::uint8_t{}, [](auto &v) { return v.written; });
-    table["ended"] = visit_column(std::uint32_t{}, [](auto &v) { return v.ended; });
-    table["idle"] = visit_column(std::uint32_t{}, [](auto &v) { return v.idle; });
-    return table;
+    return sgxlens::bindings::page_visit_columns(attributor(analysis).page_visits().visits());
 }
 
 nb::list names(const Analysis &analysis) {
