@@ -5,10 +5,10 @@ What a region's kind does not tell is told by the phases after `constant` and `p
 were found, and of those by the one that uses the region most: which operators read and write their
 lines, and how that compares with the sizes that the framework gives. Those sizes are of the model's
 tensors as they are in the model. What a framework makes of them at load time counts as what it was
-made of: ONNX Runtime's pre-packed matrices are padded to the kernel's tile and its convolution
-filters are re-laid in blocks of channels (NCHWc), which pads the channels; the original is then not
-read any more, and is not a weight of the inference. So sizes agree if neither is more than twice
-the other.
+made of: ONNX Runtime's pre-packed matrices, which its figures leave out, are padded to the kernel's
+tile and its convolution filters are re-laid in blocks of channels (NCHWc), which pads the channels;
+the original is then not read any more, and is not a weight of the inference. So sizes agree if
+neither is more than twice the other.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from sgxlens.recording.region_use import (
     UNKNOWN,
     Columns,
     OperatorSizes,
+    PhaseUse,
     RegionUse,
     measured_uses,
     texts,
@@ -64,19 +65,23 @@ def assign_roles(
     table = OperatorSizes.of(operators)
     kinds, names = list(texts(regions["kind"])), list(texts(regions["name"]))
     phases = measured_uses(regions, extents, contexts, page_use, table)
+    constants = [_constants_by_reader(phase, kinds) for phase in phases]
     code = {name for kind, name in zip(kinds, names, strict=True) if kind == "code"}
     roles = []
     for index, (kind, name) in enumerate(zip(kinds, names, strict=True)):
         if kind == "declared":
             roles.append(_declared(name))
             continue
-        if not phases or kind not in _BY_USE or (kind == "file" and name in code):
+        if not phases or kind not in _USED or (kind == "file" and name in code):
             roles.append(Role(_OF_KIND.get(kind, "unclassified")))
             continue
         # Memory that is allocated anew each time may be elsewhere in some of the inferences.
         uses = [phase.of(index) for phase in phases]
-        use = max(uses, key=lambda use: (use.line_count, use.written_count))
-        roles.append(_BY_USE[kind](use, table))
+        most = max(range(len(uses)), key=lambda i: (uses[i].line_count, uses[i].written_count))
+        if kind == "constant":
+            roles.append(_constant(uses[most], table, constants[most]))
+        else:
+            roles.append(_BY_USE[kind](uses[most], table))
     return roles
 
 
@@ -87,7 +92,22 @@ def _declared(text: str) -> Role:
     return Role("unclassified", "the program names no role that there is")
 
 
-def _constant(use: RegionUse, operators: OperatorSizes) -> Role:
+def _constants_by_reader(phase: PhaseUse, kinds: list[str]) -> dict[int, int]:
+    """For each operator the size of the constant regions of which it reads the most.
+
+    Each span has regions of its own, and threads may cut an operator into several spans.
+    """
+    sizes: dict[int, int] = {}
+    for index, kind in enumerate(kinds):
+        if kind == "constant":
+            use = phase.of(index)
+            reader = _main(use, use.read_only)
+            if reader is not None:
+                sizes[reader] = sizes.get(reader, 0) + use.size_bytes
+    return sizes
+
+
+def _constant(use: RegionUse, operators: OperatorSizes, by_reader: dict[int, int]) -> Role:
     """Lines that were written before the inference, and that it only reads."""
     size = use.size_bytes
     if not size:
@@ -101,13 +121,16 @@ def _constant(use: RegionUse, operators: OperatorSizes) -> Role:
     reader = _main(use, use.read_only)
     if reader is None:
         return Role("runtime", "read outside of operators")
-    return _constant_of(reader, use, operators)
+    return _constant_of(reader, use, operators, by_reader[reader])
 
 
-def _constant_of(reader: int, use: RegionUse, operators: OperatorSizes) -> Role:
-    """Constant lines that an operator reads: by their size its weights, its input, or neither."""
+def _constant_of(reader: int, use: RegionUse, operators: OperatorSizes, total: int) -> Role:
+    """Constant lines that an operator reads: by size its weights, its input, or neither.
+
+    `total` is the size of all such lines that it reads.
+    """
     size = use.size_bytes
-    read = f"{operators.name[reader]} reads {format_bytes(size)}"
+    read = f"{operators.name[reader]} reads {format_bytes(total)}"
     parameters = int(operators.parameter_bytes[_readers(use)].max(initial=UNKNOWN))
     if parameters == UNKNOWN:
         if size < _BEHAVIOUR_BYTES_MIN:
@@ -121,13 +144,15 @@ def _constant_of(reader: int, use: RegionUse, operators: OperatorSizes) -> Role:
         # The model's input is read first by an operator that may read weights of its own, too.
         larger = "weights" if parameters >= inputs else "input"
         candidates += [("input", inputs), (larger, parameters + inputs)]
-    role, likely = min(candidates, key=lambda candidate: _ratio(size, candidate[1]))
-    if _ratio(size, likely) <= _AGREEMENT:
+    role, likely = min(candidates, key=lambda candidate: _ratio(total, candidate[1]))
+    if _ratio(total, likely) <= _AGREEMENT:
         return Role(role, f"{read}; {told}")
     if size < _BEHAVIOUR_BYTES_MIN:
         return Role("runtime", f"{read}; {told}")
-    if size < parameters:
+    if total < parameters:
         return Role("weights", f"{read}, a part: {told}")
+    if operators.may_pack[reader]:
+        return Role("weights", f"{read}; {told} without those that the kernel packed")
     return Role("unclassified", f"{read}, but {told}")
 
 
@@ -210,9 +235,5 @@ def _size_of(use: RegionUse) -> str:
     return format_bytes(use.size_bytes)
 
 
-_BY_USE = {
-    "constant": _constant,
-    "produced": _produced,
-    "scratch": _produced,
-    "file": _file,
-}
+_BY_USE = {"produced": _produced, "scratch": _produced, "file": _file}
+_USED = ("constant", *_BY_USE)

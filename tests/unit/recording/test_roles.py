@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from sgxlens.recording.reader import Recording
+from sgxlens.recording.region_use import packed_matrix_bytes
 from sgxlens.recording.roles import Role, assign_roles
 from simulated import Extent, Program, Span
 
@@ -25,33 +26,40 @@ def write(line: int, count: int) -> tuple[tuple[int, int, str], ...]:
 
 
 def inference(phase: int, first_operator: int | None) -> list[Span]:
-    """Conv reads weights and a small structure, packs its input, and Relu reads what it writes."""
-    conv, relu = (None, None) if first_operator is None else (first_operator, first_operator + 1)
-    work = read(WEIGHTS, 128) + read(SMALL, 20) + read(FEED, 100) + write(PACKED, 70)
+    """Reorder reads the input, Conv weights and scratch, Relu a structure and what Conv writes."""
+    reorder, conv, relu = (
+        (None, None, None)
+        if first_operator is None
+        else (first_operator, first_operator + 1, first_operator + 2)
+    )
+    work = read(WEIGHTS, 128) + write(PACKED, 70) + read(PACKED, 70) + write(TENSOR, 96)
     return [
-        Span(phase, conv, work + read(PACKED, 70) + write(TENSOR, 96)),
-        Span(phase, relu, read(TENSOR, 96) + write(ANSWER, 80)),
+        Span(phase, reorder, read(FEED, 100)),
+        Span(phase, conv, work),
+        Span(phase, relu, read(TENSOR, 96) + read(SMALL, 20) + write(ANSWER, 80)),
         Span(phase, None, read(ANSWER, 80)),
     ]
 
 
-def program(operators: bool = True, **sizes: Any) -> Program:
+def program(operators: bool = True, **told: Any) -> Program:
+    """`told` is what the framework says of Conv."""
     load = Span(0, None, write(WEIGHTS, 128) + write(SMALL, 20) + write(FEED, 100))
-    spans = [load, *inference(1, 0 if operators else None), *inference(2, 2 if operators else None)]
-    told = {"parameter_bytes": 8000, "activation_bytes": 6400, "output_bytes": 6000} | sizes
+    spans = [load, *inference(1, 0 if operators else None), *inference(2, 3 if operators else None)]
+    reorder = {"parameter_bytes": 0, "activation_bytes": 6400, "output_bytes": 6400}
+    conv = {"parameter_bytes": 8000, "activation_bytes": 300, "output_bytes": 6000} | told
     relu = {"parameter_bytes": 0, "activation_bytes": 6000, "output_bytes": 5000}
     kinds = ["anonymous", "constant", "constant", "produced", "produced", "constant", "produced"]
     found = [(WEIGHTS, 128), (SMALL, 20), (TENSOR, 96), (PACKED, 70), (FEED, 100), (ANSWER, 80)]
     return Program(
         phases=["load", "warm-up 1", "inference 1"],
         spans=spans,
-        operators=["Conv", "Relu"] * 2 if operators else [],
+        operators=["Reorder", "Conv", "Relu"] * 2 if operators else [],
         regions=[(kind, "unclassified") for kind in kinds],
         extents=[
             Extent(0, 0, 7 * 4 * PAGE),
-            *(Extent(i + 1, line, count, from_span=4) for i, (line, count) in enumerate(found)),
+            *(Extent(i + 1, line, count, from_span=5) for i, (line, count) in enumerate(found)),
         ],
-        operator_fields={0: told, 1: relu, 2: told, 3: relu},
+        operator_fields={0: reorder, 1: conv, 2: relu, 3: reorder, 4: conv, 5: relu},
     )
 
 
@@ -79,7 +87,7 @@ def test_operators_and_sizes_tell_the_roles() -> None:
     ]
     assert roles[0].reason == ""
     assert roles[1].reason == (
-        "Conv reads 8 KiB; its parameters have 7.81 KiB and its inputs 6.25 KiB"
+        "Conv reads 8 KiB; its parameters have 7.81 KiB and its inputs 300 B"
     )
     assert roles[3].reason == ("Conv writes 6 KiB, its output has 5.86 KiB; Relu reads it")
     assert (
@@ -110,6 +118,41 @@ def test_constants_must_have_the_size_of_parameters(parameter_bytes: int | None,
     assert roles_of(recording)[1].role == role
 
 
+def test_matrices_that_were_packed_beforehand_are_parameters_too() -> None:
+    recording = program(
+        parameter_bytes=64,
+        type="Gemm",
+        input_shapes='[{"float":[1,128]},{"float":[16]}]',
+        output_shapes='[{"float":[1,16]}]',
+    ).record()
+    role = roles_of(recording)[1]
+    assert role.role == "weights"
+    assert "its parameters have 8.06 KiB" in role.reason
+
+
+@pytest.mark.parametrize(
+    ("kind", "inputs", "outputs", "size_bytes"),
+    [
+        ("Gemm", '[{"float":[1,2048]},{"float":[1000]}]', '[{"float":[1,1000]}]', 8_192_000),
+        ("MatMul", '[{"float16":[4,7,32]}]', '[{"float16":[4,7,96]}]', 2 * 32 * 96),
+        # The matrix is there: it is an activation, or counted as a parameter.
+        ("MatMul", '[{"float":[7,32]},{"float":[32,96]}]', '[{"float":[7,96]}]', 0),
+        ("Conv", '[{"float":[1,3,8,8]}]', '[{"float":[1,3,8,8]}]', 0),
+        ("Gemm", "", "", 0),
+        ("Gemm", "[{}]", "[7]", 0),
+    ],
+)
+def test_shapes_tell_the_size_of_a_packed_matrix(
+    kind: str, inputs: str, outputs: str, size_bytes: int
+) -> None:
+    assert packed_matrix_bytes(kind, inputs, outputs) == size_bytes
+
+
+def test_a_kernel_that_packs_may_read_more_than_its_parameters() -> None:
+    recording = program(parameter_bytes=64, type="LSTM").record()
+    assert roles_of(recording)[1].role == "weights"
+
+
 def test_without_operators_large_constants_are_weights_by_behaviour() -> None:
     roles = roles_of(program(operators=False).record())
     assert [r.role for r in roles[1:]] == [
@@ -126,7 +169,7 @@ def test_without_operators_large_constants_are_weights_by_behaviour() -> None:
 def test_what_the_next_inference_writes_is_not_constant() -> None:
     changed = program()
     spans = list(changed.spans)
-    spans[4] = Span(2, 2, spans[4].accesses + write(WEIGHTS, 100))
+    spans[6] = Span(2, 4, spans[6].accesses + write(WEIGHTS, 100))
     changed.spans = spans
     assert roles_of(changed.record())[1].role == "runtime"
 
@@ -134,13 +177,23 @@ def test_what_the_next_inference_writes_is_not_constant() -> None:
 def test_what_is_used_outside_of_operators_is_the_runtimes() -> None:
     changed = program()
     spans = list(changed.spans)
-    outside = Span(2, None, spans[4].accesses)
-    changed.spans = [*spans[:4], outside, *spans[4:]]
-    changed.operators = ["Conv", "Relu", "Relu"]
-    changed.spans = [*changed.spans[:5], *(Span(2, 2, s.accesses) for s in spans[5:6])]
+    spans[6] = Span(2, None, spans[6].accesses)
+    spans[7] = Span(2, 4, spans[7].accesses)
+    changed.spans = spans
+    changed.operators = changed.operators[:5]
     roles = roles_of(changed.record())
     assert roles[1] == Role("runtime", "read outside of operators")
-    assert roles[4].role == "runtime"
+    assert roles[4] == Role("runtime", "written outside of operators")
+
+
+def test_threads_may_cut_what_an_operator_reads_into_several_regions() -> None:
+    changed = program(parameter_bytes=900, activation_bytes=7300)
+    changed.regions = [*changed.regions, ("constant", "unclassified")]
+    changed.extents = [*changed.extents, Extent(7, WEIGHTS + 100, 28, from_span=5)]
+    roles = roles_of(changed.record())
+    assert roles[1] == roles[7]
+    assert roles[1].role == "input"
+    assert "Conv reads 8 KiB; its parameters have 900 B and its inputs" in roles[1].reason
 
 
 def test_the_program_has_the_last_word() -> None:
