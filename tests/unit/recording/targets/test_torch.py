@@ -33,6 +33,15 @@ class Two(torch.nn.Module):
     def forward(self, first, second):
         return {"sum": first + second, "parts": [first, None]}
 
+class Third(torch.nn.Module):
+    count = 0
+    def forward(self, x):
+        Third.count += 1
+        if Third.count == 3:
+            raise ValueError("not three\\ntimes")
+        return x
+
+third = lambda: (Third(), torch.ones(2))
 two = lambda: (Two(), (torch.ones(2), torch.full((2,), 3.0)))
 one = lambda: (torch.nn.ReLU(), torch.ones(2))
 def needs_more(count): pass
@@ -166,3 +175,16 @@ def test_a_pytorch_model_takes_no_arguments_and_no_options_of_others() -> None:
         choose_target(["models:f", "more"], is_torch=True)
     with pytest.raises(UsageError, match="--batch, --dim: for an ONNX model only; models:f brings"):
         choose_target(["models:f"], is_torch=True, batch=1, dims={"n": 1})
+
+
+@pytest.mark.torch
+@needs_torch
+def test_a_model_that_fails_later_is_one_line(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = {"spec": "models_here:third", "threads": 1, "warmup": 1, "runs": 5, "outputs": None}
+    (tmp_path / "options.json").write_text(json.dumps(options | {"mode": "record"}))
+    assert torch_runner.main(str(tmp_path)) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    wanted = "does not run with its example inputs: ValueError: not three times"
+    assert line == f"sgxlens: the model of models_here:third {wanted}"
