@@ -158,7 +158,8 @@ def _usages(
 
 
 def _largest_first(rows: list[RegionRow]) -> tuple[RegionRow, ...]:
-    used = [row for row in rows if row.line.block_count or row.line.access_count]
+    # A page may be of a region none of whose lines on it are accessed.
+    used = [r for r in rows if r.line.block_count or r.line.access_count or r.page.access_count]
     return tuple(sorted(used, key=lambda row: -row.line.block_count))
 
 

@@ -96,6 +96,19 @@ def test_regions_tell_what_is_not_classified(section: AttributionSection) -> Non
     assert produced.users == (RegionUser(0, 0, 20), RegionUser(1, 20, 0))
 
 
+def test_a_region_with_a_page_and_none_of_its_lines_counts(make_recording: MakeRecording) -> None:
+    tables = attributed.tables()
+    tables["regions"].append(tables["regions"][0] | {"region": 3, "kind": "file", "role": "file"})
+    for row in tables["reuse_sources"]:
+        if (row["granularity"], row["region"]) == ("page", 0):
+            row["region"] = 3
+    section = build_document(open_recording(make_recording(tables))).attribution
+    assert section is not None
+    (row,) = (row for row in section.regions.rows if row.region == 3)
+    assert (row.use["line"].access_count, row.use["page"].access_count) == (0, 5)
+    assert sum(row.use["page"].access_count for row in section.regions.rows) == 315
+
+
 def test_reuse_goes_from_producer_to_consumer(section: AttributionSection) -> None:
     (flow,) = section.sources.flows["line"]
     assert (flow.producer_index, flow.consumer_index, flow.access_count) == (0, 1, 20)

@@ -152,6 +152,8 @@ def test_native_times_have_their_spread(make_recording: MakeRecording) -> None:
     assert re.search(r"0 +/features/Conv +Conv +12 ms +100 % +11 ms +14 ms +5", text)
     assert "Not timed natively: 1 operators." in text
     assert "Native time of each phase" in text
+    assert "Operators by time" in text
+    assert "regions by footprint" in text
 
 
 def test_a_sampled_recording_says_how_far_it_may_be_off(

@@ -79,6 +79,8 @@ def attribution(
         )
         if any(row.native_time for row in operators.rows):
             yield titled("Native time of operators", _operator_times(operators, rows, width, top))
+    # Nobody knows the time of a region.
+    by = "footprint" if order == "time" else by
     yield titled(
         f"Memory by role, and regions by {by}",
         _regions(section.regions, operators, width, top, order),
