@@ -104,9 +104,9 @@ def test_a_region_with_a_page_and_none_of_its_lines_counts(make_recording: MakeR
             row["region"] = 3
     section = build_document(open_recording(make_recording(tables))).attribution
     assert section is not None
-    (row,) = (row for row in section.regions.rows if row.region == 3)
-    assert (row.use["line"].access_count, row.use["page"].access_count) == (0, 5)
-    assert sum(row.use["page"].access_count for row in section.regions.rows) == 315
+    (found,) = (region for region in section.regions.rows if region.region == 3)
+    assert (found.use["line"].access_count, found.use["page"].access_count) == (0, 5)
+    assert sum(region.use["page"].access_count for region in section.regions.rows) == 315
 
 
 def test_reuse_goes_from_producer_to_consumer(section: AttributionSection) -> None:
