@@ -14,6 +14,10 @@ namespace {
 /// Contexts that are kept for phases: as many as there can be (Analysis), and a few more.
 constexpr std::size_t kContextsForPhases = 20'100;
 
+/// Memory is looked at anew after each of so many runs of the model: a runtime may plan its memory
+/// in the first one, and use it from the second one on. Then it stays as it is.
+constexpr unsigned kFoundRunsMax = 3;
+
 /// Lines that are used alike must follow each other in this number to make an extent: 1 KiB. What
 /// is smaller is not told from the runtime's own structures.
 constexpr std::uint64_t kFoundLinesMin = 16;
@@ -123,12 +127,13 @@ void Attributor::begin_span(std::uint64_t position, bool always) {
 void Attributor::begin_phase(std::uint64_t position, std::uint32_t phase, const std::string &name) {
     const std::size_t row_count = page_uses_.rows().size();
     const bool is_inference = starts_with(name, "inference");
-    if (phase_is_run_) {
+    if (phase_is_run_ && phase_rows_ < row_count) {
         run_rows_ = {phase_rows_, row_count};
+        ++run_count_;
     }
-    if (is_inference && !has_found_ && run_rows_.first < run_rows_.second) {
+    if (is_inference && run_count_ > found_run_count_ && run_count_ <= kFoundRunsMax) {
         find_regions(position);
-        has_found_ = true;
+        found_run_count_ = run_count_;
     }
     phase_is_run_ = is_inference || starts_with(name, "warm-up");
     phase_rows_ = row_count;
@@ -178,6 +183,12 @@ void Attributor::find_regions(std::uint64_t position) {
         return context;
     };
 
+    // What was found before of the same memory no longer holds. What the same operator uses is the
+    // same region in every run, as far as spans correspond.
+    const ContextNumber first_context = leader(rows[run_rows_.first].context);
+    for (const std::size_t row : order)
+        regions_.forget_found(rows[row].page << 6, (rows[row].page + 1) << 6);
+
     struct Run {
         std::uint64_t first = 0;
         std::uint64_t end = 0;
@@ -186,7 +197,8 @@ void Attributor::find_regions(std::uint64_t position) {
     } run;
     const auto end_run = [&]() {
         if (run.end - run.first >= kFoundLinesMin)
-            regions_.found(position, run.first, run.end, run.kind, run.owner);
+            regions_.found(position, run.first, run.end, run.kind,
+                           contexts_[run.owner].span - contexts_[first_context].span, run.owner);
         run = {};
     };
     for (std::size_t i = 0; i < order.size();) {

@@ -103,19 +103,19 @@ Regions::Regions() {
         number_of(static_cast<RegionKind>(kind), "");
 }
 
-RegionNumber Regions::number_of(RegionKind kind, const std::string &name, ContextNumber owner) {
-    const bool is_named = owner == kContextsMax;
-    const auto known = numbers_.find({kind, {name, owner}});
+RegionNumber Regions::number_of(RegionKind kind, const std::string &name, std::uint32_t span,
+                                ContextNumber owner) {
+    const auto known = numbers_.find({kind, name, span});
     if (known != numbers_.end())
         return known->second;
     const std::size_t limit = kind == RegionKind::declared ? kRegionsMax
-                              : is_named                   ? kNamedMax
+                              : span == kNoSpan            ? kNamedMax
                                                            : kDeclaredMax;
     if (all_.size() >= limit)
         return static_cast<RegionNumber>(kind);
     const auto number = static_cast<RegionNumber>(all_.size());
     all_.push_back({kind, name, owner});
-    numbers_[{kind, {name, owner}}] = number;
+    numbers_[{kind, name, span}] = number;
     return number;
 }
 
@@ -225,15 +225,26 @@ bool Regions::end_declared(std::uint64_t address, std::uint64_t size_bytes) {
     return declared_.erase(first, end);
 }
 
+void Regions::forget_found(std::uint64_t first, std::uint64_t end) {
+    last_ = {};
+    while (first < end) {
+        const RangeMap::Range range = declared_.at(first);
+        const std::uint64_t part_end = std::min(end, range.end);
+        if (range.region != kNoRegion && all_[range.region].kind != RegionKind::declared)
+            declared_.erase(first, part_end);
+        first = part_end;
+    }
+}
+
 void Regions::found(std::uint64_t position, std::uint64_t first, std::uint64_t end, RegionKind kind,
-                    ContextNumber owner) {
+                    std::uint32_t span, ContextNumber owner) {
     // What the program declared is not guessed at.
     while (first < end) {
         const RangeMap::Range range = declared_.at(first);
         const std::uint64_t part_end = std::min(end, range.end);
         if (range.region == kNoRegion)
             assign(declared_, position, first << kLineBits, (part_end - first) << kLineBits,
-                   number_of(kind, "", owner));
+                   number_of(kind, "", span, owner));
         first = part_end;
     }
 }

@@ -108,7 +108,8 @@ class Attributor {
     std::size_t phase_rows_ = 0;                     ///< first of page_uses_ of the phase
     bool phase_is_run_ = false;                      ///< of a model
     std::pair<std::size_t, std::size_t> run_rows_{}; ///< of page_uses_, of the last such phase
-    bool has_found_ = false;
+    unsigned run_count_ = 0;
+    unsigned found_run_count_ = 0;
 };
 
 } // namespace sgxlens

@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <map>
 #include <string>
+#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -33,7 +34,7 @@ inline constexpr std::size_t kRegionKindCount = 11;
 struct Region {
     RegionKind kind;
     std::string name; ///< of the file, or given by the program
-    /// Of what was found by use: the context that reads (writes) it first.
+    /// Of what was found by use: the context that reads (writes) it first, when it was found first.
     ContextNumber owner = kContextsMax;
 };
 
@@ -80,9 +81,12 @@ class Regions {
     bool declare(std::uint64_t position, std::uint64_t address, std::uint64_t size_bytes,
                  const std::string &name);
     bool end_declared(std::uint64_t address, std::uint64_t size_bytes);
-    /// Lines [first, end) are of this kind, and that context uses them first.
+    /// Lines [first, end) are of this kind, and that context uses them first, in span number
+    /// `span` of its phase: by kind and this number regions are told apart.
     void found(std::uint64_t position, std::uint64_t first, std::uint64_t end, RegionKind kind,
-               ContextNumber owner);
+               std::uint32_t span, ContextNumber owner);
+    /// What was found of these lines holds no longer.
+    void forget_found(std::uint64_t first, std::uint64_t end);
 
     RegionNumber of_line(std::uint64_t line);
     /// The region of most of its lines; of several, the one lowest in memory.
@@ -95,7 +99,8 @@ class Regions {
     std::size_t memory_bytes() const;
 
   private:
-    RegionNumber number_of(RegionKind kind, const std::string &name,
+    static constexpr std::uint32_t kNoSpan = ~std::uint32_t{0};
+    RegionNumber number_of(RegionKind kind, const std::string &name, std::uint32_t span = kNoSpan,
                            ContextNumber owner = kContextsMax);
     bool assign(RangeMap &ranges, std::uint64_t position, std::uint64_t address,
                 std::uint64_t size_bytes, RegionNumber region);
@@ -106,7 +111,7 @@ class Regions {
     RangeMap declared_;      ///< what was declared or found, on top
     RangeMap::Range last_{}; ///< that a line was looked up in
     std::vector<Region> all_;
-    std::map<std::pair<RegionKind, std::pair<std::string, ContextNumber>>, RegionNumber> numbers_;
+    std::map<std::tuple<RegionKind, std::string, std::uint32_t>, RegionNumber> numbers_;
     std::vector<Extent> extents_;
 };
 

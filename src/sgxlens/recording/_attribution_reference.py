@@ -15,6 +15,7 @@ _LINES_END = 1 << 41
 _LINES_IN_PAGE = 64
 _STACK_LINES_MAX = (64 << 20) // 64
 _FOUND_LINES_MIN = 16
+_FOUND_RUNS_MAX = 3
 _WRITES = (2, 4)
 _FETCH = 0
 _OPERATOR_BEGIN, _OPERATOR_END, _REGION, _REGION_END = range(1, 5)
@@ -102,7 +103,9 @@ class AttributingDecoder(Decoder):
         self._span_contexts: dict[int, int] = {}
         self._context = 0
         self._last_run: range | None = None
-        self._has_found = False
+        self._run_count = self._found_run_count = 0
+        # The regions found, by kind and the number of their span in its phase.
+        self._found: dict[tuple[str, int], Region] = {}
         self._begin_span()
 
     # ---- contexts ----
@@ -168,11 +171,16 @@ class AttributingDecoder(Decoder):
 
     def _begin_phase(self) -> None:
         ended, name = self.phases[-2], self.phases[-1].name
-        if ended.name.startswith((b"inference", b"warm-up")):
+        if (
+            ended.name.startswith((b"inference", b"warm-up"))
+            and ended.end_position > ended.start_position
+        ):
             self._last_run = range(ended.start_position, ended.end_position)
-        if name.startswith(b"inference") and not self._has_found and self._last_run:
+            self._run_count += 1
+        is_new = self._found_run_count < self._run_count <= _FOUND_RUNS_MAX
+        if name.startswith(b"inference") and self._last_run and is_new:
             self._find_regions(self._last_run)
-            self._has_found = True
+            self._found_run_count = self._run_count
         self._begin_span()
 
     # ---- regions ----
@@ -244,6 +252,12 @@ class AttributingDecoder(Decoder):
         users: dict[int, set[int]] = defaultdict(set)
         for line, _, i in accesses:
             users[line].add(owners[i])
+        first_span = self.contexts[owners[run.start]].span
+        for page in {line // _LINES_IN_PAGE for line in readers}:
+            lines = range(page * _LINES_IN_PAGE, (page + 1) * _LINES_IN_PAGE)
+            for part, region in _parts(self._declared, lines):
+                if region.kind != "declared":
+                    self._declared = _without(self._declared, part)
         found: list[tuple[int, Region]] = []
         for line in sorted(readers):
             page_line = line - line % _LINES_IN_PAGE
@@ -255,9 +269,9 @@ class AttributingDecoder(Decoder):
                 found.append((line, Region(kind, b"", writers[line])))
             elif line in written_before:
                 found.append((line, Region("constant", b"", readers[line])))
-        self._declare_found(found)
+        self._declare_found(found, first_span)
 
-    def _declare_found(self, found: list[tuple[int, Region]]) -> None:
+    def _declare_found(self, found: list[tuple[int, Region]], first_span: int) -> None:
         runs: list[list[tuple[int, Region]]] = []
         for line, region in found:
             if not runs or runs[-1][-1] != (line - 1, region):
@@ -265,7 +279,11 @@ class AttributingDecoder(Decoder):
             runs[-1].append((line, region))
         for lines in runs:
             if len(lines) >= _FOUND_LINES_MIN:
-                gaps = [(range(lines[0][0], lines[-1][0] + 1), lines[0][1])]
+                region = lines[0][1]
+                assert region.owner is not None  # noqa: S101 - for mypy
+                key = region.kind, self.contexts[region.owner].span - first_span
+                region = self._found.setdefault(key, region)
+                gaps = [(range(lines[0][0], lines[-1][0] + 1), region)]
                 for taken, _ in self._declared:
                     gaps = _without(gaps, taken)
                 self._declared += gaps
