@@ -66,6 +66,14 @@ class ProfiledTarget(TimedTarget, Protocol):
         """Return the profile of the last profiled run; ProfileError: there is none."""
 
 
+@runtime_checkable
+class SelfTimingTarget(TimedTarget, Protocol):
+    """A target whose profiled native runs time their operators by themselves."""
+
+    def native_profile(self) -> Profile:
+        """Return the operators of the last profiled native run; ProfileError: there are none."""
+
+
 @dataclass(frozen=True)
 class NativeSettings:
     """How to run natively.
@@ -116,9 +124,9 @@ def measure(target: TimedTarget, settings: NativeSettings) -> NativeTimes:
             doing = f"native run {number + 1} of {len(plan)}"
             run = _run(command, marks, settings, doing)
             operators: list[list[OperatorTime]] = [[] for _ in run.names]
-            if is_profiled and isinstance(target, ProfiledTarget):
+            if is_profiled and isinstance(target, (ProfiledTarget, SelfTimingTarget)):
                 try:
-                    operators = _operators(run, target.operator_profile())
+                    operators = _operators(run, _profile_of(target))
                 except ProfileError as error:
                     notes.append(f"no native times of operators in run {number}: {error}")
             runs.append(run.times(operators, is_profiled=is_profiled))
@@ -168,6 +176,12 @@ class _Run:
                 )
             ],
         )
+
+
+def _profile_of(target: ProfiledTarget | SelfTimingTarget) -> Profile:
+    if isinstance(target, SelfTimingTarget):
+        return target.native_profile()
+    return target.operator_profile()
 
 
 def _operators(run: _Run, profile: Profile) -> list[list[OperatorTime]]:

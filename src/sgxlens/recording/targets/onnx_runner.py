@@ -65,7 +65,7 @@ def _record(folder: str, options: Options, native: str) -> None:
         for number in range(options["warmup"]):
             mark(f"warm-up {number + 1}")
             outputs = session.run(None, feeds)
-        for number in _inferences(options["runs"], is_native=bool(native)):
+        for number in inferences(options["runs"], is_native=bool(native)):
             mark(f"inference {number + 1}")
             outputs = session.run(None, feeds)
     finally:
@@ -76,7 +76,7 @@ def _record(folder: str, options: Options, native: str) -> None:
         np.savez(options["outputs"], *outputs)
 
 
-def _inferences(count: int, *, is_native: bool) -> Iterator[int]:
+def inferences(count: int, *, is_native: bool) -> Iterator[int]:
     """Number the inferences: `count`, natively further ones as long as they cost little."""
     yield from range(count)
     if is_native:

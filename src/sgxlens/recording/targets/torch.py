@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sgxlens.errors import TargetError, UsageError
+from sgxlens.recording.operators.profile import Event, Node, Profile, ProfileError
 from sgxlens.recording.targets.native_run import how_it_died
 
 if TYPE_CHECKING:
@@ -100,8 +101,25 @@ class TorchTarget:
         return [sys.executable, "-m", _RUNNER, str(self._folder)]
 
     def native_command(self, *, profiled: bool = False) -> list[str] | None:
-        """The command line for a native run; None: operators are not timed."""
-        return None if profiled else self.command()
+        """The command line for a native run, which may make further inferences."""
+        return [*self.command(), "operators" if profiled else "phases"]
+
+    def native_profile(self) -> Profile:
+        """The operators of the last native run that timed them.
+
+        Raises:
+            ProfileError: the run did not live to write them.
+        """
+        path = self._folder / "operators.json"
+        try:
+            told = json.loads(path.read_text(encoding="ascii"))
+            path.unlink()  # so that it is not taken for that of a later run
+        except (OSError, ValueError) as error:
+            raise ProfileError(
+                "no times of operators: the run ended before it wrote them"
+            ) from error
+        events = tuple(_event(row, told["start_ns"]) for row in told["operators"])
+        return Profile(path, told["pid"], events, told["start_ns"])
 
     def info(self) -> dict[str, Any]:
         """The field ``target`` of ``recording.json``."""
@@ -137,3 +155,20 @@ class TorchTarget:
         if "error" in report:
             raise TargetError(report["error"])
         return report
+
+
+def _event(row: tuple[str, int, int], start_ns: int) -> Event:
+    """An operator, of the text that annotates it and its times."""
+    text, begin_ns, end_ns = row
+    told = json.loads(text)
+    node = Node(
+        name=told["name"],
+        type=told["type"],
+        provider="torch",
+        input_shapes=json.dumps(told.get("inputs", [])),
+        output_shapes="",
+        parameter_bytes=told["parameter_bytes"],
+        activation_bytes=told["activation_bytes"],
+        output_bytes=None,
+    )
+    return Event(0, (begin_ns - start_ns) // 1000, (end_ns - begin_ns) // 1000, node)

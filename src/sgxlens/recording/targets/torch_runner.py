@@ -11,7 +11,8 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -24,8 +25,12 @@ class Problem(Exception):  # noqa: N818 - what is wrong is the user's, not an er
     """What is wrong with the model, in words for the user."""
 
 
-def main(folder: str) -> int:
-    """Do what ``options.json`` in `folder` says; return the exit status."""
+def main(folder: str, native: str = "") -> int:
+    """Do what ``options.json`` in `folder` says; return the exit status.
+
+    `native`: what is recorded, but for its time: without outputs, and with more inferences.
+    ``phases`` or ``operators`` says of what; the latter leaves ``operators.json``.
+    """
     with open(f"{folder}/options.json", encoding="ascii") as file:
         options = json.load(file)
     # Before the threads are made: under the tracer one runs at a time, and one that spins keeps the
@@ -34,7 +39,7 @@ def main(folder: str) -> int:
     os.environ.setdefault("KMP_BLOCKTIME", "0")
     try:
         if options["mode"] == "record":
-            _record(options)
+            _record(folder, options, native)
             return 0
         report = _check(options)
     except Problem as problem:
@@ -47,7 +52,7 @@ def main(folder: str) -> int:
     return 0
 
 
-def _record(options: Options) -> None:
+def _record(folder: str, options: Options, native: str) -> None:
     from sgxlens._native import mark
 
     mark("import")
@@ -55,25 +60,55 @@ def _record(options: Options) -> None:
     from torch.utils import _python_dispatch  # noqa: F401 - in this phase, not in the next
 
     import sgxlens.torch
-    import sgxlens.torch_operators
+    from sgxlens.recording.targets.onnx_runner import inferences
+    from sgxlens.torch_operators import Annotator, annotator_of
 
     build = _function(options)
     mark("load")
     _set_threads(options)
+    timed: list[tuple[str, int]] = []
     with torch.inference_mode():
         model, arguments, keywords = _built(options, build)
-        with sgxlens.torch.operators(model):
-            sgxlens.torch_operators.annotator_of(model).declare_inputs(keywords)
+        if native == "operators":
+            listening = Annotator(model, _timer(timed)).listening()
+        else:
+            listening = sgxlens.torch.operators(model)
+        with listening:
+            annotator_of(model).declare_inputs(keywords)
             result = None
             for number in range(options["warmup"]):
                 mark(f"warm-up {number + 1}")
                 result = _run(options, model, arguments, keywords)
-            for number in range(options["runs"]):
+            for number in inferences(options["runs"], is_native=bool(native)):
                 mark(f"inference {number + 1}")
                 result = _run(options, model, arguments, keywords)
             mark("end")
-    if options["outputs"] is not None:
+    if native == "operators":
+        _write_times(folder, timed)
+    if options["outputs"] is not None and not native:
         _save(options["outputs"], result)
+
+
+def _timer(timed: list[tuple[str, int]]) -> Callable[[int, int, int, str], None]:
+    """Return what takes the time when an operator begins and when it ends."""
+    from sgxlens.annotation import OPERATOR_BEGIN, OPERATOR_END
+
+    def note(kind: int, address: int, size_bytes: int, text: str) -> None:  # noqa: ARG001
+        if kind in (OPERATOR_BEGIN, OPERATOR_END):
+            timed.append((text, time.time_ns()))
+
+    return note
+
+
+def _write_times(folder: str, timed: list[tuple[str, int]]) -> None:
+    # Operators do not nest: each beginning is followed by its end.
+    rows = [
+        (text, begin_ns, end_ns)
+        for (text, begin_ns), (_, end_ns) in zip(timed[::2], timed[1::2], strict=True)
+    ]
+    start_ns = timed[0][1] if timed else 0
+    with open(f"{folder}/operators.json", "w", encoding="ascii") as file:
+        json.dump({"pid": os.getpid(), "start_ns": start_ns, "operators": rows}, file)
 
 
 def _check(options: Options) -> Options:
@@ -218,4 +253,4 @@ def _told(error: BaseException) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1]))
+    sys.exit(main(*sys.argv[1:]))

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 
 from sgxlens.errors import TargetError, UsageError
+from sgxlens.recording.operators.profile import ProfileError
 from sgxlens.recording.targets import torch_runner
 from sgxlens.recording.targets.choose import choose_target
 from sgxlens.recording.targets.torch import TorchTarget
@@ -133,6 +135,30 @@ def test_a_target_is_ready_to_run(folder: Path) -> None:
         np.testing.assert_array_equal(found["arr_1"], [1, 1])
     with pytest.raises(TargetError, match="models_here:fails fails: ValueError: no such file"):
         TorchTarget("models_here:fails")
+
+
+@pytest.mark.torch
+@needs_torch
+def test_native_runs_time_phases_and_operators(folder: Path) -> None:
+    from sgxlens.recording.native_times.measure import NativeSettings, measure
+
+    with TorchTarget("models_here:Models.linear", warmup=1, runs=2) as target:
+        times = measure(target, NativeSettings(environment=dict(os.environ), runs=1))
+        with pytest.raises(ProfileError, match="ended before it wrote them"):
+            target.native_profile()
+    assert not [note for note in times.notes if "operators" in note]
+    plain, profiled = times.runs
+    for run in (plain, profiled):
+        names = [phase.name for phase in run.phases]
+        wanted = ["start", "import", "load", "warm-up 1", "inference 1", "inference 2"]
+        assert names[:6] == wanted
+        assert names[-1] == "end"
+    for phase in profiled.phases:
+        is_inference = phase.name.startswith(("warm-up", "inference"))
+        found = [(each.name, each.type) for each in phase.operators]
+        kinds = [("0", "aten::linear"), ("1", "aten::dropout")]
+        assert found == (kinds if is_inference else [])
+        assert sum(each.seconds for each in phase.operators) <= phase.seconds + 1e-5
 
 
 def block(folder: Path, monkeypatch: pytest.MonkeyPatch, code: str) -> None:
