@@ -30,8 +30,9 @@ def operators(model: Any) -> Iterator[None]:
 
     Parameters, buffers and other tensors that modules hold are weights; what `model` is called
     with are inputs, what it returns outputs; what operators make in between are activations until
-    PyTorch frees it. Where a call's results will lie is known only when it has ended: before it
-    does, they are taken to lie where they lay in the call of `model` before, and corrected if not.
+    PyTorch frees it. Where results lie is known when their operator has ended: until then, so for
+    the operator's own writes to them, the memory is what it was before. The allocator puts them
+    elsewhere in each inference, so that those before do not tell.
 
     Args:
         model: a ``torch.nn.Module``. It may be used several times, inside one or many of these.

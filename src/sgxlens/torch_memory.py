@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left, insort
 from collections.abc import Callable
 from typing import Any, NamedTuple
 from weakref import ref
@@ -55,7 +54,6 @@ class Memory:
         self.places: dict[int, Range] = {}
         self._annotate = annotate
         self._watched: dict[int, ref[Any]] = {}
-        self._addresses: list[int] = []  # sorted
 
     def add(self, storage: Any, text: str) -> Range:
         """Know a storage and annotate what it is."""
@@ -78,22 +76,12 @@ class Memory:
 
         self.places[address] = place
         self._watched[address] = ref(storage, freed)
-        insort(self._addresses, address)
 
     def rename(self, place: Range) -> None:
         """Annotate a known storage anew."""
         self.places[place.address] = place
         self._annotate(annotation.REGION, *place)
 
-    def is_free(self, place: Range) -> bool:
-        """Whether no known storage has a part of the range."""
-        number = bisect_left(self._addresses, place.address + place.size_bytes)
-        if number == 0:
-            return True
-        before = self.places[self._addresses[number - 1]]
-        return before.address + before.size_bytes <= place.address
-
     def _forget(self, address: int) -> None:
         if self.places.pop(address, None) is not None:
             del self._watched[address]
-            del self._addresses[bisect_left(self._addresses, address)]

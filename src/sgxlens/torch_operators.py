@@ -12,7 +12,7 @@ import json
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, NamedTuple
+from typing import Any
 from weakref import WeakKeyDictionary, ref
 
 import torch
@@ -34,14 +34,6 @@ _WEIGHTS = "weights:"
 _ACTIVATIONS = "activations:"
 
 
-class _Call(NamedTuple):
-    """One call of an operator, and where its results lay."""
-
-    function: Any
-    module: str
-    results: list[Range]
-
-
 class Annotator:
     """Annotates the operators of one model."""
 
@@ -54,8 +46,6 @@ class Annotator:
         self._weights: dict[int, str] = {}  # by address of the tensor, and of its storage
         self._modules: dict[int, str] = {}
         self._path: list[tuple[int, str]] = []  # of modules that run: id, name
-        self._calls: list[_Call] = []  # of this inference
-        self._calls_before: list[_Call] = []
         self._texts: dict[Any, str] = {}
         self._thread = 0
         try:
@@ -129,7 +119,6 @@ class Annotator:
         if module is self._root():
             self._root_depth += 1
             if self._root_depth == 1:
-                self._calls_before, self._calls = self._calls, []
                 more = map(str, range(len(self._input_names), len(arguments)))
                 names = [*self._input_names, *more]
                 self.declare_inputs(dict(zip(names, arguments, strict=False)))
@@ -148,11 +137,7 @@ class Annotator:
         known = self._memory.places.get(address)
         if known is None or not known.text.startswith(_ACTIVATIONS):
             return
-        place = known._replace(text=f"output:{name}")
-        self._memory.rename(place)
-        for call in self._calls:
-            if known in call.results:  # so that it has this role from its start the next time
-                call.results[call.results.index(known)] = place
+        self._memory.rename(known._replace(text=f"output:{name}"))
 
     # ---- operators ----
 
@@ -161,16 +146,15 @@ class Annotator:
         module = self._path[-1][1]
         annotate = self._annotate
         text = self._text_before(function, module, arguments, keywords)
-        expected = self._expect(function, module)
         annotate(annotation.OPERATOR_BEGIN, 0, 0, text)
         try:
             result = function(*arguments, **keywords)
         except BaseException:
             annotate(annotation.OPERATOR_END, 0, 0, "")
-            self._note_results(function, module, (), expected)
+            self._note_results(function, module, ())
             raise
         annotate(annotation.OPERATOR_END, 0, 0, "")
-        self._note_results(function, module, result, expected)
+        self._note_results(function, module, result)
         return result
 
     def _text_before(
@@ -202,22 +186,7 @@ class Annotator:
         self._texts[key] = text
         return text
 
-    def _expect(self, function: Any, module: str) -> Sequence[Range]:
-        """Say what the results' memory is to be, if the last inference made the same call here."""
-        number = len(self._calls)
-        if number >= len(self._calls_before):
-            return ()
-        before = self._calls_before[number]
-        if not before.results or before.function is not function or before.module != module:
-            return ()
-        free = [result for result in before.results if self._memory.is_free(result)]
-        for result in free:
-            self._annotate(annotation.REGION, *result)
-        return free
-
-    def _note_results(
-        self, function: Any, module: str, result: Any, expected: Sequence[Range]
-    ) -> None:
+    def _note_results(self, function: Any, module: str, result: Any) -> None:
         places = self._memory.places
         tensors: list[Any] = []
         _collect((result,), tensors)
@@ -228,38 +197,16 @@ class Annotator:
             if address not in places:
                 made[address] = tensor
             key += tensor.dtype, tensor.shape, address in made
+        for tensor in made.values():
+            storage = storage_of(tensor)
+            if storage is not None:
+                kind = _schema(function).name.rpartition(":")[2]
+                self._memory.add(storage, f"{_ACTIVATIONS}{module} {kind}")
         found = tuple(key)
         text = self._texts.get(found)
         if text is None:
             text = self._keep_text(found, _note_text(found, tensors))
-        self._calls.append(_Call(function, module, self._place(function, module, made, expected)))
         self._annotate(annotation.OPERATOR_NOTE, 0, 0, text)
-
-    def _place(
-        self, function: Any, module: str, made: dict[int, Any], expected: Sequence[Range]
-    ) -> list[Range]:
-        """Know the storages that an operator made; annotate those that are not where expected."""
-        results: list[Range] = []
-        new: list[Range] = []
-        for tensor in made.values():
-            storage = storage_of(tensor)
-            if storage is None:
-                continue
-            address, size_bytes = storage.data_ptr(), storage.nbytes()
-            # What was expected may have the name of an output of the model.
-            place = next((e for e in expected if e[:2] == (address, size_bytes)), None)
-            if place is None:
-                kind = _schema(function).name.rpartition(":")[2]
-                place = Range(address, size_bytes, f"{_ACTIVATIONS}{module} {kind}")
-                new.append(place)
-            results.append(place)
-            self._memory.keep(storage, place)
-        for missed in expected:
-            if missed not in results:
-                self._annotate(annotation.REGION_END, *missed[:2], "")
-        for place in new:
-            self._annotate(annotation.REGION, *place)
-        return results
 
 
 class _Dispatch:
