@@ -82,7 +82,8 @@ def sharing(recording: Recording, phase: Phase | int | str, process: int | None 
         reuse[name] = (int(rows.count[warm].sum()), int(rows.count[rows.is_other_thread].sum()))
     return Sharing(
         phase=facts.phase,
-        threads=tuple(threads.tolist()),
+        # Contexts may be empty, as the first one is.
+        threads=tuple(np.unique(contexts.thread[contexts.line_access_count > 0]).tolist()),
         line=Shared(_count(once), _count(twice), _count(twice & dirty), *reuse["line"]),
         page=Shared(
             pages, int(is_shared.sum()), int((is_shared & (dirty != 0)).sum()), *reuse["page"]

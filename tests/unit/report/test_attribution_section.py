@@ -120,6 +120,19 @@ def test_threads_share_what_one_writes_for_the_other(section: AttributionSection
     assert section.sharing.blocks["line"].other_thread_reuse_count == 20
 
 
+def test_a_thread_without_accesses_shares_nothing(make_recording: MakeRecording) -> None:
+    tables = attributed.tables()
+    first = tables["contexts"][0]
+    number = len(tables["contexts"])
+    empty = {"context": number, "phase": 4, "thread": 0, "operator": None}
+    tables["contexts"].append(
+        first | empty | {"line_access_count": 0, "page_access_count": 0, "end_position": 0}
+    )
+    section = build_document(open_recording(make_recording(tables))).attribution
+    assert section is not None
+    assert section.sharing.threads == (1, 2)
+
+
 def test_working_sets_cover_the_phase(section: AttributionSection, document: Document) -> None:
     windows = section.working_sets.windows
     assert sum(w.line_access_count for w in windows) == document.selection[0].line_access_count

@@ -78,9 +78,7 @@ def _parts(document: Document, console: Console, top: int, order: str) -> Iterab
         if who is None:
             yield titled("Operators, regions and reuse sources", Text(document.no_attribution))
         else:
-            yield from attribution(
-                who, document.reuse.at_bytes, width, top, order, ascii_only=ascii_only
-            )
+            yield from attribution(document, who, width, top, order, ascii_only=ascii_only)
         yield reuse(document.reuse, ascii_only=ascii_only)
         yield titled("System calls", syscalls(document))
         yield titled("Traps: instructions that leave an enclave", traps(document))

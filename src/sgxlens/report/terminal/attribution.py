@@ -30,6 +30,7 @@ if TYPE_CHECKING:
         SourceSection,
         Tensor,
     )
+    from sgxlens.report.document import Document
     from sgxlens.report.values import CountRange
 
 #: From this width on there is room for shapes.
@@ -56,8 +57,8 @@ _SOURCE_COLUMNS = {
 
 
 def attribution(
+    document: Document,
     section: AttributionSection,
-    at_bytes: int | None,
     width: int,
     top: int,
     order: str,
@@ -65,6 +66,7 @@ def attribution(
     ascii_only: bool,
 ) -> Iterable[RenderableType]:
     """Who accesses what: `top` rows of each table, in an order of `sgxlens.report.ordering`."""
+    at_bytes = document.reuse.at_bytes
     size = f" at {format_bytes(at_bytes)}" if at_bytes is not None else ""
     by = order.replace("-", " ") + (size if "misses" in order else "")
     operators = section.operators
@@ -89,7 +91,9 @@ def attribution(
         f"Accesses{f' and misses{size}' if size else ''} by where the block was accessed before",
         _sources(section.sources, operators, width, ascii_only=ascii_only),
     )
-    yield titled("Working sets: distinct blocks accessed in a part", _working_sets(section, width))
+    yield titled(
+        "Working sets: distinct blocks accessed in a part", _working_sets(document, section, width)
+    )
     if len(section.sharing.threads) > 1:
         yield titled("Sharing between threads", _sharing(section.sharing, width))
 
@@ -309,12 +313,13 @@ def _sources(
     return Group(*parts)
 
 
-def _working_sets(section: AttributionSection, width: int) -> RenderableType:
+def _working_sets(document: Document, section: AttributionSection, width: int) -> RenderableType:
     sets = section.working_sets
-    rows: list[tuple[str, int, int]] = []
+    (phase,) = (row for row in document.phases if row.is_selected)
+    line, page = phase.footprints["line"], phase.footprints["page"]
+    rows = [("the phase", line.block_count, page.block_count)]
     if section.operators is not None:
         operators = section.operators
-        rows.append(_blocks("the phase", operators.total))
         largest = max(operators.rows, key=lambda row: row.use["line"].block_count)
         rows.append(_blocks(f"largest operator: {largest.name}", largest.use))
         rows.append(
@@ -325,7 +330,8 @@ def _working_sets(section: AttributionSection, width: int) -> RenderableType:
             )
         )
     windows = sets.windows
-    if windows:
+    # One window is the phase: it has no boundaries to cut it at.
+    if len(windows) > 1:
         what = f"window (at least {format_count(sets.window_line_access_count)} accesses)"
         lines = sorted(window.line_count for window in windows)
         pages = sorted(window.page_count for window in windows)
