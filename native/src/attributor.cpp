@@ -31,7 +31,9 @@ bool starts_with(std::string_view text, std::string_view start) {
 struct Attributor::LineObserver final : BlockObserver {
     explicit LineObserver(Attributor &a) : attributor(a) {}
     RegionNumber region_of(std::uint64_t block) override {
-        return attributor.regions_.of_line(block);
+        if (block - known.first >= known.end - known.first)
+            known = attributor.regions_.at(block);
+        return known.region;
     }
     void note(std::uint64_t block, unsigned classes) override {
         attributor.page_uses_.note(block, classes);
@@ -40,6 +42,7 @@ struct Attributor::LineObserver final : BlockObserver {
     void renumbered() override {}
 
     Attributor &attributor;
+    RangeMap::Range known{}; ///< that a line was looked up in; forgotten with each context
 };
 
 struct Attributor::PageObserver final : BlockObserver {
@@ -104,6 +107,7 @@ void Attributor::enter_context(std::uint64_t position) {
     }
     context_position_ = position;
     position_ = position;
+    line_observer_->known = {};
     lines_.begin_context(context_);
     pages_.begin_context(context_);
     page_uses_.begin_context(context_);

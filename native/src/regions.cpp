@@ -130,7 +130,6 @@ bool Regions::assign(RangeMap &ranges, std::uint64_t position, std::uint64_t add
     const auto [first, end] = lines_of(address, size_bytes);
     if (first == end)
         return false;
-    last_ = {};
     log(position, first, end, region);
     ranges.assign(first, end, region);
     return true;
@@ -159,7 +158,6 @@ bool Regions::map(std::uint64_t position, std::uint64_t address, std::uint64_t s
 
 bool Regions::unmap(std::uint64_t address, std::uint64_t size_bytes) {
     const auto [first, end] = lines_of(address, size_bytes);
-    last_ = {};
     const bool was_declared = declared_.erase(first, end);
     return mapped_.erase(first, end) || was_declared;
 }
@@ -221,12 +219,10 @@ bool Regions::declare(std::uint64_t position, std::uint64_t address, std::uint64
 
 bool Regions::end_declared(std::uint64_t address, std::uint64_t size_bytes) {
     const auto [first, end] = lines_of(address, size_bytes);
-    last_ = {};
     return declared_.erase(first, end);
 }
 
 void Regions::forget_found(std::uint64_t first, std::uint64_t end) {
-    last_ = {};
     while (first < end) {
         const RangeMap::Range range = declared_.at(first);
         const std::uint64_t part_end = std::min(end, range.end);
@@ -249,7 +245,7 @@ void Regions::found(std::uint64_t position, std::uint64_t first, std::uint64_t e
     }
 }
 
-RangeMap::Range Regions::lookup(std::uint64_t line) const {
+RangeMap::Range Regions::at(std::uint64_t line) const {
     RangeMap::Range range = declared_.at(line);
     if (range.region != kNoRegion)
         return range;
@@ -261,22 +257,16 @@ RangeMap::Range Regions::lookup(std::uint64_t line) const {
     return range;
 }
 
-RegionNumber Regions::of_line(std::uint64_t line) {
-    if (line - last_.first >= last_.end - last_.first)
-        last_ = lookup(line);
-    return last_.region;
-}
-
-RegionNumber Regions::of_page(std::uint64_t page) {
+RegionNumber Regions::of_page(std::uint64_t page) const {
     std::uint64_t line = page << kPageLineBits;
     const std::uint64_t page_end = line + kLinesInPage;
-    if (line >= last_.first && page_end <= last_.end)
-        return last_.region;
+    if (const RangeMap::Range range = at(line); page_end <= range.end)
+        return range.region;
     RegionNumber best = static_cast<RegionNumber>(RegionKind::unmapped);
     std::uint64_t best_lines = 0;
     std::vector<std::pair<RegionNumber, std::uint64_t>> shares;
     while (line < page_end) {
-        const RangeMap::Range range = lookup(line);
+        const RangeMap::Range range = at(line);
         const std::uint64_t lines = std::min(page_end, range.end) - line;
         line += lines;
         const auto same = [&range](auto &share) { return share.first == range.region; };

@@ -88,9 +88,10 @@ class Regions {
     /// What was found of these lines holds no longer.
     void forget_found(std::uint64_t first, std::uint64_t end);
 
-    RegionNumber of_line(std::uint64_t line);
+    /// What a line is of, and which lines around it surely are of the same region.
+    RangeMap::Range at(std::uint64_t line) const;
     /// The region of most of its lines; of several, the one lowest in memory.
-    RegionNumber of_page(std::uint64_t page);
+    RegionNumber of_page(std::uint64_t page) const;
     /// Of a line, without regard to what was declared or found.
     RegionKind mapped_kind(std::uint64_t line) const;
 
@@ -104,12 +105,10 @@ class Regions {
                            ContextNumber owner = kContextsMax);
     bool assign(RangeMap &ranges, std::uint64_t position, std::uint64_t address,
                 std::uint64_t size_bytes, RegionNumber region);
-    RangeMap::Range lookup(std::uint64_t line) const;
     void log(std::uint64_t position, std::uint64_t first, std::uint64_t end, RegionNumber region);
 
     RangeMap mapped_;
-    RangeMap declared_;      ///< what was declared or found, on top
-    RangeMap::Range last_{}; ///< that a line was looked up in
+    RangeMap declared_; ///< what was declared or found, on top
     std::vector<Region> all_;
     std::map<std::tuple<RegionKind, std::string, std::uint32_t>, RegionNumber> numbers_;
     std::vector<Extent> extents_;
