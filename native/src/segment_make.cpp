@@ -117,6 +117,9 @@ detail::Segment *Segments::Memo::make_segment(const std::uint64_t *words, std::s
             lines_of_base[base].push_back(offset);
     }
     segment->lines = local.effect();
+    segment->lines.reuses = local.reuses({});
+    if (lines.is_attributed())
+        segment->lines.regions.reserve(segment->lines.touches.size());
     if (segment->lines.touches.size() > pages.visit_distance())
         return nullptr; // a visit might start within
     segment->place_kinds.resize(segment->pattern.base_count());
@@ -148,7 +151,11 @@ detail::Effect Segments::Memo::pages_of(const Segment &segment, const std::uint6
         const LocalStack::Access one{page, {offset, base, 0, 0, access.access_class, classes}};
         local.access(&one, 1);
     }
-    return local.effect();
+    Effect effect = local.effect();
+    effect.reuses = local.reuses({});
+    if (pages.is_attributed())
+        effect.regions.reserve(effect.touches.size());
+    return effect;
 }
 
 detail::Row *Segments::Memo::make_row() {
@@ -157,37 +164,58 @@ detail::Row *Segments::Memo::make_row() {
     source.is_value.assign(row_words.size(), true);
     source.near = kNearLines;
     std::size_t at = 0;
-    std::size_t touch_count = 0;
     for (const Segment *const segment : row) {
         source.is_value[at] = false;
         segment->pattern.add_extents(static_cast<std::uint32_t>(at + 1), source.extents);
-        touch_count += segment->lines.touches.size();
         at += segment->pattern.base_count();
     }
     auto made = std::make_unique<Row>();
     if (!made->pattern.build(source) ||
         !made->pattern.matches(row_words.data(), row_base_lines.data()))
         return nullptr;
+    take_row(made->pattern);
+    made->lines = local.effect();
+    if (lines.is_attributed()) {
+        made->lines.regions.reserve(made->lines.touches.size());
+        made->lines.groups.reserve(made->lines.touches.size());
+    } else {
+        made->lines.reuses = local.reuses({});
+    }
+    known_bytes += made->memory_bytes();
+    return made.release();
+}
+
+void Segments::Memo::split_row(Row &known, bool is_new) {
+    if (!is_new)
+        take_row(known.pattern);
+    known_bytes -= known.memory_bytes();
+    known.lines.split_groups();
+    known.lines.reuses = local.reuses(known.lines.groups);
+    known_bytes += known.memory_bytes();
+}
+
+void Segments::Memo::take_row(const Pattern &pattern) {
+    std::size_t touch_count = 0;
+    for (const Segment *const segment : row)
+        touch_count += segment->lines.touches.size();
     local.start(touch_count, lines.is_attributed());
     std::vector<LocalStack::Access> accesses;
-    at = 0;
+    std::size_t at = 0;
     for (const Segment *const segment : row) {
         accesses.clear();
         for (SegmentTouch touch : segment->lines.touches) {
             const std::uint64_t line =
                 touch.base != 0 ? row_words[at + touch.base] + touch.offset : touch.offset;
-            touch.base = static_cast<std::uint16_t>(
-                touch.base != 0 ? made->pattern.base_of(at + touch.base) : 0);
+            touch.base =
+                static_cast<std::uint16_t>(touch.base != 0 ? pattern.base_of(at + touch.base) : 0);
             touch.offset = line - row_base_lines[touch.base];
             accesses.push_back({line, touch});
         }
         local.access(accesses.data(), accesses.size());
-        local.add_reuses(segment->lines.reuses);
+        if (lines.is_attributed())
+            local.add_reuses(segment->lines.reuses);
         at += segment->pattern.base_count();
     }
-    made->lines = local.effect();
-    known_bytes += made->memory_bytes();
-    return made.release();
 }
 
 } // namespace sgxlens

@@ -188,6 +188,8 @@ struct Segments::Memo {
     void apply_pages(Segment &segment);
     void end_row();
     Row *make_row();
+    void split_row(Row &known, bool is_new);
+    void take_row(const detail::Pattern &pattern);
     void count_reuses();
     void end_trial();
     void drop_all();

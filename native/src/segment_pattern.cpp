@@ -6,12 +6,16 @@
 #include <algorithm>
 #include <bit>
 #include <numeric>
+#include <utility>
 
 namespace sgxlens::detail {
 namespace {
 
 /// Lines of one base that are farther apart belong to two intervals.
 constexpr std::uint64_t kIntervalGapLines = 64;
+
+/// Groups of blocks told apart in an effect; if there are more, each block is.
+constexpr std::size_t kGroupsMax = 16;
 
 std::uint64_t hash_of(std::uint64_t block) {
     const std::uint64_t h = block * 0x9e3779b97f4a7c15u;
@@ -20,13 +24,45 @@ std::uint64_t hash_of(std::uint64_t block) {
 
 } // namespace
 
-void Effect::apply(ReuseStack &stack, const std::uint64_t *bases) {
+bool Effect::apply(ReuseStack &stack, const std::uint64_t *bases) {
     const RegionNumber *const met = stack.touch(touches.data(), touches.size(), bases);
-    if (met != nullptr && !std::equal(regions.begin(), regions.end(), met, met + touches.size())) {
-        count_reuses(stack);
-        regions.assign(met, met + touches.size());
+    if (met == nullptr || std::equal(regions.begin(), regions.end(), met, met + touches.size()))
+        [[likely]] {
+        ++uncounted;
+        return true;
     }
+    count_reuses(stack);
+    regions.assign(met, met + touches.size());
     ++uncounted;
+    for (std::size_t slot = 0; slot < groups.size(); ++slot)
+        if (regions[slot] != regions[groups[slot]])
+            return false;
+    return true;
+}
+
+void Effect::split_groups() {
+    struct Group {
+        std::uint16_t before;
+        RegionNumber region;
+        std::uint16_t slot;
+    };
+    std::vector<Group> found;
+    groups.resize(touches.size());
+    for (std::size_t slot = 0; slot < groups.size(); ++slot) {
+        const auto same = std::find_if(found.rbegin(), found.rend(), [&](const Group &group) {
+            return group.before == groups[slot] && group.region == regions[slot];
+        });
+        if (same != found.rend()) {
+            groups[slot] = same->slot;
+            continue;
+        }
+        if (found.size() == kGroupsMax) {
+            std::iota(groups.begin(), groups.end(), std::uint16_t{0});
+            return;
+        }
+        found.push_back({groups[slot], regions[slot], static_cast<std::uint16_t>(slot)});
+        groups[slot] = static_cast<std::uint16_t>(slot);
+    }
 }
 
 void Effect::count_reuses(ReuseStack &stack) {
@@ -40,8 +76,8 @@ void Effect::count_reuses(ReuseStack &stack) {
 }
 
 std::size_t Effect::memory_bytes() const {
-    return touches.capacity() * (sizeof(SegmentTouch) + sizeof(RegionNumber)) +
-           reuses.capacity() * sizeof(InnerReuse);
+    return touches.capacity() * sizeof(SegmentTouch) + reuses.capacity() * sizeof(InnerReuse) +
+           groups.capacity() * sizeof groups[0] + regions.capacity() * sizeof regions[0];
 }
 
 void LocalStack::start(std::size_t access_count_max, bool by_block) {
@@ -108,17 +144,52 @@ Effect LocalStack::effect() {
         effect.touches.back().rank = rank(block.time);
         effect.touches.back().start_rank = rank(block.first_time);
     }
+    return effect;
+}
+
+std::vector<InnerReuse> LocalStack::reuses(const std::vector<std::uint16_t> &groups) {
+    std::vector<InnerReuse> found;
+    if (!by_block_ || !groups.empty()) {
+        // Few groups, so that each has a table of its own.
+        constexpr unsigned kKindBits = 13;
+        std::vector<std::uint16_t> slots;
+        std::vector<std::uint16_t> numbers(blocks_.size());
+        for (std::size_t i = 0; i < groups.size(); ++i) {
+            if (groups[i] == i) {
+                numbers[i] = static_cast<std::uint16_t>(slots.size());
+                slots.push_back(static_cast<std::uint16_t>(i));
+            }
+            numbers[i] = numbers[groups[i]];
+        }
+        if (slots.size() <= kGroupsMax) {
+            counts_.resize(std::max(slots.size(), std::size_t{1}) << kKindBits);
+            std::vector<std::uint32_t> used;
+            for (const std::uint64_t reuse : reuses_) {
+                const std::size_t number = by_block_ ? numbers[reuse >> 48] : 0;
+                const std::size_t at = number << kKindBits | (reuse >> 32 & 0x1fff);
+                if (counts_[at] == 0)
+                    used.push_back(static_cast<std::uint32_t>(at));
+                counts_[at] += static_cast<std::uint32_t>(reuse);
+            }
+            found.reserve(used.size());
+            for (const std::uint32_t at : used)
+                found.push_back({std::exchange(counts_[at], 0),
+                                 by_block_ ? slots[at >> kKindBits] : std::uint16_t{0},
+                                 static_cast<std::uint16_t>(at & 0x1fff)});
+            return found;
+        }
+    }
     std::sort(reuses_.begin(), reuses_.end());
     for (std::size_t i = 0; i < reuses_.size();) {
         const std::uint64_t what = reuses_[i] >> 32;
         std::uint32_t count = 0;
         for (; i < reuses_.size() && reuses_[i] >> 32 == what; ++i)
             count += static_cast<std::uint32_t>(reuses_[i]);
-        effect.reuses.push_back(
+        found.push_back(
             {count, static_cast<std::uint16_t>(what >> 16), static_cast<std::uint16_t>(what)});
     }
-    effect.reuses.shrink_to_fit();
-    return effect;
+    found.shrink_to_fit();
+    return found;
 }
 
 bool Pattern::share_bases(const Source &source) {

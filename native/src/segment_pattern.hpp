@@ -19,7 +19,7 @@ inline constexpr std::size_t kBasesMax = 64; ///< of a pattern, the absolute one
 /// Accesses of one class at one distance to one block, each time a segment runs.
 struct InnerReuse {
     std::uint32_t count;
-    std::uint16_t slot; ///< index of the block's touch; 0 where blocks are not told apart
+    std::uint16_t slot; ///< index of the block's touch, or of that which stands for it; or 0
     std::uint16_t kind; ///< bin << 3 | class
 };
 
@@ -31,11 +31,16 @@ constexpr std::uint16_t reuse_kind(std::size_t bin, std::uint8_t access_class) {
 struct Effect {
     std::vector<SegmentTouch> touches;
     std::vector<InnerReuse> reuses;
+    /// Of each touch, which one stands for it in the inner reuses: so far they have always been of
+    /// one region. Empty: each stands for itself.
+    std::vector<std::uint16_t> groups;
     std::vector<RegionNumber> regions; ///< of the blocks in its uncounted uses; empty: 0
     std::uint64_t uncounted = 0;       ///< how often the inner reuses are to be counted yet
 
-    /// Gives the touches to the stack; the inner reuses are then to be counted once more.
-    void apply(ReuseStack &stack, const std::uint64_t *bases);
+    /// Gives the touches to the stack; the inner reuses are then to be counted once more. False
+    /// where a group must be split and the inner reuses be made anew first.
+    bool apply(ReuseStack &stack, const std::uint64_t *bases);
+    void split_groups();
     void count_reuses(ReuseStack &stack);
     std::size_t memory_bytes() const;
 };
@@ -43,7 +48,7 @@ struct Effect {
 /// A reuse stack for one segment.
 class LocalStack {
   public:
-    /// `by_block`: inner reuses are told by block.
+    /// `by_block`: inner reuses are told by block; else all as of slot 0.
     void start(std::size_t access_count_max, bool by_block);
     /// Takes accesses one after the other, each (a touch of an inner segment) with its rank among
     /// them: the order of the last accesses. `block` tells blocks apart; base and offset say where
@@ -55,8 +60,10 @@ class LocalStack {
     void access(const Access *accesses, std::size_t count);
     /// Adds the inner reuses of the segment that made the last accesses.
     void add_reuses(const std::vector<InnerReuse> &reuses);
-    /// What it did. No access after it.
+    /// What it did, without inner reuses. No access after it.
     Effect effect();
+    /// Inner reuses, by these groups of blocks (see Effect).
+    std::vector<InnerReuse> reuses(const std::vector<std::uint16_t> &groups);
 
   private:
     void add_reuse(std::uint64_t slot, std::uint64_t kind, std::uint32_t count);
@@ -71,6 +78,7 @@ class LocalStack {
     std::vector<std::uint32_t> slots_;      ///< hash table of 1 + index into blocks_
     std::vector<std::uint64_t> times_;      ///< bit vector
     std::vector<std::uint64_t> reuses_;     ///< slot << 48 | kind << 32 | count
+    std::vector<std::uint32_t> counts_;     ///< scratch, all 0
     std::vector<std::uint16_t> last_slots_; ///< of the last accesses
     bool by_block_ = false;
     std::uint32_t now_ = 0;

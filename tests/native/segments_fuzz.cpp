@@ -8,11 +8,15 @@
 #include "sgxlens/stream.h"
 
 #include <algorithm>
+#include <array>
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
 #include <initializer_list>
+#include <map>
 #include <random>
+#include <tuple>
+#include <utility>
 #include <vector>
 
 namespace {
@@ -138,7 +142,7 @@ void run(Words &stream, Random &random, const Loop &loop, const Places &near) {
 }
 
 void add_event(Words &stream, Random &random) {
-    switch (random() % 6) {
+    switch (random() % 8) {
     case 0:
         stream.push_back(SGXLENS_HEAD(SGXLENS_MARK, 1, 1));
         stream.push_back('a');
@@ -155,6 +159,17 @@ void add_event(Words &stream, Random &random) {
         break;
     case 3:
         stream.push_back(SGXLENS_HEAD(SGXLENS_THREAD, 0, random() % 3));
+        break;
+    case 4: // regions change, also within what a loop touches
+        stream.push_back(SGXLENS_HEAD(SGXLENS_MAP, 5, SGXLENS_PROT_READ));
+        stream.push_back(0x10000000 + 0x1000 * (random() % 16));
+        stream.push_back(0x1000 * (1 + random() % 8));
+        stream.insert(stream.end(), {0, 2, one_of(random, {'a', 'b', 'c'}) | 'x' << 8});
+        break;
+    case 5:
+        stream.push_back(SGXLENS_HEAD(SGXLENS_UNMAP, 2, 0));
+        stream.push_back(0x10000000 + 0x1000 * (random() % 16));
+        stream.push_back(0x2000);
         break;
     default:
         stream.push_back(SGXLENS_HEAD(SGXLENS_TICK, 1, 0));
@@ -190,10 +205,42 @@ Words make_stream(Random &random) {
     return stream;
 }
 
+/// What was attributed, in an order of its own. Positions within a batch are left out.
+void add_attributed(const Attributor &attributor, Words &found) {
+    using Key = std::tuple<ContextNumber, Granularity, std::uint16_t, std::uint32_t, std::uint8_t,
+                           std::uint16_t>;
+    std::map<Key, std::uint64_t> counts;
+    for (const ContextCounts &of_context : attributor.counts())
+        for (const SourceCount &count : of_context.counts)
+            counts[{of_context.context, of_context.granularity, count.region,
+                    count.bin == kColdBin ? 0 : count.source, count.access_class, count.bin}] +=
+                count.count;
+    for (const auto &[key, count] : counts) {
+        const auto [context, granularity, region, source, access_class, bin] = key;
+        found.insert(found.end(), {context, static_cast<std::uint64_t>(granularity), region, source,
+                                   access_class, bin, count});
+    }
+    std::map<std::pair<ContextNumber, std::uint64_t>, std::array<std::uint64_t, 3>> pages;
+    for (const PageUse &use : attributor.page_uses().rows()) {
+        auto &lines = pages[{use.context, use.page}];
+        lines[0] |= use.lines;
+        lines[1] |= use.written_lines;
+        lines[2] |= use.fetched_lines;
+    }
+    for (const auto &[place, lines] : pages) {
+        found.insert(found.end(), {place.first, place.second});
+        found.insert(found.end(), lines.begin(), lines.end());
+    }
+    attributor.page_visits().visits().for_each([&](const PageVisit &visit) {
+        found.insert(found.end(), {visit.page, visit.context, visit.ended, visit.idle,
+                                   visit.access_class, visit.written});
+    });
+}
+
 /// Everything that the analysis found, as numbers.
-Words facts(const Words &stream, SegmentUse segments, std::size_t chunk_words,
+Words facts(const Words &stream, AnalysisOptions options, std::size_t chunk_words,
             std::uint64_t &segment_accesses) {
-    Analysis analysis(1.0, segments);
+    Analysis analysis(options);
     for (std::size_t at = 0; at < stream.size();) {
         std::size_t end = at;
         while (end < stream.size() && end - at < chunk_words)
@@ -225,6 +272,8 @@ Words facts(const Words &stream, SegmentUse segments, std::size_t chunk_words,
         found.insert(found.end(), {read.position, read.thread});
     add_footprint(analysis.lines().whole());
     add_footprint(analysis.pages().whole());
+    if (analysis.attributor() != nullptr)
+        add_attributed(*analysis.attributor(), found);
     found.push_back(analysis.progress().line_access_count.load());
     return found;
 }
@@ -238,12 +287,17 @@ int fuzz_segments() {
     for (int round = 0; round < kRounds; round++) {
         const Words stream = make_stream(random);
         std::uint64_t ignored = 0;
-        const Words plain = facts(stream, SegmentUse::never, stream.size(), ignored);
+        const auto options = [&](SegmentUse segments) {
+            return AnalysisOptions{.segments = segments,
+                                   .attribute = round % 4 != 0,
+                                   .split_at_clock_reads = round % 4 == 1};
+        };
+        const Words plain = facts(stream, options(SegmentUse::never), stream.size(), ignored);
         accesses += plain.back();
         const std::size_t chunk_words = std::size_t{1} << random() % 17;
-        if (facts(stream, SegmentUse::always, stream.size(), segment_accesses) != plain ||
-            facts(stream, SegmentUse::always, chunk_words, ignored) != plain ||
-            facts(stream, SegmentUse::where_it_pays, stream.size(), ignored) != plain) {
+        if (facts(stream, options(SegmentUse::always), stream.size(), segment_accesses) != plain ||
+            facts(stream, options(SegmentUse::always), chunk_words, ignored) != plain ||
+            facts(stream, options(SegmentUse::where_it_pays), stream.size(), ignored) != plain) {
             std::printf("round %d: segments change what is found\n", round);
             return EXIT_FAILURE;
         }

@@ -158,7 +158,9 @@ void damage(Words &stream, std::mt19937_64 &random) {
 
 /// Feeds `stream` in two parts, as chunks come. Returns whether it was taken whole.
 bool feed(const Words &stream, std::size_t first_words) {
-    sgxlens::Analysis analysis(first_words % 3 == 0 ? 0.5 : 1.0);
+    sgxlens::Analysis analysis({.sampling_rate = first_words % 3 == 0 ? 0.5 : 1.0,
+                                .attribute = first_words % 2 == 0,
+                                .split_at_clock_reads = first_words % 5 == 0});
     bool taken = true;
     try {
         // Copies of the exact size, so that reading past the end is seen.
