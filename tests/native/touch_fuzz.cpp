@@ -11,7 +11,11 @@
 #include <cstdio>
 #include <cstdlib>
 #include <iterator>
+#include <map>
 #include <random>
+#include <set>
+#include <tuple>
+#include <utility>
 #include <vector>
 
 namespace {
@@ -27,6 +31,7 @@ struct Segment {
     std::vector<SegmentTouch> touches;
     std::vector<std::uint64_t> entries;
     std::vector<std::size_t> distances; ///< of the second accesses
+    std::vector<std::size_t> slots;     ///< index of the touch of the same block
 };
 
 Segment make_segment(Random &random, std::uint64_t base, unsigned entry_shift) {
@@ -58,6 +63,8 @@ Segment make_segment(Random &random, std::uint64_t base, unsigned entry_shift) {
     std::vector<std::uint64_t> recent(blocks.rbegin(), blocks.rend());
     for (const std::uint64_t block : again) {
         const auto found = std::find(recent.begin(), recent.end(), block);
+        segment.slots.push_back(static_cast<std::size_t>(
+            std::find(blocks.begin(), blocks.end(), block) - blocks.begin()));
         segment.distances.push_back(static_cast<std::size_t>(found - recent.begin()));
         std::rotate(recent.begin(), found, found + 1);
         add_entry(block, AccessClass::load);
@@ -78,13 +85,57 @@ bool same(const PhaseCounts &a, const PhaseCounts &b) {
     return same(a.footprint, b.footprint) && a.first_touch_count == b.first_touch_count;
 }
 
+/// Regions of 50 blocks each; what is noted, but not how often.
+struct Noting final : BlockObserver {
+    std::set<std::pair<std::uint64_t, unsigned>> noted;
+
+    RegionNumber region_of(std::uint64_t block) override {
+        return static_cast<RegionNumber>(block / 50 % 20);
+    }
+    void note(std::uint64_t block, unsigned classes) override {
+        for (unsigned c = 0; c < kAccessClassCount; c++)
+            if ((classes >> c & 1) != 0)
+                noted.emplace(block, c);
+    }
+    void visit(std::uint64_t, unsigned) override {}
+    void renumbered() override {}
+};
+
+using Sources =
+    std::map<std::tuple<ContextNumber, RegionNumber, unsigned, unsigned>, std::uint64_t>;
+
+Sources end_context(ReuseStack &stack) {
+    std::vector<SourceCount> counts;
+    stack.end_context(counts);
+    Sources sum;
+    for (const SourceCount &count : counts)
+        sum[{count.source, count.region, count.bin, count.access_class}] += count.count;
+    return sum;
+}
+
 bool touch_equals_access(Random &random) {
     const bool pages = random() % 2 == 0;
+    const bool attributed = random() % 3 != 0;
+    ContextNumber context = 0;
+    Noting touched_notes;
+    Noting accessed_notes;
     const ReuseStackOptions options{.granularity = pages ? Granularity::page : Granularity::line,
                                     .initial_block_count = 16};
     ReuseStack touched(options);
     ReuseStack accessed(options);
+    if (attributed) {
+        touched.attribute(touched_notes);
+        accessed.attribute(accessed_notes);
+    }
     for (int i = 0; i < kSegments; i++) {
+        if (attributed && (i == 0 || random() % 6 == 0)) {
+            if (end_context(touched) != end_context(accessed) ||
+                touched_notes.noted != accessed_notes.noted)
+                return false;
+            context = random() % 4 == 0 ? context : context + 1;
+            touched.begin_context(context);
+            accessed.begin_context(context);
+        }
         const std::uint64_t base = random() % 3000;
         const Segment segment = make_segment(random, base, pages ? 6 : 0);
         accessed.access(segment.entries.data(), segment.entries.size());
@@ -92,9 +143,11 @@ bool touch_equals_access(Random &random) {
             touched.access(segment.entries.data(), segment.entries.size());
         } else {
             const std::uint64_t bases[] = {0, base};
-            touched.touch(segment.touches.data(), segment.touches.size(), bases);
-            for (const std::size_t distance : segment.distances)
-                touched.count_reuses(0, AccessClass::load, bin_of(distance), 1);
+            const RegionNumber *const regions =
+                touched.touch(segment.touches.data(), segment.touches.size(), bases);
+            for (std::size_t k = 0; k < segment.distances.size(); k++)
+                touched.count_reuses(regions != nullptr ? regions[segment.slots[k]] : 0,
+                                     AccessClass::load, bin_of(segment.distances[k]), 1);
         }
         if (random() % 8 == 0 && !same(touched.end_phase(), accessed.end_phase()))
             return false;
