@@ -62,13 +62,24 @@ _STRING = pa.string()
 
 @dataclass(frozen=True)
 class Column:
-    """One column: its Arrow type, what it means and in which unit; ``values``: all it may hold."""
+    """One column.
+
+    Attributes:
+        name: its name.
+        type: its Arrow type.
+        meaning: what it means and in which unit.
+        nullable: whether values may be missing.
+        values: all it may hold; empty: anything.
+        encoding: Parquet's name of how its values are written, where that makes a smaller file
+            than a dictionary; None: with a dictionary.
+    """
 
     name: str
     type: pa.DataType
     meaning: str
     nullable: bool = False
     values: tuple[str, ...] = ()
+    encoding: str | None = None
 
 
 @dataclass(frozen=True)
@@ -94,7 +105,10 @@ _PROCESS = Column("process", _U32, "Process, numbered from 0 in the order of the
 _PHASE = Column("phase", _U32, "Phase of that process, as in `phases`.")
 _THREAD = Column("thread", _U32, "Thread, as in `threads`.")
 _POSITION = Column(
-    "position", _U64, "Line accesses that the process had made before, of all classes (count)."
+    "position",
+    _U64,
+    "Line accesses that the process had made before, of all classes (count).",
+    encoding="DELTA_BINARY_PACKED",  # they ascend
 )
 _CONTEXT = Column("context", _U32, "Context of that process, as in `contexts`.")
 _REGION = Column("region", _U32, "Region of that process, as in `regions`.")
@@ -453,7 +467,12 @@ _TABLES = (
             _PROCESS,
             _CONTEXT,
             _POSITION,
-            Column("page", _U64, "Number of the page: its address divided by 4,096."),
+            Column(
+                "page",
+                _U64,
+                "Number of the page: its address divided by 4,096.",
+                encoding="PLAIN",  # what repeats are sequences of pages, which zstd finds
+            ),
             Column("access", _STRING, "Class of the access that starts it.", values=ACCESS_CLASSES),
             Column("written", pa.bool_(), "Whether the page is written during the visit."),
             Column(

@@ -38,6 +38,8 @@ if TYPE_CHECKING:
 #: A column's values: a numpy array (masked where null), a list (None where null) or an Arrow array.
 ColumnValues: TypeAlias = np.ndarray[Any, Any] | Sequence[Any] | pa.Array
 
+#: Of zstd: files are a tenth smaller than at level 1, for a second of work on a large recording.
+_COMPRESSION_LEVEL = 9
 _RENAME_NOREPLACE = 1
 _RENAME_EXCHANGE = 2
 
@@ -96,7 +98,16 @@ class RecordingWriter:
         # Through memory: a failed write is then Python's OSError with its errno, and the digest is
         # of what should be in the file whatever the disk made of it.
         sink = pa.BufferOutputStream()
-        pq.write_table(table, sink, compression="zstd", write_page_checksum=True)
+        encodings = {c.name: c.encoding for c in TABLES[name].columns}
+        pq.write_table(
+            table,
+            sink,
+            compression="zstd",
+            compression_level=_COMPRESSION_LEVEL,
+            use_dictionary=[column for column, given in encodings.items() if given is None],
+            column_encoding={column: given for column, given in encodings.items() if given},
+            write_page_checksum=True,
+        )
         content = sink.getvalue()
         self._write_file(TABLES[name].file_name, memoryview(content))
         self._tables[name] = TableInfo(

@@ -10,10 +10,12 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 
 from sgxlens.errors import RecordingError
 from sgxlens.recording import writer as writer_module
+from sgxlens.recording.format import TABLES
 from sgxlens.recording.reader import open_recording
 from sgxlens.recording.writer import RecordingWriter
 
@@ -268,3 +270,34 @@ def test_names_that_are_no_utf8_are_kept_readable(
     recording = open_recording(path)
     assert recording.phases[0].name == "caf\\xe9"
     assert recording.metadata.command == ["/tmp/\\xff"]  # noqa: S108
+
+
+def test_columns_are_encoded_as_declared(tmp_path: Path) -> None:
+    count = 50_000
+    number = np.arange(count, dtype=np.uint64)
+    rng = np.random.default_rng(1)
+    columns: dict[str, Any] = {
+        "process": number * 0,
+        "context": number // 1000,
+        "position": number * 1000 + rng.integers(0, 1000, count).astype(np.uint64),
+        "page": rng.integers(1 << 30, 1 << 35, count),
+        "access": ["load", "store"] * (count // 2),
+        "written": [False, True] * (count // 2),
+        "ended": rng.integers(1, 1 << 20, count),
+        "idle": rng.integers(1, 1 << 20, count),
+    }
+    with RecordingWriter(tmp_path / "r") as writer:
+        writer.write_table("page_visits", columns)
+        path = writer.folder / TABLES["page_visits"].file_name
+        group = pq.ParquetFile(path).metadata.row_group(0)
+        table = pq.read_table(path)
+    sizes = {}
+    for index, column in enumerate(TABLES["page_visits"].columns):
+        chunk = group.column(index)
+        expected = column.encoding or ("PLAIN" if column.name == "written" else "RLE_DICTIONARY")
+        assert expected in chunk.encodings, column.name
+        assert ("RLE_DICTIONARY" in chunk.encodings) == (expected == "RLE_DICTIONARY"), column.name
+        sizes[column.name] = chunk.total_compressed_size / count
+    # Steps below 2,000 instead of numbers up to 50,000,000.
+    assert sizes["position"] < 2
+    assert table["position"].to_numpy().tolist() == columns["position"].tolist()
