@@ -360,15 +360,17 @@ void bind_analysis(nb::module_ &module) {
         .def(
             "__init__",
             [](Analysis *self, double sampling_rate, SegmentUse segments, bool attribute,
-               bool split_at_clock_reads) {
-                new (self) Analysis(
-                    AnalysisOptions{sampling_rate, segments, attribute, split_at_clock_reads});
+               bool split_at_clock_reads, std::optional<bool> has_threads) {
+                AnalysisOptions options{sampling_rate, segments, attribute, split_at_clock_reads};
+                options.has_threads = has_threads.value_or(options.has_threads);
+                new (self) Analysis(options);
             },
             "sampling_rate"_a = 1.0, "segments"_a = SegmentUse::where_it_pays, "attribute"_a = true,
-            "split_at_clock_reads"_a = false,
+            "split_at_clock_reads"_a = false, "has_threads"_a = nb::none(),
             "segments: whether runs that recur are taken by segments. Results are the same.\n"
             "attribute: whether accesses are attributed to contexts and regions (not if sampled).\n"
-            "split_at_clock_reads: whether each clock read starts a span.")
+            "split_at_clock_reads: whether each clock read starts a span.\n"
+            "has_threads: whether stacks have threads of their own; None: if there are processors.")
         .def(
             "feed",
             [](Analysis &self, Words words) {

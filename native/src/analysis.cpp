@@ -61,15 +61,17 @@ Analysis::Analysis(const AnalysisOptions &options)
     : expand_(detail::best_expand()),
       lines_({.granularity = Granularity::line, .sampling_rate = options.sampling_rate}),
       pages_({.granularity = Granularity::page, .sampling_rate = options.sampling_rate}),
+      line_queue_(lines_, options.has_threads), page_queue_(pages_, options.has_threads),
       split_at_clock_reads_(options.split_at_clock_reads),
       // Entries are flushed as soon as there are kBatchEntries. Until then a superblock of simple
       // operations, of which a record holds less than half its words, adds two for each.
       batch_(kBatchEntries + 2 * SGXLENS_RECORD_WORDS_MAX) {
     const bool is_exact = lines_.sampling_rate() == 1.0;
     if (options.segments != SegmentUse::never && is_exact)
-        segments_ = std::make_unique<Segments>(superblocks_, lines_, pages_, options.segments);
+        segments_ =
+            std::make_unique<Segments>(superblocks_, line_queue_, page_queue_, options.segments);
     if (options.attribute && is_exact)
-        attributor_ = std::make_unique<Attributor>(lines_, pages_);
+        attributor_ = std::make_unique<Attributor>(lines_, pages_, page_queue_);
     names_.number_of("");
     begin_phase("start");
 }
@@ -86,12 +88,10 @@ void Analysis::feed(const std::uint64_t *words, std::size_t count) {
                 // The stacks take accesses in their order.
                 if (batch_size_ > 0)
                     flush();
-                if (attributor_ != nullptr)
-                    attributor_->set_position(position_);
+                segments_->apply(position_);
                 position_ += segment.access_count;
                 segment_access_count_ += segment.access_count;
                 instruction_count_ += segment.instruction_count;
-                segments_->apply();
                 words += segment.word_count;
                 continue;
             }
@@ -185,10 +185,8 @@ void Analysis::access(std::uint64_t address, std::uint64_t size_bytes, std::uint
 void Analysis::flush() {
     if (segments_ != nullptr)
         segments_->settle();
-    if (attributor_ != nullptr)
-        attributor_->set_position(position_);
-    lines_.access(batch_.data(), batch_size_);
-    pages_.access(batch_.data(), batch_size_);
+    line_queue_.access(batch_.data(), batch_size_, position_);
+    page_queue_.access(batch_.data(), batch_size_, position_);
     position_ += batch_size_;
     batch_size_ = 0;
 }
@@ -197,6 +195,8 @@ void Analysis::settle() {
     flush();
     if (segments_ != nullptr)
         segments_->end_context();
+    line_queue_.drain();
+    page_queue_.drain();
 }
 
 void Analysis::kernel_access(std::uint64_t address, std::uint64_t size_bytes,
@@ -326,7 +326,10 @@ void Analysis::annotate(std::uint32_t kind, const std::uint64_t *payload, std::s
 template <typename Change> void Analysis::change_regions(Change change) {
     if (attributor_ == nullptr)
         return;
+    // Who is behind still asks for the regions as they are.
     flush();
+    line_queue_.drain();
+    page_queue_.drain();
     if (!change(attributor_->regions()))
         return;
     settle();
@@ -478,8 +481,8 @@ void Analysis::event(std::uint32_t kind, std::uint32_t value, const std::uint64_
 }
 
 std::size_t Analysis::memory_bytes() const {
-    return lines_.memory_bytes() + pages_.memory_bytes() +
-           (segments_ != nullptr ? segments_->memory_bytes() : 0) +
+    return lines_.memory_bytes() + pages_.memory_bytes() + line_queue_.memory_bytes() +
+           page_queue_.memory_bytes() + (segments_ != nullptr ? segments_->memory_bytes() : 0) +
            (attributor_ != nullptr ? attributor_->memory_bytes() : 0);
 }
 

@@ -46,7 +46,7 @@ struct Attributor::LineObserver final : BlockObserver {
 };
 
 struct Attributor::PageObserver final : BlockObserver {
-    explicit PageObserver(Attributor &a) : attributor(a) {}
+    PageObserver(Attributor &a, const StackQueue &q) : attributor(a), queue(q) {}
     RegionNumber region_of(std::uint64_t block) override {
         return attributor.regions_.of_page(block);
     }
@@ -54,18 +54,18 @@ struct Attributor::PageObserver final : BlockObserver {
         attributor.page_visits_.note(block, classes);
     }
     void visit(std::uint64_t block, unsigned access_class) override {
-        attributor.page_visits_.start(block, access_class, attributor.context_,
-                                      attributor.position_);
+        attributor.page_visits_.start(block, access_class, attributor.context_, queue.position());
     }
     void renumbering() override { attributor.page_visits_.renumbering(); }
     void renumbered() override { attributor.page_visits_.renumbered(); }
 
     Attributor &attributor;
+    const StackQueue &queue;
 };
 
-Attributor::Attributor(ReuseStack &lines, ReuseStack &pages)
+Attributor::Attributor(ReuseStack &lines, ReuseStack &pages, const StackQueue &page_queue)
     : lines_(lines), pages_(pages), line_observer_(std::make_unique<LineObserver>(*this)),
-      page_observer_(std::make_unique<PageObserver>(*this)),
+      page_observer_(std::make_unique<PageObserver>(*this, page_queue)),
       page_visits_([this](std::uint64_t page) { return pages_.last_time(page); }) {
     lines_.attribute(*line_observer_);
     pages_.attribute(*page_observer_, PageVisits::kFilterPageCount);
@@ -106,7 +106,6 @@ void Attributor::enter_context(std::uint64_t position) {
         span_contexts_.emplace_back(thread_, context_);
     }
     context_position_ = position;
-    position_ = position;
     line_observer_->known = {};
     lines_.begin_context(context_);
     pages_.begin_context(context_);

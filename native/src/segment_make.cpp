@@ -105,7 +105,7 @@ detail::Segment *Segments::Memo::make_segment(const std::uint64_t *words, std::s
     }
     segment->access_count = static_cast<std::uint32_t>(accesses.size());
     std::vector<std::vector<std::uint64_t>> lines_of_base(segment->pattern.base_count());
-    local.start(accesses.size(), lines.is_attributed());
+    local.start(accesses.size(), lines.stack().is_attributed());
     for (const LineAccess &access : accesses) {
         const std::uint64_t line = line_of(access, words);
         const auto base = static_cast<std::uint16_t>(segment->pattern.base_of(access.word));
@@ -118,9 +118,9 @@ detail::Segment *Segments::Memo::make_segment(const std::uint64_t *words, std::s
     }
     segment->lines = local.effect();
     segment->lines.reuses = local.reuses({});
-    if (lines.is_attributed())
+    if (lines.stack().is_attributed())
         segment->lines.regions.reserve(segment->lines.touches.size());
-    if (segment->lines.touches.size() > pages.visit_distance())
+    if (segment->lines.touches.size() > pages.stack().visit_distance())
         return nullptr; // a visit might start within
     segment->place_kinds.resize(segment->pattern.base_count());
     for (std::size_t base = 1; base < lines_of_base.size(); ++base) {
@@ -138,7 +138,7 @@ detail::Effect Segments::Memo::pages_of(const Segment &segment, const std::uint6
     std::vector<bool> is_value;
     const std::vector<LineAccess> accesses =
         accesses_of(superblocks, words, segment.pattern.word_count(), is_value);
-    local.start(accesses.size(), pages.is_attributed());
+    local.start(accesses.size(), pages.stack().is_attributed());
     for (const LineAccess &access : accesses) {
         const std::uint64_t line = line_of(access, words);
         // The second line of an access is an access of its own only in another page.
@@ -153,7 +153,7 @@ detail::Effect Segments::Memo::pages_of(const Segment &segment, const std::uint6
     }
     Effect effect = local.effect();
     effect.reuses = local.reuses({});
-    if (pages.is_attributed())
+    if (pages.stack().is_attributed())
         effect.regions.reserve(effect.touches.size());
     return effect;
 }
@@ -173,9 +173,9 @@ detail::Row *Segments::Memo::make_row() {
     if (!made->pattern.build(source) ||
         !made->pattern.matches(row_words.data(), row_base_lines.data()))
         return nullptr;
-    take_row(made->pattern);
+    take_row(local, made->pattern, row_content(), lines.stack().is_attributed());
     made->lines = local.effect();
-    if (lines.is_attributed()) {
+    if (lines.stack().is_attributed()) {
         made->lines.regions.reserve(made->lines.touches.size());
         made->lines.groups.reserve(made->lines.touches.size());
     } else {
@@ -183,39 +183,6 @@ detail::Row *Segments::Memo::make_row() {
     }
     known_bytes += made->memory_bytes();
     return made.release();
-}
-
-void Segments::Memo::split_row(Row &known, bool is_new) {
-    if (!is_new)
-        take_row(known.pattern);
-    known_bytes -= known.memory_bytes();
-    known.lines.split_groups();
-    known.lines.reuses = local.reuses(known.lines.groups);
-    known_bytes += known.memory_bytes();
-}
-
-void Segments::Memo::take_row(const Pattern &pattern) {
-    std::size_t touch_count = 0;
-    for (const Segment *const segment : row)
-        touch_count += segment->lines.touches.size();
-    local.start(touch_count, lines.is_attributed());
-    std::vector<LocalStack::Access> accesses;
-    std::size_t at = 0;
-    for (const Segment *const segment : row) {
-        accesses.clear();
-        for (SegmentTouch touch : segment->lines.touches) {
-            const std::uint64_t line =
-                touch.base != 0 ? row_words[at + touch.base] + touch.offset : touch.offset;
-            touch.base =
-                static_cast<std::uint16_t>(touch.base != 0 ? pattern.base_of(at + touch.base) : 0);
-            touch.offset = line - row_base_lines[touch.base];
-            accesses.push_back({line, touch});
-        }
-        local.access(accesses.data(), accesses.size());
-        if (lines.is_attributed())
-            local.add_reuses(segment->lines.reuses);
-        at += segment->pattern.base_count();
-    }
 }
 
 } // namespace sgxlens

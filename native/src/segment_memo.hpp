@@ -4,14 +4,18 @@
 #pragma once
 
 #include "segment_pattern.hpp"
+#include "segment_work.hpp"
 #include "sgxlens/reuse_stack.hpp"
 #include "sgxlens/segments.hpp"
+#include "sgxlens/stack_queue.hpp"
 #include "sgxlens/superblocks.hpp"
 
 #include <algorithm>
 #include <array>
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <deque>
 #include <memory>
 #include <vector>
 
@@ -52,7 +56,7 @@ struct Segment {
     bool is_listed = false; ///< among those whose inner reuses are to be counted
     /// Of each base, by place in its page: places of one kind part its lines into pages alike.
     std::vector<std::array<std::uint8_t, 64>> place_kinds;
-    std::vector<Paging> pagings;
+    std::deque<Paging> pagings; ///< they stay where they are
     std::size_t last_paging = 0;
     std::size_t next_dropped = 0;
     std::array<Segment *, 2> successors{}; ///< what ran after it, the latest first
@@ -66,6 +70,7 @@ struct Segment {
 struct Row {
     Pattern pattern;
     Effect lines;
+    bool is_listed = false; ///< as of a segment
 
     std::size_t memory_bytes() const {
         return sizeof *this + pattern.memory_bytes() + lines.memory_bytes();
@@ -146,16 +151,16 @@ struct Segments::Memo {
     using Row = detail::Row;
     using Segment = detail::Segment;
 
-    Memo(const Superblocks &s, ReuseStack &l, ReuseStack &p) : superblocks(s), lines(l), pages(p) {}
+    Memo(const Superblocks &s, StackQueue &l, StackQueue &p) : superblocks(s), lines(l), pages(p) {}
 
     const Superblocks &superblocks;
-    ReuseStack &lines;
-    ReuseStack &pages;
+    StackQueue &lines;
+    StackQueue &pages;
     bool at_any_cost = false;
 
     detail::Sequences<Segment> sequences{detail::kSequenceBits};
     detail::Sequences<Row> row_sequences{detail::kRowSequenceBits};
-    std::size_t known_bytes = 0;
+    std::atomic<std::size_t> known_bytes = 0; ///< rows grow when they are taken
     std::uint64_t segment_count = 0;
     std::vector<Segment *> counted; ///< whose inner reuses are to be counted
     std::vector<Row *> counted_rows;
@@ -176,20 +181,21 @@ struct Segments::Memo {
     // Segments whose lines wait, each as its number and its bases' lines.
     std::vector<std::uint64_t> row_words;
     std::vector<Segment *> row;
+    std::uint64_t position = 0; ///< of the latest segment
     std::array<std::uint64_t, detail::kBasesMax> row_base_lines{};
     std::uint64_t row_hash = 0;
     std::uint64_t row_accesses = 0;
 
     detail::LocalStack local; ///< scratch
+    detail::RowTaker row_taker{{}, known_bytes};
 
     bool try_segment(Segment &segment, const std::uint64_t *words, const std::uint64_t *end);
     Segment *make_segment(const std::uint64_t *words, std::size_t word_count);
     Effect pages_of(const Segment &segment, const std::uint64_t *words);
     void apply_pages(Segment &segment);
+    detail::RowContent row_content() const;
     void end_row();
     Row *make_row();
-    void split_row(Row &known, bool is_new);
-    void take_row(const detail::Pattern &pattern);
     void count_reuses();
     void end_trial();
     void drop_all();

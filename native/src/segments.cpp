@@ -2,7 +2,6 @@
 #include "sgxlens/segments.hpp"
 
 #include "segment_memo.hpp"
-#include "sgxlens/reuse_stack.hpp"
 #include "sgxlens/stream.h"
 #include "sgxlens/superblocks.hpp"
 
@@ -140,13 +139,11 @@ Segments::Found Segments::find(const std::uint64_t *words, const std::uint64_t *
     return known();
 }
 
-void Segments::apply() {
+void Segments::apply(std::uint64_t position) {
     Memo &m = *memo_;
+    m.position = position;
     Segment &segment = *m.found;
     m.previous = &segment;
-    // Where blocks are attributed, rows have the inner reuses of their segments.
-    if (!m.lines.is_attributed())
-        ++segment.lines.uncounted;
     if (!segment.is_listed)
         m.counted.push_back(&segment);
     segment.is_listed = true;
@@ -189,14 +186,19 @@ void Segments::Memo::apply_pages(Segment &segment) {
             } else {
                 i = segment.next_dropped++ % kPagingsMax;
                 Paging &dropped = segment.pagings[i];
-                dropped.pages.count_reuses(pages);
+                add_count(pages, dropped.pages);
+                pages.drain();
                 known_bytes -= sizeof paging + dropped.pages.memory_bytes();
                 dropped = std::move(paging);
             }
         }
         segment.last_paging = i;
     }
-    segment.pagings[i].pages.apply(pages, base_pages.data());
+    add_effect(pages, segment.pagings[i].pages, base_pages.data(), bases, position);
+}
+
+RowContent Segments::Memo::row_content() const {
+    return {row.data(), row.size(), row_words.data(), row_words.size(), row_base_lines.data()};
 }
 
 void Segments::Memo::end_row() {
@@ -223,11 +225,10 @@ void Segments::Memo::end_row() {
             }
         }
         if (known != nullptr) {
-            if (known->lines.uncounted == 0)
+            if (!known->is_listed)
                 counted_rows.push_back(known);
-            const bool holds = known->lines.apply(lines, row_base_lines.data());
-            if (lines.is_attributed() && (is_new || !holds))
-                split_row(*known, is_new);
+            known->is_listed = true;
+            add_row(lines, row_taker, *known, is_new, row_content(), position);
             row.clear();
         }
     }
@@ -238,11 +239,7 @@ void Segments::Memo::end_row() {
         row_base_lines[0] = 0;
         std::copy_n(row_words.begin() + static_cast<std::ptrdiff_t>(at) + 1, bases - 1,
                     row_base_lines.begin() + 1);
-        if (lines.is_attributed())
-            segment->lines.apply(lines, row_base_lines.data());
-        else
-            lines.touch(segment->lines.touches.data(), segment->lines.touches.size(),
-                        row_base_lines.data());
+        add_effect(lines, segment->lines, row_base_lines.data(), bases, position);
         at += bases;
     }
     row.clear();
@@ -253,14 +250,16 @@ void Segments::Memo::end_row() {
 
 void Segments::Memo::count_reuses() {
     for (Segment *const segment : counted) {
-        segment->lines.count_reuses(lines);
+        add_count(lines, segment->lines);
         for (Paging &paging : segment->pagings)
-            paging.pages.count_reuses(pages);
+            add_count(pages, paging.pages);
         segment->is_listed = false;
     }
     counted.clear();
-    for (Row *const known : counted_rows)
-        known->lines.count_reuses(lines);
+    for (Row *const known : counted_rows) {
+        add_count(lines, known->lines);
+        known->is_listed = false;
+    }
     counted_rows.clear();
 }
 
@@ -282,6 +281,8 @@ void Segments::Memo::drop_all() {
     if (!row.empty())
         end_row();
     count_reuses();
+    lines.drain();
+    pages.drain();
     sequences.clear();
     row_sequences.clear();
     previous = nullptr;
@@ -289,7 +290,7 @@ void Segments::Memo::drop_all() {
     known_bytes = 0;
 }
 
-Segments::Segments(const Superblocks &superblocks, ReuseStack &lines, ReuseStack &pages,
+Segments::Segments(const Superblocks &superblocks, StackQueue &lines, StackQueue &pages,
                    SegmentUse use)
     : memo_(std::make_unique<Memo>(superblocks, lines, pages)) {
     memo_->next_rest_words = kRestWordsMin;

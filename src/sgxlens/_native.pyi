@@ -109,11 +109,12 @@ class SegmentUse(enum.Enum):
 class Analysis:
     """The analysis of one process's stream."""
 
-    def __init__(self, sampling_rate: float = 1.0, segments: SegmentUse = SegmentUse.WHERE_IT_PAYS, attribute: bool = True, split_at_clock_reads: bool = False) -> None:
+    def __init__(self, sampling_rate: float = 1.0, segments: SegmentUse = SegmentUse.WHERE_IT_PAYS, attribute: bool = True, split_at_clock_reads: bool = False, has_threads: bool | None = None) -> None:
         """
         segments: whether runs that recur are taken by segments. Results are the same.
         attribute: whether accesses are attributed to contexts and regions (not if sampled).
         split_at_clock_reads: whether each clock read starts a span.
+        has_threads: whether stacks have threads of their own; None: if there are processors.
         """
 
     def feed(self, words: Annotated[NDArray[numpy.uint64], dict(shape=(None,), order='C', device='cpu', writable=False)]) -> None:

@@ -34,9 +34,13 @@ Words = npt.NDArray[np.uint64]
 
 
 def native(
-    chunks: Sequence[Words], *, split: bool = False, segments: SegmentUse = SegmentUse.ALWAYS
+    chunks: Sequence[Words],
+    *,
+    split: bool = False,
+    segments: SegmentUse = SegmentUse.ALWAYS,
+    has_threads: bool = False,
 ) -> Analysis:
-    analysis = Analysis(segments=segments, split_at_clock_reads=split)
+    analysis = Analysis(segments=segments, split_at_clock_reads=split, has_threads=has_threads)
     for chunk in chunks:
         analysis.feed(chunk)
     analysis.finish()
@@ -165,13 +169,18 @@ def model_streams(draw: st.DrawFn) -> list[Record]:
     return records
 
 
-@given(model_streams(), st.booleans(), st.sampled_from([SegmentUse.NEVER, SegmentUse.ALWAYS]))
+@given(
+    model_streams(),
+    st.booleans(),
+    st.sampled_from([SegmentUse.NEVER, SegmentUse.ALWAYS]),
+    st.booleans(),
+)
 @settings(max_examples=40, deadline=None)
 def test_native_equals_twin_on_models(
-    records: list[Record], split: bool, segments: SegmentUse
+    records: list[Record], split: bool, segments: SegmentUse, has_threads: bool
 ) -> None:
     words = words_of(records)
-    analysis = native([words], split=split, segments=segments)
+    analysis = native([words], split=split, segments=segments, has_threads=has_threads)
     assert_same(analysis, attribute([words], split_at_clock_reads=split))
     assert_sums(analysis)
 

@@ -8,6 +8,7 @@
 #include "sgxlens/attributor.hpp"
 #include "sgxlens/reuse_stack.hpp"
 #include "sgxlens/segments.hpp"
+#include "sgxlens/stack_queue.hpp"
 #include "sgxlens/superblocks.hpp"
 
 #include <array>
@@ -18,6 +19,7 @@
 #include <memory>
 #include <mutex>
 #include <string>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -133,6 +135,8 @@ struct AnalysisOptions {
     bool attribute = true;
     /// Whether a clock read starts a span: where operators can be told by the clocks they read.
     bool split_at_clock_reads = false;
+    /// Whether each stack has a thread of its own. The results are the same.
+    bool has_threads = std::thread::hardware_concurrency() > 1;
 };
 
 class Analysis {
@@ -209,6 +213,9 @@ class Analysis {
     ReuseStack pages_;
     std::unique_ptr<Segments> segments_;     ///< null: not in use
     std::unique_ptr<Attributor> attributor_; ///< null: accesses are not attributed
+    // After all that they work with, so that their threads end first.
+    StackQueue line_queue_;
+    StackQueue page_queue_;
     bool split_at_clock_reads_;
     std::vector<std::uint64_t> batch_; ///< entries as ReuseStack::access takes them
     std::size_t batch_size_ = 0;

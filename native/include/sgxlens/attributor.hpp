@@ -8,6 +8,7 @@
 #include "sgxlens/page_visits.hpp"
 #include "sgxlens/regions.hpp"
 #include "sgxlens/reuse_stack.hpp"
+#include "sgxlens/stack_queue.hpp"
 
 #include <cstddef>
 #include <cstdint>
@@ -17,8 +18,6 @@
 #include <vector>
 
 namespace sgxlens {
-
-class Segments;
 
 struct Context {
     std::uint64_t start_position;
@@ -39,8 +38,9 @@ struct ContextCounts {
 
 class Attributor {
   public:
-    /// The stacks must outlive it. Before their first access.
-    Attributor(ReuseStack &lines, ReuseStack &pages);
+    /// The stacks and the queue of the second must outlive it. Before their first access. While
+    /// any other member is called, the stacks must be idle.
+    Attributor(ReuseStack &lines, ReuseStack &pages, const StackQueue &page_queue);
     ~Attributor();
 
     /// A span starts at `position`; all accesses before have been given to the stacks. `always`:
@@ -54,8 +54,6 @@ class Attributor {
     void end_phase(std::uint64_t position) { end_context(position); }
     void finish() { page_visits_.finish(); }
 
-    /// Where the accesses lie that the stacks are given next.
-    void set_position(std::uint64_t position) { position_ = position; }
     /// A span should end that lasts since long.
     bool span_is_long(std::uint64_t position) const {
         return position - span_position_ >= kSpanAccessesMax;
@@ -97,7 +95,6 @@ class Attributor {
     std::vector<std::pair<std::uint32_t, ContextNumber>> span_contexts_;
     ContextNumber context_ = kContextsMax; ///< that runs; kContextsMax: none
     std::uint64_t context_position_ = 0;
-    std::uint64_t position_ = 0;
     std::uint64_t span_position_ = 0;
     std::uint64_t dropped_span_count_ = 0;
     std::uint32_t span_ = 0;

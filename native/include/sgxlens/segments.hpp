@@ -20,7 +20,7 @@
 
 namespace sgxlens {
 
-class ReuseStack;
+class StackQueue;
 class Superblocks;
 
 /// Results do not depend on it. `always` makes everything known at first sight, at any cost: for
@@ -29,7 +29,7 @@ enum class SegmentUse : std::uint8_t { never, where_it_pays, always };
 
 class Segments {
   public:
-    Segments(const Superblocks &superblocks, ReuseStack &lines, ReuseStack &pages,
+    Segments(const Superblocks &superblocks, StackQueue &lines, StackQueue &pages,
              SegmentUse use = SegmentUse::where_it_pays);
     ~Segments();
 
@@ -43,11 +43,12 @@ class Segments {
     };
     /// Looks at the segment that starts here.
     Found find(const std::uint64_t *words, const std::uint64_t *end);
-    /// Takes the segment that was just found and is known. Its accesses to lines may wait.
-    void apply();
-    /// Gives the accesses that wait to the stack: due before any other access is.
+    /// Takes the segment that was just found and is known. `position`: line accesses made before
+    /// it. Its accesses to lines may wait.
+    void apply(std::uint64_t position);
+    /// Gives the accesses that wait to the queue: due before any other access is.
     void settle();
-    /// Due before the context of the stacks ends, and before the phase does.
+    /// Due before the context of the stacks ends, and before the phase does; then drain the queues.
     void end_context();
 
     std::size_t memory_bytes() const;
