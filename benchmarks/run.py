@@ -119,6 +119,50 @@ def steady(model_name: str, rounds: int, console: Console) -> list[Result]:
     ]
 
 
+def attribution(model_name: str, rounds: int, console: Console) -> list[Result]:
+    """What attribution costs in a recording with operators, and what it takes on disk.
+
+    Timed are inferences after the first, at whose start regions are found. The two ways take turns
+    in going first.
+    """
+    model = MODELS / f"light_{model_name}.onnx"
+    seconds: dict[bool, list[float]] = {True: [], False: []}
+    with tempfile.TemporaryDirectory(prefix="sgxlens-bench-") as name:
+        path = Path(name) / "recording"
+        for number in range(rounds):
+            for attribute in (True, False) if number % 2 == 0 else (False, True):
+                way = "with" if attribute else "without"
+                console.print(
+                    f"{model_name}: round {number + 1} of {rounds}, {way} attribution", style="dim"
+                )
+                recording = sgxlens.record(
+                    model, path, attribute=attribute, start_at_mark="load", runs=7, force=True
+                )
+                times = [
+                    phase.elapsed_seconds
+                    for phase in recording.phases
+                    if phase.name.startswith("inference ")
+                ]
+                seconds[attribute] += times[1:]
+        console.print(f"{model_name}: three inferences on disk", style="dim")
+        sgxlens.record(model, path, runs=3, force=True)
+        size_bytes = sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
+    return [
+        Result(
+            f"{model_name}: recording with / without attribution",
+            statistics.median(seconds[True]) / statistics.median(seconds[False]),
+            "x",
+            1.15,
+        ),
+        Result(
+            f"{model_name}: recording of three inferences on disk",
+            size_bytes / 1e6,
+            "MB",
+            60 if model_name == "resnet50" else None,
+        ),
+    ]
+
+
 def core_alone(rounds: int, console: Console) -> list[Result]:
     """Replay the whole stream of a SqueezeNet process from memory: decoding, lines and pages."""
     with tempfile.TemporaryDirectory(prefix="sgxlens-bench-") as name:
@@ -129,15 +173,19 @@ def core_alone(rounds: int, console: Console) -> list[Result]:
         )
         chunks: list[npt.NDArray[np.uint64]] = list(read_chunks(kept.accesses_path(0)))
         footprints = kept.table("footprints").to_pylist()
-    rates = []
+    rates: dict[bool, list[float]] = {True: [], False: []}
+    memory_bytes = {}
     for number in range(rounds):
         console.print(f"squeezenet: replay {number + 1} of {rounds}", style="dim")
-        analysis = Analysis()
-        start = time.perf_counter()
-        for chunk in chunks:
-            analysis.feed(chunk)
-        analysis.finish()
-        rates.append(analysis.line_access_count / (time.perf_counter() - start))
+        for attribute in (False, True):
+            # Operators are placed at clock reads, as in the recording of a model.
+            analysis = Analysis(attribute=attribute, split_at_clock_reads=attribute)
+            start = time.perf_counter()
+            for chunk in chunks:
+                analysis.feed(chunk)
+            analysis.finish()
+            rates[attribute].append(analysis.line_access_count / (time.perf_counter() - start))
+            memory_bytes[attribute] = analysis.memory_bytes
     whole = {
         row["granularity"]: row["block_count"]
         for row in footprints
@@ -146,16 +194,26 @@ def core_alone(rounds: int, console: Console) -> list[Result]:
     return [
         Result(
             "squeezenet: core alone, whole process",
-            statistics.median(rates) / 1e6,
+            statistics.median(rates[False]) / 1e6,
             "M accesses/s",
             80,
             is_at_most=False,
         ),
         Result(
+            "squeezenet: the same with attribution",
+            statistics.median(rates[True]) / 1e6,
+            "M accesses/s",
+        ),
+        Result(
             "squeezenet: memory of the core per distinct line",
-            analysis.memory_bytes / whole["line"],
+            memory_bytes[False] / whole["line"],
             "bytes",
             100,
+        ),
+        Result(
+            "squeezenet: the same with attribution and page visits",
+            memory_bytes[True] / whole["line"],
+            "bytes",
         ),
     ]
 
@@ -170,6 +228,7 @@ def main() -> int:
     results = core_alone(arguments.rounds, console)
     for model in arguments.models:
         results += steady(model, arguments.rounds, console)
+        results += attribution(model, arguments.rounds, console)
     table = Table("figure", "value", "goal", box=None)
     for result in results:
         table.add_row(result.name, f"{result.value:.4g} {result.unit}", result.verdict())
