@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * A model of two operators and known accesses. Each buffer has a mapping of its own. Loads and stores
- * touch each line of a buffer once, in order, and nothing but code and stack besides.
+ * A model of two operators and known accesses. Each buffer has a mapping of its own. Loads and
+ * stores touch each line of a buffer once, in order, and nothing but code and stack besides.
  */
 #define _GNU_SOURCE
 #include "sgxlens/mark.h"
@@ -24,8 +24,8 @@ static struct buffer activations = {"activations:x", 256, 0};
 static struct buffer output = {"output:y", 128, 0};
 
 static void make(struct buffer *b) {
-    b->start = (char *)mmap(0, b->lines * LINE, PROT_READ | PROT_WRITE,
-                            MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    b->start = (char *)mmap(0, b->lines * LINE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
+                            -1, 0);
     fprintf(stderr, "%s %lu %lu\n", b->name, (unsigned long)b->start, b->lines);
 }
 
