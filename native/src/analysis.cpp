@@ -318,7 +318,7 @@ void Analysis::annotate(std::uint32_t kind, const std::uint64_t *payload, std::s
         });
     } else if (kind == SGXLENS_REGION_END) {
         change_regions(
-            [&](Regions &regions) { return regions.end_declared(payload[0], payload[1]); });
+            [&](Regions &regions) { return regions.end_declared(position(), payload[0], payload[1]); });
     }
 }
 
@@ -414,7 +414,7 @@ void Analysis::event(std::uint32_t kind, std::uint32_t value, const std::uint64_
     case SGXLENS_UNMAP:
         need_words(words, 2);
         address_space_.unmap(payload[0], payload[1]);
-        change_regions([&](Regions &regions) { return regions.unmap(payload[0], payload[1]); });
+        change_regions([&](Regions &regions) { return regions.unmap(position(), payload[0], payload[1]); });
         note_mapping(MappingEvent::unmap, value, payload[0], payload[1]);
         break;
     case SGXLENS_PROTECT:

@@ -190,7 +190,7 @@ void Attributor::find_regions(std::uint64_t position) {
     // same region in every run, as far as spans correspond.
     const ContextNumber first_context = leader(rows[run_rows_.first].context);
     for (const std::size_t row : order)
-        regions_.forget_found(rows[row].page << 6, (rows[row].page + 1) << 6);
+        regions_.forget_found(position, rows[row].page << 6, (rows[row].page + 1) << 6);
 
     struct Run {
         std::uint64_t first = 0;

@@ -125,6 +125,17 @@ void Regions::log(std::uint64_t position, std::uint64_t first, std::uint64_t end
         extents_.push_back({position, first << kLineBits, (end - first) << kLineBits, region});
 }
 
+void Regions::log_mapped(std::uint64_t position, std::uint64_t first, std::uint64_t end) {
+    while (first < end) {
+        const RangeMap::Range range = mapped_.at(first);
+        const std::uint64_t part_end = std::min(end, range.end);
+        log(position, first, part_end,
+            range.region != kNoRegion ? range.region
+                                      : static_cast<RegionNumber>(RegionKind::unmapped));
+        first = part_end;
+    }
+}
+
 bool Regions::assign(RangeMap &ranges, std::uint64_t position, std::uint64_t address,
                      std::uint64_t size_bytes, RegionNumber region) {
     const auto [first, end] = lines_of(address, size_bytes);
@@ -132,6 +143,16 @@ bool Regions::assign(RangeMap &ranges, std::uint64_t position, std::uint64_t add
         return false;
     log(position, first, end, region);
     ranges.assign(first, end, region);
+    if (&ranges != &mapped_)
+        return true;
+    // What was declared or found stays on top.
+    for (std::uint64_t line = first; line < end;) {
+        const RangeMap::Range range = declared_.at(line);
+        const std::uint64_t part_end = std::min(end, range.end);
+        if (range.region != kNoRegion)
+            log(position, line, part_end, range.region);
+        line = part_end;
+    }
     return true;
 }
 
@@ -156,10 +177,13 @@ bool Regions::map(std::uint64_t position, std::uint64_t address, std::uint64_t s
     return assign(mapped_, position, address, size_bytes, number_of(kind, is_file ? name : ""));
 }
 
-bool Regions::unmap(std::uint64_t address, std::uint64_t size_bytes) {
+bool Regions::unmap(std::uint64_t position, std::uint64_t address, std::uint64_t size_bytes) {
     const auto [first, end] = lines_of(address, size_bytes);
     const bool was_declared = declared_.erase(first, end);
-    return mapped_.erase(first, end) || was_declared;
+    const bool changes = mapped_.erase(first, end) || was_declared;
+    if (changes)
+        log_mapped(position, first, end);
+    return changes;
 }
 
 bool Regions::protect(std::uint64_t position, std::uint64_t address, std::uint64_t size_bytes,
@@ -188,7 +212,7 @@ bool Regions::remap(std::uint64_t position, std::uint64_t from, std::uint64_t to
     const RegionNumber region =
         old.region == kNoRegion ? static_cast<RegionNumber>(RegionKind::anonymous) : old.region;
     if (from != to)
-        unmap(from, size_bytes);
+        unmap(position, from, size_bytes);
     const auto [first, end] = lines_of(to, size_bytes);
     declared_.erase(first, end);
     return assign(mapped_, position, to, size_bytes, region);
@@ -197,7 +221,7 @@ bool Regions::remap(std::uint64_t position, std::uint64_t from, std::uint64_t to
 bool Regions::change_break(std::uint64_t position, std::uint64_t address, std::uint64_t size_bytes,
                            bool grows) {
     return grows ? map(position, address, size_bytes, SGXLENS_MAP_HEAP, "")
-                 : unmap(address, size_bytes);
+                 : unmap(position, address, size_bytes);
 }
 
 bool Regions::start_thread(std::uint64_t position, std::uint64_t stack_pointer) {
@@ -217,17 +241,23 @@ bool Regions::declare(std::uint64_t position, std::uint64_t address, std::uint64
     return assign(declared_, position, address, size_bytes, number_of(RegionKind::declared, shown));
 }
 
-bool Regions::end_declared(std::uint64_t address, std::uint64_t size_bytes) {
+bool Regions::end_declared(std::uint64_t position, std::uint64_t address,
+                           std::uint64_t size_bytes) {
     const auto [first, end] = lines_of(address, size_bytes);
-    return declared_.erase(first, end);
+    const bool changes = declared_.erase(first, end);
+    if (changes)
+        log_mapped(position, first, end);
+    return changes;
 }
 
-void Regions::forget_found(std::uint64_t first, std::uint64_t end) {
+void Regions::forget_found(std::uint64_t position, std::uint64_t first, std::uint64_t end) {
     while (first < end) {
         const RangeMap::Range range = declared_.at(first);
         const std::uint64_t part_end = std::min(end, range.end);
-        if (range.region != kNoRegion && all_[range.region].kind != RegionKind::declared)
+        if (range.region != kNoRegion && all_[range.region].kind != RegionKind::declared) {
             declared_.erase(first, part_end);
+            log_mapped(position, first, part_end);
+        }
         first = part_end;
     }
 }

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 import streams
 from sgxlens._native import Analysis, SegmentUse
 from sgxlens.recording._attribution_reference import (
+    UNMAPPED,
     AttributingDecoder,
     Context,
     Region,
@@ -84,6 +85,21 @@ def assert_same(analysis: Analysis, twin: AttributingDecoder) -> None:
         for row in rows(analysis.page_use())
     }
     assert use == twin.page_use()
+    assert_same_extents(analysis, twin)
+
+
+def assert_same_extents(analysis: Analysis, twin: AttributingDecoder) -> None:
+    """The extents, one over the other, end as what each accessed line is of."""
+    regions = native_regions(analysis)
+    extents = rows(analysis.extents())
+    assert extents == sorted(extents, key=lambda row: row["start_position"])
+    for line in {entry >> 4 for entry in twin.entries}:
+        found = [
+            regions[row["region"]]
+            for row in extents
+            if row["address"] <= line * 64 < row["address"] + row["size_bytes"]
+        ]
+        assert (found or [UNMAPPED])[-1] == twin.region_of(line)
 
 
 def assert_sums(analysis: Analysis) -> None:

@@ -70,7 +70,7 @@ class Regions {
     /// Each of these returns whether any line may be of another region than before.
     bool map(std::uint64_t position, std::uint64_t address, std::uint64_t size_bytes,
              std::uint32_t flags, const std::string &name);
-    bool unmap(std::uint64_t address, std::uint64_t size_bytes);
+    bool unmap(std::uint64_t position, std::uint64_t address, std::uint64_t size_bytes);
     bool protect(std::uint64_t position, std::uint64_t address, std::uint64_t size_bytes,
                  std::uint32_t flags);
     bool remap(std::uint64_t position, std::uint64_t from, std::uint64_t to,
@@ -80,13 +80,13 @@ class Regions {
     bool start_thread(std::uint64_t position, std::uint64_t stack_pointer);
     bool declare(std::uint64_t position, std::uint64_t address, std::uint64_t size_bytes,
                  const std::string &name);
-    bool end_declared(std::uint64_t address, std::uint64_t size_bytes);
+    bool end_declared(std::uint64_t position, std::uint64_t address, std::uint64_t size_bytes);
     /// Lines [first, end) are of this kind, and that context uses them first, in span number
     /// `span` of its phase: by kind and this number regions are told apart.
     void found(std::uint64_t position, std::uint64_t first, std::uint64_t end, RegionKind kind,
                std::uint32_t span, ContextNumber owner);
     /// What was found of these lines holds no longer.
-    void forget_found(std::uint64_t first, std::uint64_t end);
+    void forget_found(std::uint64_t position, std::uint64_t first, std::uint64_t end);
 
     /// What a line is of, and which lines around it surely are of the same region.
     RangeMap::Range at(std::uint64_t line) const;
@@ -105,6 +105,8 @@ class Regions {
                            ContextNumber owner = kContextsMax);
     bool assign(RangeMap &ranges, std::uint64_t position, std::uint64_t address,
                 std::uint64_t size_bytes, RegionNumber region);
+    /// Logs of lines what they are by their mapping.
+    void log_mapped(std::uint64_t position, std::uint64_t first, std::uint64_t end);
     void log(std::uint64_t position, std::uint64_t first, std::uint64_t end, RegionNumber region);
 
     RangeMap mapped_;

@@ -134,7 +134,7 @@ class AttributingDecoder(Decoder):
         for entry in self.entries[before:]:
             line = entry >> 4
             self.entry_contexts.append(self._context)
-            self.line_regions.append(self._region_of(line))
+            self.line_regions.append(self.region_of(line))
             self.page_regions.append(self._region_of_page(line // _LINES_IN_PAGE))
             context.line_access_count += 1
             context.page_access_count += not entry & 8
@@ -185,12 +185,13 @@ class AttributingDecoder(Decoder):
 
     # ---- regions ----
 
-    def _region_of(self, line: int) -> Region:
+    def region_of(self, line: int) -> Region:
+        """What a line is of now."""
         return _holder(self._declared, line) or _holder(self._mapped, line) or UNMAPPED
 
     def _region_of_page(self, page: int) -> Region:
         first = page * _LINES_IN_PAGE
-        counts = Counter(self._region_of(line) for line in range(first, first + _LINES_IN_PAGE))
+        counts = Counter(self.region_of(line) for line in range(first, first + _LINES_IN_PAGE))
         return counts.most_common(1)[0][0]  # of equal counts the one met first
 
     def _change_regions(self, kind: Kind, value: int, payload: list[int]) -> None:

@@ -19,7 +19,7 @@ from sgxlens.recording.format import (
     MAPPING_EVENTS,
     REGION_KINDS,
 )
-from sgxlens.recording.operators import operator_at
+from sgxlens.recording.operators import BACKGROUND_CALLS, operator_at
 from sgxlens.recording.roles import assign_roles
 from sgxlens.recording.syscalls import signal_name, syscall_name
 
@@ -135,12 +135,20 @@ def _attribution_of(analysis: Analysis, operators: Columns) -> dict[str, Columns
 
 def _contexts(analysis: Analysis, operators: Columns) -> Columns:
     table = dict(analysis.contexts())
-    innermost = operator_at(operators, table["thread"], table["start_position"])
+    background = _background_threads(analysis)
+    innermost = operator_at(operators, table["thread"], table["start_position"], background)
     return {
         **table,
         "context": np.arange(len(innermost), dtype=np.uint32),
         "operator": pa.array(np.maximum(innermost, 0).astype(np.uint32), mask=innermost < 0),
     }
+
+
+def _background_threads(analysis: Analysis) -> list[int]:
+    calls = analysis.system_calls()
+    numbers = np.unique(calls["number"])
+    background = [n for n in numbers.tolist() if syscall_name(n) in BACKGROUND_CALLS]
+    return np.unique(calls["thread"][np.isin(calls["number"], background)]).tolist()  # type: ignore[no-any-return]
 
 
 def _regions(analysis: Analysis) -> Columns:

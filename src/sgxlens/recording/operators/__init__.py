@@ -3,6 +3,7 @@
 
 from sgxlens.recording.operators.profile import Profile, ProfileError, read_profile
 from sgxlens.recording.operators.table import (
+    BACKGROUND_CALLS,
     Operators,
     ProcessEvents,
     operator_at,
@@ -10,6 +11,7 @@ from sgxlens.recording.operators.table import (
 )
 
 __all__ = [
+    "BACKGROUND_CALLS",
     "Operators",
     "ProcessEvents",
     "Profile",

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import heapq
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any
 
@@ -170,8 +170,18 @@ def _parents(operators: Sequence[Operator]) -> list[int | None]:
     return parents
 
 
+#: A thread that makes these calls stores or sends data in the background, as ONNX Runtime's own
+#: usage statistics do: it is no worker of an operator.
+BACKGROUND_CALLS = frozenset(
+    {"pread64", "pwrite64", "fsync", "fdatasync", "unlink", "socket", "connect", "sendto", "poll"}
+)
+
+
 def operator_at(
-    operators: Mapping[str, Any], threads: npt.ArrayLike, positions: npt.ArrayLike
+    operators: Mapping[str, Any],
+    threads: npt.ArrayLike,
+    positions: npt.ArrayLike,
+    background_threads: Collection[int] = (),
 ) -> npt.NDArray[np.int64]:
     """The innermost operator that each of some accesses belongs to; -1: none.
 
@@ -182,6 +192,7 @@ def operator_at(
         operators: columns of the table `operators` of one process.
         threads: the thread that makes each access.
         positions: its position.
+        background_threads: threads that are no workers (see `BACKGROUND_CALLS`).
     """
     at = np.asarray(positions).astype(np.int64)
     who = np.asarray(threads).astype(np.int64)
@@ -189,7 +200,7 @@ def operator_at(
     owners = np.asarray(operators["thread"]).astype(np.int64)
     starts = np.asarray(operators["start_position"]).astype(np.int64)
     ends = np.asarray(operators["end_position"]).astype(np.int64)
-    is_worker = ~np.isin(who, owners)
+    is_worker = ~np.isin(who, [*np.unique(owners), *background_threads])
     open_count = np.zeros(len(at), dtype=np.int64)
     for owner in np.unique(owners):
         mine = np.flatnonzero(owners == owner)
