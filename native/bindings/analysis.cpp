@@ -291,9 +291,10 @@ nb::dict reuse_sources(const Analysis &analysis) {
         const SourceCount *count;
     };
     std::vector<Row> rows;
-    for (const ContextCounts &counts : attributor(analysis).counts())
-        for (const SourceCount &count : counts.counts)
-            rows.push_back({&counts, &count});
+    for (const Granularity granularity : {Granularity::line, Granularity::page})
+        for (const ContextCounts &counts : attributor(analysis).counts(granularity))
+            for (const SourceCount &count : counts.counts)
+                rows.push_back({&counts, &count});
     const auto is_cold = [](const Row &r) { return r.count->bin == ReuseBin::kColdBin; };
     nb::dict table;
     table["context"] = column<std::uint32_t>(rows, [](auto &r) { return r.of->context; });

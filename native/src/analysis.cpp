@@ -71,7 +71,7 @@ Analysis::Analysis(const AnalysisOptions &options)
         segments_ =
             std::make_unique<Segments>(superblocks_, line_queue_, page_queue_, options.segments);
     if (options.attribute && is_exact)
-        attributor_ = std::make_unique<Attributor>(lines_, pages_, page_queue_);
+        attributor_ = std::make_unique<Attributor>(lines_, pages_, line_queue_, page_queue_);
     names_.number_of("");
     begin_phase("start");
 }
@@ -195,6 +195,9 @@ void Analysis::settle() {
     flush();
     if (segments_ != nullptr)
         segments_->end_context();
+}
+
+void Analysis::drain() {
     line_queue_.drain();
     page_queue_.drain();
 }
@@ -238,6 +241,7 @@ void Analysis::end_phase() {
     settle();
     if (attributor_ != nullptr)
         attributor_->end_phase(position_);
+    drain();
     progress_.line_access_count.store(position_, std::memory_order_relaxed);
     Phase &phase = phases_.back();
     phase.end_position = position_;
@@ -317,8 +321,9 @@ void Analysis::annotate(std::uint32_t kind, const std::uint64_t *payload, std::s
             return regions.declare(position(), payload[0], payload[1], text);
         });
     } else if (kind == SGXLENS_REGION_END) {
-        change_regions(
-            [&](Regions &regions) { return regions.end_declared(position(), payload[0], payload[1]); });
+        change_regions([&](Regions &regions) {
+            return regions.end_declared(position(), payload[0], payload[1]);
+        });
     }
 }
 
@@ -328,8 +333,7 @@ template <typename Change> void Analysis::change_regions(Change change) {
         return;
     // Who is behind still asks for the regions as they are.
     flush();
-    line_queue_.drain();
-    page_queue_.drain();
+    drain();
     if (!change(attributor_->regions()))
         return;
     settle();
@@ -414,7 +418,8 @@ void Analysis::event(std::uint32_t kind, std::uint32_t value, const std::uint64_
     case SGXLENS_UNMAP:
         need_words(words, 2);
         address_space_.unmap(payload[0], payload[1]);
-        change_regions([&](Regions &regions) { return regions.unmap(position(), payload[0], payload[1]); });
+        change_regions(
+            [&](Regions &regions) { return regions.unmap(position(), payload[0], payload[1]); });
         note_mapping(MappingEvent::unmap, value, payload[0], payload[1]);
         break;
     case SGXLENS_PROTECT:

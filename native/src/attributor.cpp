@@ -28,47 +28,65 @@ bool starts_with(std::string_view text, std::string_view start) {
 
 } // namespace
 
-struct Attributor::LineObserver final : BlockObserver {
-    explicit LineObserver(Attributor &a) : attributor(a) {}
+/// What the thread of a stack works with. The attributor itself is another thread's.
+struct Attributor::Side : BlockObserver {
+    explicit Side(Granularity g) : granularity(g) {}
+    virtual void begin(ContextNumber next, bool starts_span) {
+        context = next;
+        (void)starts_span;
+    }
+
+    Granularity granularity;
+    ContextNumber context = 0;
+    std::vector<ContextCounts> counts;
+};
+
+struct Attributor::Lines final : Side {
+    explicit Lines(const Regions &r) : Side(Granularity::line), regions(r) {}
+    void begin(ContextNumber next, bool starts_span) override {
+        Side::begin(next, starts_span);
+        known = {};
+        if (starts_span)
+            uses.begin_span();
+        uses.begin_context(next);
+    }
     RegionNumber region_of(std::uint64_t block) override {
         if (block - known.first >= known.end - known.first)
-            known = attributor.regions_.at(block);
+            known = regions.at(block);
         return known.region;
     }
-    void note(std::uint64_t block, unsigned classes) override {
-        attributor.page_uses_.note(block, classes);
-    }
+    void note(std::uint64_t block, unsigned classes) override { uses.note(block, classes); }
     void visit(std::uint64_t, unsigned) override {}
     void renumbered() override {}
 
-    Attributor &attributor;
+    const Regions &regions;
+    PageUses uses;
     RangeMap::Range known{}; ///< that a line was looked up in; forgotten with each context
 };
 
-struct Attributor::PageObserver final : BlockObserver {
-    PageObserver(Attributor &a, const StackQueue &q) : attributor(a), queue(q) {}
-    RegionNumber region_of(std::uint64_t block) override {
-        return attributor.regions_.of_page(block);
-    }
-    void note(std::uint64_t block, unsigned classes) override {
-        attributor.page_visits_.note(block, classes);
-    }
+struct Attributor::Pages final : Side {
+    Pages(const Regions &r, const ReuseStack &stack, const StackQueue &q)
+        : Side(Granularity::page), regions(r), queue(q),
+          visits([&stack](std::uint64_t page) { return stack.last_time(page); }) {}
+    RegionNumber region_of(std::uint64_t block) override { return regions.of_page(block); }
+    void note(std::uint64_t block, unsigned classes) override { visits.note(block, classes); }
     void visit(std::uint64_t block, unsigned access_class) override {
-        attributor.page_visits_.start(block, access_class, attributor.context_, queue.position());
+        visits.start(block, access_class, context, queue.position());
     }
-    void renumbering() override { attributor.page_visits_.renumbering(); }
-    void renumbered() override { attributor.page_visits_.renumbered(); }
+    void renumbering() override { visits.renumbering(); }
+    void renumbered() override { visits.renumbered(); }
 
-    Attributor &attributor;
+    const Regions &regions;
     const StackQueue &queue;
+    PageVisits visits;
 };
 
-Attributor::Attributor(ReuseStack &lines, ReuseStack &pages, const StackQueue &page_queue)
-    : lines_(lines), pages_(pages), line_observer_(std::make_unique<LineObserver>(*this)),
-      page_observer_(std::make_unique<PageObserver>(*this, page_queue)),
-      page_visits_([this](std::uint64_t page) { return pages_.last_time(page); }) {
-    lines_.attribute(*line_observer_);
-    pages_.attribute(*page_observer_, PageVisits::kFilterPageCount);
+Attributor::Attributor(ReuseStack &lines, ReuseStack &pages, StackQueue &line_queue,
+                       StackQueue &page_queue)
+    : line_queue_(line_queue), page_queue_(page_queue), lines_(std::make_unique<Lines>(regions_)),
+      pages_(std::make_unique<Pages>(regions_, pages, page_queue)) {
+    lines.attribute(*lines_);
+    pages.attribute(*pages_, PageVisits::kFilterPageCount);
 }
 
 Attributor::~Attributor() = default;
@@ -77,25 +95,37 @@ bool Attributor::contexts_are_scarce() const {
     return contexts_.size() + kContextsForPhases >= kContextsMax;
 }
 
+void Attributor::end_side(ReuseStack &stack, const std::uint64_t *words, std::size_t) {
+    Side &side = *reinterpret_cast<Side *>(static_cast<std::uintptr_t>(words[0]));
+    ContextCounts counts{side.context, side.granularity, {}};
+    stack.end_context(counts.counts);
+    if (!counts.counts.empty())
+        side.counts.push_back(std::move(counts));
+}
+
+void Attributor::begin_side(ReuseStack &stack, const std::uint64_t *words, std::size_t) {
+    Side &side = *reinterpret_cast<Side *>(static_cast<std::uintptr_t>(words[0]));
+    const auto context = static_cast<ContextNumber>(words[1]);
+    side.begin(context, words[2] != 0);
+    stack.begin_context(context);
+}
+
 void Attributor::end_context(std::uint64_t position) {
     if (context_ == kContextsMax)
         return;
     Context &context = contexts_[context_];
     context.line_access_count += position - context_position_;
     context.end_position = position;
-    for (ReuseStack *const stack : {&lines_, &pages_}) {
-        ContextCounts counts{context_, stack->granularity(), {}};
-        stack->end_context(counts.counts);
-        if (stack == &pages_)
-            for (const SourceCount &count : counts.counts)
-                context.page_access_count += count.count;
-        if (!counts.counts.empty())
-            counts_.push_back(std::move(counts));
-    }
+    *line_queue_.begin(end_side, 1, position) =
+        reinterpret_cast<std::uintptr_t>(static_cast<Side *>(lines_.get()));
+    line_queue_.end();
+    *page_queue_.begin(end_side, 1, position) =
+        reinterpret_cast<std::uintptr_t>(static_cast<Side *>(pages_.get()));
+    page_queue_.end();
     context_ = kContextsMax;
 }
 
-void Attributor::enter_context(std::uint64_t position) {
+void Attributor::enter_context(std::uint64_t position, bool starts_span) {
     const auto known = std::find_if(span_contexts_.begin(), span_contexts_.end(),
                                     [this](auto &entry) { return entry.first == thread_; });
     if (known != span_contexts_.end()) {
@@ -106,10 +136,15 @@ void Attributor::enter_context(std::uint64_t position) {
         span_contexts_.emplace_back(thread_, context_);
     }
     context_position_ = position;
-    line_observer_->known = {};
-    lines_.begin_context(context_);
-    pages_.begin_context(context_);
-    page_uses_.begin_context(context_);
+    const auto begin = [&](StackQueue &queue, Side *side) {
+        std::uint64_t *const words = queue.begin(begin_side, 3, position);
+        words[0] = reinterpret_cast<std::uintptr_t>(side);
+        words[1] = context_;
+        words[2] = starts_span;
+        queue.end();
+    };
+    begin(line_queue_, lines_.get());
+    begin(page_queue_, pages_.get());
 }
 
 void Attributor::begin_span(std::uint64_t position, bool always) {
@@ -123,12 +158,11 @@ void Attributor::begin_span(std::uint64_t position, bool always) {
         ++span_;
     span_started_ = true;
     span_contexts_.clear();
-    page_uses_.begin_span();
-    enter_context(position);
+    enter_context(position, true);
 }
 
 void Attributor::begin_phase(std::uint64_t position, std::uint32_t phase, const std::string &name) {
-    const std::size_t row_count = page_uses_.rows().size();
+    const std::size_t row_count = page_uses().rows().size();
     const bool is_inference = starts_with(name, "inference");
     if (phase_is_run_ && phase_rows_ < row_count) {
         run_rows_ = {phase_rows_, row_count};
@@ -158,19 +192,19 @@ void Attributor::switch_thread(std::uint64_t position, std::uint32_t thread) {
         return;
     }
     end_context(position);
-    enter_context(position);
+    enter_context(position, false);
 }
 
 void Attributor::regions_changed(std::uint64_t position) {
     if (context_ == kContextsMax)
         return;
     end_context(position);
-    enter_context(position);
+    enter_context(position, false);
 }
 
 /// Tells apart what a model's run only reads and what it writes, line by line, from its last run.
 void Attributor::find_regions(std::uint64_t position) {
-    const std::vector<PageUse> &rows = page_uses_.rows();
+    const std::vector<PageUse> &rows = page_uses().rows();
     std::vector<std::size_t> order(run_rows_.second - run_rows_.first);
     std::iota(order.begin(), order.end(), run_rows_.first);
     std::stable_sort(order.begin(), order.end(),
@@ -254,12 +288,31 @@ void Attributor::find_regions(std::uint64_t position) {
     end_run();
 }
 
+void Attributor::finish() {
+    pages_->visits.finish();
+    for (const ContextCounts &counts : pages_->counts)
+        for (const SourceCount &count : counts.counts)
+            contexts_[counts.context].page_access_count += count.count;
+}
+
+const PageUses &Attributor::page_uses() const {
+    return lines_->uses;
+}
+
+const PageVisits &Attributor::page_visits() const {
+    return pages_->visits;
+}
+
+const std::vector<ContextCounts> &Attributor::counts(Granularity granularity) const {
+    return granularity == Granularity::line ? lines_->counts : pages_->counts;
+}
+
 std::size_t Attributor::memory_bytes() const {
-    std::size_t bytes = contexts_.capacity() * sizeof contexts_[0] +
-                        counts_.capacity() * sizeof counts_[0] + regions_.memory_bytes() +
-                        page_uses_.memory_bytes() + page_visits_.memory_bytes();
-    for (const ContextCounts &counts : counts_)
-        bytes += counts.counts.capacity() * sizeof(SourceCount);
+    std::size_t bytes = contexts_.capacity() * sizeof contexts_[0] + regions_.memory_bytes() +
+                        page_uses().memory_bytes() + page_visits().memory_bytes();
+    for (const Granularity granularity : {Granularity::line, Granularity::page})
+        for (const ContextCounts &of_context : counts(granularity))
+            bytes += sizeof of_context + of_context.counts.capacity() * sizeof(SourceCount);
     return bytes;
 }
 

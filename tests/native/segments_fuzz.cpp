@@ -210,11 +210,12 @@ void add_attributed(const Attributor &attributor, Words &found) {
     using Key = std::tuple<ContextNumber, Granularity, std::uint16_t, std::uint32_t, std::uint8_t,
                            std::uint16_t>;
     std::map<Key, std::uint64_t> counts;
-    for (const ContextCounts &of_context : attributor.counts())
-        for (const SourceCount &count : of_context.counts)
-            counts[{of_context.context, of_context.granularity, count.region,
-                    count.bin == kColdBin ? 0 : count.source, count.access_class, count.bin}] +=
-                count.count;
+    for (const Granularity side : {Granularity::line, Granularity::page})
+        for (const ContextCounts &of_context : attributor.counts(side))
+            for (const SourceCount &count : of_context.counts)
+                counts[{of_context.context, of_context.granularity, count.region,
+                        count.bin == kColdBin ? 0 : count.source, count.access_class, count.bin}] +=
+                    count.count;
     for (const auto &[key, count] : counts) {
         const auto [context, granularity, region, source, access_class, bin] = key;
         found.insert(found.end(), {context, static_cast<std::uint64_t>(granularity), region, source,

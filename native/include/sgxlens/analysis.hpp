@@ -189,8 +189,10 @@ class Analysis {
     const std::uint64_t *take(const std::uint64_t *words, const std::uint64_t *stop,
                               const std::uint64_t *end);
     void flush();
-    /// Gives the stacks all that waits: due before a context ends.
+    /// Queues all that waits: due before a context ends.
     void settle();
+    /// Waits until the stacks have taken all that is queued.
+    void drain();
     void event(std::uint32_t kind, std::uint32_t value, const std::uint64_t *payload,
                std::size_t words);
     void system_call_enters(std::uint32_t number, const std::uint64_t *payload);

@@ -36,11 +36,13 @@ struct ContextCounts {
     std::vector<SourceCount> counts;
 };
 
+/// Its members that change it only queue work for the stacks; those that tell what was found are to
+/// be called when the queues are drained.
 class Attributor {
   public:
-    /// The stacks and the queue of the second must outlive it. Before their first access. While
-    /// any other member is called, the stacks must be idle.
-    Attributor(ReuseStack &lines, ReuseStack &pages, const StackQueue &page_queue);
+    /// All of these must outlive it. Before the first access.
+    Attributor(ReuseStack &lines, ReuseStack &pages, StackQueue &line_queue,
+               StackQueue &page_queue);
     ~Attributor();
 
     /// A span starts at `position`; all accesses before have been given to the stacks. `always`:
@@ -52,7 +54,8 @@ class Attributor {
     /// Blocks may be of other regions from here on.
     void regions_changed(std::uint64_t position);
     void end_phase(std::uint64_t position) { end_context(position); }
-    void finish() { page_visits_.finish(); }
+    /// No more accesses. The queues must be drained.
+    void finish();
 
     /// A span should end that lasts since long.
     bool span_is_long(std::uint64_t position) const {
@@ -62,9 +65,9 @@ class Attributor {
     Regions &regions() { return regions_; }
     const Regions &regions() const { return regions_; }
     const std::vector<Context> &contexts() const { return contexts_; }
-    const std::vector<ContextCounts> &counts() const { return counts_; }
-    const PageUses &page_uses() const { return page_uses_; }
-    const PageVisits &page_visits() const { return page_visits_; }
+    const std::vector<ContextCounts> &counts(Granularity granularity) const;
+    const PageUses &page_uses() const;
+    const PageVisits &page_visits() const;
     /// Boundaries that started no span, for want of numbers.
     std::uint64_t dropped_span_count() const { return dropped_span_count_; }
     std::size_t memory_bytes() const;
@@ -74,23 +77,25 @@ class Attributor {
     static constexpr std::uint64_t kSpanAccessesMax = std::uint64_t{1} << 24;
 
   private:
-    struct LineObserver;
-    struct PageObserver;
+    struct Side;
+    struct Lines;
+    struct Pages;
+
+    // Work of the queues.
+    static void end_side(ReuseStack &stack, const std::uint64_t *words, std::size_t word_count);
+    static void begin_side(ReuseStack &stack, const std::uint64_t *words, std::size_t word_count);
 
     void end_context(std::uint64_t position);
-    void enter_context(std::uint64_t position);
+    void enter_context(std::uint64_t position, bool starts_span);
     bool contexts_are_scarce() const;
     void find_regions(std::uint64_t position);
 
-    ReuseStack &lines_;
-    ReuseStack &pages_;
-    std::unique_ptr<LineObserver> line_observer_;
-    std::unique_ptr<PageObserver> page_observer_;
+    StackQueue &line_queue_;
+    StackQueue &page_queue_;
     Regions regions_;
-    PageUses page_uses_;
-    PageVisits page_visits_;
+    std::unique_ptr<Lines> lines_;
+    std::unique_ptr<Pages> pages_;
     std::vector<Context> contexts_;
-    std::vector<ContextCounts> counts_;
     /// Thread to context, of this span.
     std::vector<std::pair<std::uint32_t, ContextNumber>> span_contexts_;
     ContextNumber context_ = kContextsMax; ///< that runs; kContextsMax: none
@@ -102,9 +107,9 @@ class Attributor {
     std::uint32_t thread_ = 0;
     bool span_started_ = false;
 
-    std::size_t phase_rows_ = 0;                     ///< first of page_uses_ of the phase
+    std::size_t phase_rows_ = 0;                     ///< first of page_uses() of the phase
     bool phase_is_run_ = false;                      ///< of a model
-    std::pair<std::size_t, std::size_t> run_rows_{}; ///< of page_uses_, of the last such phase
+    std::pair<std::size_t, std::size_t> run_rows_{}; ///< of page_uses(), of the last such phase
     unsigned run_count_ = 0;
     unsigned found_run_count_ = 0;
 };

@@ -48,7 +48,7 @@ class Segments {
     void apply(std::uint64_t position);
     /// Gives the accesses that wait to the queue: due before any other access is.
     void settle();
-    /// Due before the context of the stacks ends, and before the phase does; then drain the queues.
+    /// Due before the context of the stacks ends, and before the phase does. Queues what is needed.
     void end_context();
 
     std::size_t memory_bytes() const;
