@@ -82,7 +82,7 @@ RECORD = [
     ("--dim wrong=2 MODEL", "wrong"),
     ("--batch 0 MODEL", "--batch"),
     ("--runs x MODEL", "--runs"),
-    ("--batch 2 -- true", "for an ONNX model only"),
+    ("--batch 2 -- true", "--batch: for a model only, which true is not"),
     ("missing.py", "missing.py does not exist"),
     ("syntax.py", "syntax.py is not valid Python"),
     ("-- missing-command", "no command 'missing-command' in PATH"),
