@@ -71,16 +71,16 @@ class OperatorSizes:
                 kinds, texts(columns["input_shapes"]), texts(columns["output_shapes"]), strict=True
             )
         ]
-        told = _integers(columns["parameter_bytes"])
+        told = integers(columns["parameter_bytes"])
         return cls(
-            number=_integers(columns["operator"]),
+            number=integers(columns["operator"]),
             name=[
                 name or kind
                 for name, kind in zip(texts(columns["name"]), texts(columns["type"]), strict=True)
             ],
             parameter_bytes=np.where(told == UNKNOWN, UNKNOWN, told + np.array(packed, dtype=int)),
-            activation_bytes=_integers(columns["activation_bytes"]),
-            output_bytes=_integers(columns["output_bytes"]),
+            activation_bytes=integers(columns["activation_bytes"]),
+            output_bytes=integers(columns["output_bytes"]),
             may_pack=np.array([kind in _PACKING for kind in kinds], dtype=bool),
         )
 
@@ -248,18 +248,18 @@ def measured_uses(
     Those that have operators; if there is none, the first one.
     """
     kinds = np.array(list(texts(regions["kind"])), dtype=object)
-    of_extent = _integers(extents["region"])
-    positions = _integers(extents["start_position"])
+    of_extent = integers(extents["region"])
+    positions = integers(extents["start_position"])
     is_found = np.isin(
         of_extent, np.flatnonzero(np.isin(kinds, ("constant", "produced", "scratch")))
     )
     if not np.any(is_found):
         return []
-    numbers, phases = _integers(contexts["context"]), _integers(contexts["phase"])
-    is_later = _integers(contexts["start_position"]) >= positions[is_found].min()
+    numbers, phases = integers(contexts["context"]), integers(contexts["phase"])
+    is_later = integers(contexts["start_position"]) >= positions[is_found].min()
     place = {int(number): i for i, number in enumerate(operators.number)}
     operator_of = np.array(
-        [place.get(int(n), UNKNOWN) for n in _integers(contexts["operator"])], dtype=np.int64
+        [place.get(int(n), UNKNOWN) for n in integers(contexts["operator"])], dtype=np.int64
     )
     measured = np.unique(phases[is_later & (operator_of != UNKNOWN)])
     if not measured.size:
@@ -267,7 +267,7 @@ def measured_uses(
     # Context numbers are far below what an array may hold (2^17 at most).
     index = np.full(int(numbers.max()) + 1, UNKNOWN, dtype=np.int64)
     index[numbers] = np.arange(numbers.size)
-    context = index[_integers(page_use["context"])]
+    context = index[integers(page_use["context"])]
     rows = np.flatnonzero(is_later[context] & np.isin(phases[context], measured))
     context = context[rows]
     is_mapped = ~np.isin(of_extent, np.flatnonzero(kinds == "unmapped"))
@@ -278,7 +278,7 @@ def measured_uses(
         positions[is_mapped],
     )
     pages = _unsigned(page_use["page"])[rows]
-    last = np.maximum(_integers(contexts["end_position"])[context], 1) - 1
+    last = np.maximum(integers(contexts["end_position"])[context], 1) - 1
     pieces = region_map.pieces(pages, last)
     lines = pieces.lines & _unsigned(page_use["lines"])[rows][pieces.row]
     written = lines & _unsigned(page_use["written_lines"])[rows][pieces.row]
@@ -302,7 +302,7 @@ def measured_uses(
     return result
 
 
-def _integers(column: Any) -> Integers:
+def integers(column: Any) -> Integers:
     """A column as integers, `UNKNOWN` where it is null."""
     if isinstance(column, np.ndarray):
         return column.astype(np.int64)

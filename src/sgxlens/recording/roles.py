@@ -18,6 +18,7 @@ from typing import NamedTuple
 import numpy as np
 
 from sgxlens.recording.bitmaps import Integers
+from sgxlens.recording.declared_results import declared_result_shares
 from sgxlens.recording.format import REGION_ROLES
 from sgxlens.recording.region_use import (
     FLOWS,
@@ -67,6 +68,7 @@ def assign_roles(
     phases = measured_uses(regions, extents, contexts, page_use, table)
     constants = [_constants_by_reader(phase, kinds) for phase in phases]
     code = {name for kind, name in zip(kinds, names, strict=True) if kind == "code"}
+    results = declared_result_shares(kinds, names, extents)
     roles = []
     for index, (kind, name) in enumerate(zip(kinds, names, strict=True)):
         if kind == "declared":
@@ -78,7 +80,9 @@ def assign_roles(
         # Memory that is allocated anew each time may be elsewhere in some of the inferences.
         uses = [phase.of(index) for phase in phases]
         most = max(range(len(uses)), key=lambda i: (uses[i].line_count, uses[i].written_count))
-        if kind == "constant":
+        if kind in ("produced", "scratch") and results[index] > 0.5:
+            roles.append(Role("activations", "the program declares results there"))
+        elif kind == "constant":
             roles.append(_constant(uses[most], table, constants[most]))
         else:
             roles.append(_BY_USE[kind](uses[most], table))
