@@ -161,6 +161,8 @@ bool Regions::map(std::uint64_t position, std::uint64_t address, std::uint64_t s
     const RegionKind kind = kind_of(flags);
     const bool is_file = kind == RegionKind::code || kind == RegionKind::file;
     const auto [first, end] = lines_of(address, size_bytes);
+    if (first == end)
+        return false;
     if (kind == RegionKind::stack) {
         // Only where nothing is.
         std::uint64_t line = end - std::min(end, kStackBytesMax >> kLineBits);

@@ -196,8 +196,11 @@ class AttributingDecoder(Decoder):
 
     def _change_regions(self, kind: Kind, value: int, payload: list[int]) -> None:
         if kind == Kind.MAP:
-            name = self.mapping_changes[-1].name
-            self._map_lines(_lines(payload[0], payload[1]), _mapping_region(value, name))
+            lines = _lines(payload[0], payload[1])
+            region = _mapping_region(value, self.mapping_changes[-1].name)
+            if lines and region.kind == "stack":
+                self._grow_stack(lines)
+            self._map_lines(lines, region)
         elif kind == Kind.UNMAP or (kind == Kind.BREAK and not value):
             self._unmap_lines(_lines(payload[0], payload[1]))
         elif kind == Kind.BREAK:
@@ -223,13 +226,14 @@ class AttributingDecoder(Decoder):
             lines = next(r for r, _ in self._mapped if stack_line in r)
             self._mapped = [*_without(self._mapped, lines), (lines, Region("stack"))]
 
+    def _grow_stack(self, lines: range) -> None:
+        """A stack grows without an event, into what is not mapped below it."""
+        gaps = [(range(max(0, lines.stop - _STACK_LINES_MAX), lines.start), Region("stack"))]
+        for taken, _ in self._mapped:
+            gaps = _without(gaps, taken)
+        self._mapped += [gap for gap in gaps if gap[0]]
+
     def _map_lines(self, lines: range, region: Region) -> None:
-        if region.kind == "stack":
-            # A stack grows without an event, into what is not mapped below it.
-            gaps = [(range(max(0, lines.stop - _STACK_LINES_MAX), lines.start), region)]
-            for taken, _ in self._mapped:
-                gaps = _without(gaps, taken)
-            self._mapped += [gap for gap in gaps if gap[0]]
         self._unmap_lines(lines)
         if lines:
             self._mapped.append((lines, region))
