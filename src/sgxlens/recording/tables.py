@@ -135,7 +135,7 @@ def _attribution_of(analysis: Analysis, operators: Columns) -> dict[str, Columns
 
 def _contexts(analysis: Analysis, operators: Columns) -> Columns:
     table = dict(analysis.contexts())
-    background = _background_threads(analysis)
+    background = _background_threads(analysis, operators)
     innermost = operator_at(operators, table["thread"], table["start_position"], background)
     return {
         **table,
@@ -144,11 +144,18 @@ def _contexts(analysis: Analysis, operators: Columns) -> Columns:
     }
 
 
-def _background_threads(analysis: Analysis) -> list[int]:
+def _background_threads(analysis: Analysis, operators: Columns) -> list[int]:
+    if not len(operators["operator"]):
+        return []
     calls = analysis.system_calls()
+    # The number of a thread that ended before may be a worker's now.
+    start = np.asarray(operators["start_position"]).min()
+    end = np.asarray(operators["end_position"]).max()
+    meanwhile = (calls["position"] >= start) & (calls["position"] < end)
     numbers = np.unique(calls["number"])
     background = [n for n in numbers.tolist() if syscall_name(n) in BACKGROUND_CALLS]
-    return np.unique(calls["thread"][np.isin(calls["number"], background)]).tolist()  # type: ignore[no-any-return]
+    found = meanwhile & np.isin(calls["number"], background)
+    return np.unique(calls["thread"][found]).tolist()  # type: ignore[no-any-return]
 
 
 def _regions(analysis: Analysis) -> Columns:
