@@ -12,6 +12,16 @@ _BINARY = ("B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
 _DECIMAL = ("", "k", "M", "G", "T", "P", "E")
 _SIZE = re.compile(r"([0-9]{1,20}(?:\.[0-9]{1,20})?)\s*(?:([kmgtp])(?:ib)?|b)?", re.IGNORECASE)
 
+_TIME = re.compile(r"([0-9]{1,20}(?:\.[0-9]{1,20})?)\s*(s|ms|us|\u00b5s|\u03bcs|ns)")
+_TIME_UNITS = {
+    "s": Fraction(1),
+    "ms": Fraction(1, 10**3),
+    "us": Fraction(1, 10**6),
+    "\u00b5s": Fraction(1, 10**6),  # micro sign
+    "\u03bcs": Fraction(1, 10**6),  # mu
+    "ns": Fraction(1, 10**9),
+}
+
 
 def parse_size(text: str) -> int:
     """Bytes of a size as people write it: ``92M`` and ``92 MiB`` are 92 * 2^20, ``4096`` is bytes.
@@ -30,6 +40,21 @@ def parse_size(text: str) -> int:
     if size.denominator != 1:
         raise UsageError(f"{text!r} is not a whole number of bytes")
     return int(size)
+
+
+def parse_seconds(text: str) -> float:
+    """Seconds of a time as people write it: ``42ms``, ``1.2 s``, ``850us``, ``900 ns``.
+
+    Raises:
+        UsageError: it is not a time, has no unit, or is no time at all.
+    """
+    found = _TIME.fullmatch(text.strip())
+    if found is None:
+        raise UsageError(f"{text!r} is not a time: give a number with s, ms, us or ns (42ms)")
+    seconds = float(Fraction(found[1]) * _TIME_UNITS[found[2]])
+    if seconds == 0:
+        raise UsageError(f"{text!r}: a time of more than nothing is needed")
+    return seconds
 
 
 def format_bytes(size_bytes: float) -> str:

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sgxlens.errors import UsageError
-from sgxlens.units import format_bytes, format_count, format_seconds, parse_size
+from sgxlens.units import format_bytes, format_count, format_seconds, parse_seconds, parse_size
 
 
 @pytest.mark.parametrize(
@@ -78,3 +78,24 @@ def test_what_is_no_size_is_refused(text: str) -> None:
 def test_a_number_of_bytes_is_a_size(size_bytes: int) -> None:
     assert parse_size(str(size_bytes)) == size_bytes
     assert parse_size(f"{size_bytes % 10**17}K") == size_bytes % 10**17 << 10
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("42ms", 0.042),
+        ("1.2 s", 1.2),
+        ("850us", 850e-6),
+        ("850 \u00b5s", 850e-6),
+        ("850\u03bcs", 850e-6),
+        (" 900ns ", 900e-9),
+    ],
+)
+def test_times_are_parsed(text: str, seconds: float) -> None:
+    assert parse_seconds(text) == seconds
+
+
+@pytest.mark.parametrize("text", ["", "42", "ms", "-1s", "1m", "1h", "1e3s", "nan s", "0ms", "1 S"])
+def test_what_is_no_time_is_refused(text: str) -> None:
+    with pytest.raises(UsageError, match="time"):
+        parse_seconds(text)

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -98,6 +99,19 @@ class Region:
     first_context: int | None
     role: str
     reason: str
+
+
+def default_phase(phases: Sequence[Phase]) -> Phase:
+    """The last phase called ``inference``, with or without a number; else the longest.
+
+    What comes before the first mark is the start-up of the program: it counts only where nothing
+    else was recorded.
+    """
+    inferences = [p for p in phases if re.match(r"inference\b", p.name, re.IGNORECASE)]
+    if inferences:
+        return inferences[-1]
+    marked = [p for p in phases if p.index > 0 and p.line_access_count > 0]
+    return max(marked or phases, key=lambda p: p.line_access_count)
 
 
 def open_recording(path: str | os.PathLike[str]) -> Recording:

@@ -7,13 +7,13 @@ a recording may lack are None where the fact was not recorded, and empty where n
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from sgxlens.attribution.facts import has_attribution
 from sgxlens.errors import UsageError
 from sgxlens.recording.format import ANY_ACCESS, BLOCK_BYTES
+from sgxlens.recording.reader import default_phase
 from sgxlens.report.attribution_section import AttributionSection, attribution_section
 from sgxlens.report.events import (
     SignalRow,
@@ -147,19 +147,6 @@ def build_document(
         signals=signal_rows(recording, process),
         threads=thread_section(recording, process),
     )
-
-
-def default_phase(phases: Sequence[Phase]) -> Phase:
-    """The last phase called ``inference``, with or without a number; else the longest.
-
-    What comes before the first mark is the start-up of the program: it counts only where nothing
-    else was recorded.
-    """
-    inferences = [p for p in phases if re.match(r"inference\b", p.name, re.IGNORECASE)]
-    if inferences:
-        return inferences[-1]
-    marked = [p for p in phases if p.index > 0 and p.line_access_count > 0]
-    return max(marked or phases, key=lambda p: p.line_access_count)
 
 
 def _warnings(recording: Recording) -> list[str]:

@@ -1,0 +1,148 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Puts a native time and charges together to the time of a phase inside an enclave."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Hashable
+from typing import TYPE_CHECKING, TypeVar
+
+from sgxlens.enclave.charges import CAUSES, Cause, Charge
+from sgxlens.enclave.quantities import Range
+from sgxlens.prediction.model import CauseTime, Item, OperatorTime, PhaseTime, RoleTime
+from sgxlens.prediction.ranges import added_seconds, swings, total
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+    from sgxlens.enclave.quantities import Constant
+    from sgxlens.prediction.model import NativeBasis
+    from sgxlens.recording.reader import Operator, Phase
+
+Key = TypeVar("Key", bound=Hashable)
+
+_NS_PER_SECOND = 1e9
+COMPUTE = "instructions that run slower inside"
+
+
+def compute_charges(
+    slowdown: Constant, native: NativeBasis, of_operators: Mapping[int, float]
+) -> list[Charge]:
+    """What the program's own instructions take longer: `slowdown` for each native nanosecond."""
+    rest = max(native.median_seconds - math.fsum(of_operators.values()), 0.0)
+    parts: list[tuple[int | None, float]] = [*of_operators.items(), (None, rest)]
+    return [
+        Charge("compute", COMPUTE, slowdown, Range.exact(seconds * _NS_PER_SECOND), operator=number)
+        for number, seconds in parts
+        if seconds > 0
+    ]
+
+
+def compose(
+    phase: Phase,
+    native: NativeBasis,
+    charges: Sequence[Charge],
+    operators: Sequence[Operator] = (),
+    native_of_operators: Mapping[int, float] | None = None,
+) -> PhaseTime:
+    """The time of a phase inside an enclave.
+
+    Args:
+        phase: the phase.
+        native: its native time.
+        charges: all that the enclave adds, ``compute`` too.
+        operators: the operators of the phase.
+        native_of_operators: their native seconds by their number; of those that were timed.
+    """
+    base = native.median_seconds
+    added = added_seconds(charges)
+    sgx = Range(base + added.low, base + added.likely, base + added.high)
+    by_cause = _groups(charges, lambda charge: charge.cause)
+    return PhaseTime(
+        phase=phase,
+        native=native,
+        added_seconds=added,
+        sgx_seconds=sgx,
+        slowdown=sgx.scaled(1 / base),
+        causes=tuple(CauseTime(cause, added_seconds(by_cause.get(cause, ()))) for cause in CAUSES),
+        items=items(charges),
+        operators=_operators(charges, operators, native_of_operators or {}, base),
+        roles=_roles(charges),
+        sensitivity=swings(charges, base),
+    )
+
+
+def items(charges: Iterable[Charge]) -> tuple[Item, ...]:
+    """The charges summed over operators and roles, the most expensive first."""
+    groups = _groups(
+        charges, lambda c: (c.cause, c.what, c.constant.name, c.constant.range, c.constant.source)
+    )
+    found = [
+        Item(
+            cause=group[0].cause,
+            what=group[0].what,
+            constant=group[0].constant.name,
+            constant_ns=group[0].constant.range,
+            count=total(charge.count for charge in group),
+            added_seconds=added_seconds(group),
+        )
+        for group in groups.values()
+    ]
+    return tuple(sorted(found, key=lambda item: (-item.added_seconds.likely, item.what)))
+
+
+def _operators(
+    charges: Sequence[Charge],
+    operators: Sequence[Operator],
+    native: Mapping[int, float],
+    base_seconds: float,
+) -> tuple[OperatorTime, ...]:
+    if not operators:
+        return ()
+    known = {operator.number for operator in operators}
+    # A charge of an operator of another phase, which lasts into this one, is of no operator here.
+    groups = _groups(charges, lambda c: c.operator if c.operator in known else None)
+    rows = [
+        OperatorTime(
+            operator=operator.number,
+            index=operator.index,
+            name=operator.name,
+            type=operator.type,
+            native_seconds=native.get(operator.number),
+            added_seconds=added_seconds(groups.get(operator.number, ())),
+            added_seconds_by_cause=_by_cause(groups.get(operator.number, ())),
+        )
+        for operator in operators
+    ]
+    rest = groups.get(None, ())
+    between = OperatorTime(
+        operator=None,
+        index=None,
+        name="",
+        type="",
+        native_seconds=max(base_seconds - math.fsum(native.values()), 0.0),
+        added_seconds=added_seconds(rest),
+        added_seconds_by_cause=_by_cause(rest),
+    )
+    return (*rows, between)
+
+
+def _roles(charges: Sequence[Charge]) -> tuple[RoleTime, ...]:
+    rows = [
+        RoleTime(role, added_seconds(group), _by_cause(group))
+        for role, group in _groups(charges, lambda charge: charge.role).items()
+    ]
+    return tuple(sorted(rows, key=lambda row: (-row.added_seconds.likely, row.role or "")))
+
+
+def _by_cause(charges: Iterable[Charge]) -> dict[Cause, float]:
+    groups = _groups(charges, lambda charge: charge.cause)
+    return {cause: added_seconds(groups[cause]).likely for cause in CAUSES if cause in groups}
+
+
+def _groups(charges: Iterable[Charge], key: Callable[[Charge], Key]) -> dict[Key, list[Charge]]:
+    groups: defaultdict[Key, list[Charge]] = defaultdict(list)
+    for charge in charges:
+        groups[key(charge)].append(charge)
+    return dict(groups)

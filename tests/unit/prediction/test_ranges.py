@@ -1,0 +1,106 @@
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from charges import charge, charge_lists, constant
+from sgxlens.enclave.charges import Charge
+from sgxlens.enclave.quantities import Range
+from sgxlens.prediction.model import Swing
+from sgxlens.prediction.ranges import added_seconds, swings
+
+OCALL = constant("platform.transitions.ocall_ns", 2000, 3000, 4500)
+SWAP = constant("platform.paging.page_swap_ns", 12000, 13000, 15000)
+
+
+def test_a_sum_of_charges_is_counts_times_constants() -> None:
+    added = added_seconds([charge(OCALL, 1000), charge(SWAP, 100)])
+    assert added.likely == pytest.approx(3000e-6 + 1300e-6)
+    assert added.low == pytest.approx(added.likely - math.hypot(1000e-6, 100e-6))
+    assert added.high == pytest.approx(added.likely + math.hypot(1500e-6, 200e-6))
+
+
+def test_one_constant_moves_all_its_charges_at_once() -> None:
+    added = added_seconds([charge(OCALL, 1000, operator=0), charge(OCALL, 1000, operator=1)])
+    assert added.low == pytest.approx(4000e-6)
+    assert added.high == pytest.approx(9000e-6)
+
+
+def test_counts_of_the_same_thing_move_together_and_others_by_themselves() -> None:
+    exact = constant("platform.x_ns", 1000)
+    many = Range(90, 100, 120)
+    together = added_seconds([charge(exact, many, operator=0), charge(exact, many, operator=1)])
+    assert together.high == pytest.approx(240e-6)
+    apart = added_seconds([charge(exact, many, what="a"), charge(exact, many, what="b")])
+    assert apart.high == pytest.approx(200e-6 + math.hypot(20e-6, 20e-6))
+
+
+def test_nothing_costs_nothing() -> None:
+    assert added_seconds([]) == Range.exact(0)
+    assert swings([], 1.0) == ()
+
+
+def test_swings_name_what_moves_the_time_most_first() -> None:
+    found = swings([charge(OCALL, Range(900, 1000, 1000)), charge(SWAP, 10, cause="paging")], 1.0)
+    assert [(s.kind, s.name, s.cause) for s in found] == [
+        ("constant", "platform.transitions.ocall_ns", "transitions"),
+        ("count", "calls", "transitions"),
+        ("constant", "platform.paging.page_swap_ns", "paging"),
+    ]
+    assert found[0].value == Range(2000, 3000, 4500)
+    assert found[0].source == "a test"
+    assert found[0].low_seconds == pytest.approx(1 + 2000e-6 + 130e-6)
+    assert found[0].high_seconds == pytest.approx(1 + 4500e-6 + 130e-6)
+    assert found[1].value == Range(900, 1000, 1000)
+
+
+@given(charge_lists())
+def test_a_range_is_in_order_and_within_what_is_possible(charges: list[Charge]) -> None:
+    added = added_seconds(charges)
+    lowest = math.fsum(c.constant.low * c.count.low for c in charges) * 1e-9
+    assert 0 <= added.low <= added.likely <= added.high
+    assert added.low >= lowest * (1 - 1e-12)
+
+
+@given(charge_lists(), st.floats(0, 100))
+def test_a_swing_is_the_time_with_that_one_changed(charges: list[Charge], base: float) -> None:
+    scale = base + added_seconds(charges).high
+    for swing in swings(charges, base):
+        for end in ("low", "high"):
+            changed = math.fsum(_likely(_changed(c, swing, end)) for c in charges) * 1e-9
+            expected = base + changed
+            assert getattr(swing, f"{end}_seconds") == pytest.approx(expected, abs=1e-9 * scale)
+
+
+@given(charge_lists(), st.floats(0, 100))
+def test_swings_come_widest_first_and_make_up_the_range(charges: list[Charge], base: float) -> None:
+    found = swings(charges, base)
+    widths = [swing.swing_seconds for swing in found]
+    assert widths == sorted(widths, reverse=True)
+    added = added_seconds(charges)
+    above = math.hypot(*(s.high_seconds - base - added.likely for s in found), 0.0)
+    assert added.high - added.likely == pytest.approx(above, abs=1e-9 * (base + added.high))
+
+
+@given(charge_lists())
+def test_parts_add_up_in_their_likely_values(charges: list[Charge]) -> None:
+    halves = added_seconds(charges[::2]).likely + added_seconds(charges[1::2]).likely
+    assert halves == pytest.approx(added_seconds(charges).likely)
+
+
+def _likely(item: Charge) -> float:
+    return item.constant.likely * item.count.likely
+
+
+def _changed(item: Charge, swing: Swing, end: str) -> Charge:
+    if swing.kind == "constant" and item.constant.name == swing.name:
+        value = getattr(item.constant, end)
+        return replace(item, constant=constant(swing.name, value))
+    if swing.kind == "count" and (item.what, item.cause) == (swing.name, swing.cause):
+        return replace(item, count=Range.exact(getattr(item.count, end)))
+    return item
