@@ -58,7 +58,10 @@ def _number_or_size(value: Any) -> Any:
 
 
 _Value = Annotated[
-    float, BeforeValidator(_number_or_size), Field(strict=True, ge=0, allow_inf_nan=False)
+    float,
+    BeforeValidator(_number_or_size),
+    # Times any count there is, it still is a number.
+    Field(strict=True, ge=0, le=1e18, allow_inf_nan=False),
 ]
 
 
