@@ -328,11 +328,14 @@ def test_what_threads_share(program: Program, phase: int) -> None:
 
 
 @settings(deadline=None, max_examples=60)
-@given(programs(), PHASE, st.integers(1, 40))
-def test_the_timeline_shows_every_page(program: Program, phase: int, limit: int) -> None:
+@given(programs(), PHASE, st.integers(1, 40), st.none() | st.integers(1, 4))
+def test_the_timeline_shows_every_page(
+    program: Program, phase: int, limit: int, rows: int | None
+) -> None:
     here = [a for a in program.run() if a.phase == phase]
-    found = timeline(program.record(), phase, limit)
+    found = timeline(program.record(), phase, limit, max_rows=rows)
     assert found.column.size <= limit
+    assert rows is None or -(-found.pages.size // found.pages_per_cell) <= rows
     assert found.pages.tolist() == sorted({a.page for a in here})
     pages = found.pages.tolist()
     step_of_span: dict[int, int] = {}
@@ -401,6 +404,15 @@ def test_lines_used_of_each_page(program: Program, phase: int, capacity: int) ->
     assert dict(zip(pages, found.line_count.tolist(), strict=True)) == {
         page: len(used) for page, used in lines.items()
     }
+    written = Counter(line // 64 for line in {a.line for a in here if a.is_write})
+    assert found.written_line_count.tolist() == [written[page] for page in pages]
+    regions: dict[int, Counter[int]] = defaultdict(Counter)
+    for page, region, _ in {(a.page, a.region, a.line) for a in here}:
+        regions[page][region] += 1
+    for page, role in zip(pages, found.page_role.tolist(), strict=True):
+        most = max(regions[page].values())
+        largest = {REGIONS[r][1] for r, count in regions[page].items() if count == most}
+        assert found.roles[role] in largest
     counts = Counter(len(used) for used in lines.values())
     assert found.pages_by_line_count.tolist() == [counts[n] for n in range(65)]
     assert {role: n.tolist() for role, n in found.lines_by_role.items()} == {

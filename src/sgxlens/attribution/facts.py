@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from sgxlens.errors import RecordingError, UsageError
-from sgxlens.recording.bitmaps import Bitmaps, Integers
+from sgxlens.recording.bitmaps import Bitmaps, Integers, popcount, union
 from sgxlens.recording.format import ACCESS_CLASSES, BLOCK_BYTES
 from sgxlens.recording.reader import Phase, Recording
 from sgxlens.recording.region_map import NO_REGION, RegionMap
@@ -236,6 +236,19 @@ class PhaseFacts:
             lines=lines[is_used],
             written=lines[is_used] & uses.written[row],
         )
+
+    @cached_property
+    def page_region(self) -> Integers:
+        """For each of `pages` the index of the region of the most of its lines, or `NO_REGION`."""
+        pieces, count = self.use_pieces, len(self.regions) + 1
+        # Between keys, what stands for no region comes after all others.
+        key, lines = union(self.uses.page[pieces.use] * count + pieces.region % count, pieces.lines)
+        page, region = key // count, key % count
+        # The last of a page's rows is that with the most lines.
+        order = np.lexsort((popcount(lines), page))
+        result = np.full(self.pages.size, NO_REGION, dtype=np.int64)
+        result[page[order]] = np.where(region == count - 1, NO_REGION, region)[order]
+        return result
 
     @cached_property
     def roles(self) -> tuple[tuple[str, ...], Integers]:

@@ -32,16 +32,21 @@ class Stays:
 
     Attributes:
         capacity_pages: pages in the memory, which was empty when the process started (a number).
-        load_count: pages loaded in the phase (a number).
+        loaded_page: for each load in the phase its page, an index into `SpatialUse.pages`.
         page: for each stay its page, an index into `SpatialUse.pages`.
         line_count_low, line_count_high: for each stay bounds of the lines used.
     """
 
     capacity_pages: int
-    load_count: int
+    loaded_page: Integers
     page: Integers
     line_count_low: Integers
     line_count_high: Integers
+
+    @property
+    def load_count(self) -> int:
+        """How many pages are loaded in the phase."""
+        return int(self.loaded_page.size)
 
     @property
     def exact_share(self) -> float:
@@ -59,6 +64,9 @@ class SpatialUse:
         phase: the phase.
         pages: numbers of the pages accessed, ascending.
         line_count: for each page the distinct lines accessed in the phase.
+        written_line_count: those of them that are written.
+        roles: the roles there are.
+        page_role: for each page the role of the most of its lines, an index into `roles`.
         lines_by_role: for each role that occurs and number of lines, 0 to 64, the pages of which
             so many lines have that role and are accessed. A page may count in several roles.
         stays: how it is while a page stays in a memory; None: no size was asked for.
@@ -67,6 +75,9 @@ class SpatialUse:
     phase: Phase
     pages: Integers
     line_count: Integers
+    written_line_count: Integers
+    roles: tuple[str, ...]
+    page_role: Integers
     lines_by_role: dict[str, Integers]
     stays: Stays | None
 
@@ -97,13 +108,16 @@ def spatial_use(
     """
     facts = facts_of(recording, phase, process)
     uses = facts.uses
-    page, lines = union(uses.page, uses.lines)
-    line_count = np.zeros(facts.pages.size, dtype=np.int64)
-    line_count[page] = popcount(lines)
+    # Each page is used: the keys are all of them.
+    _, lines, written = union(uses.page, uses.lines, uses.written)
+    roles, role_of = facts.roles
     return SpatialUse(
         phase=facts.phase,
         pages=facts.pages.astype(np.int64),
-        line_count=line_count,
+        line_count=popcount(lines),
+        written_line_count=popcount(written),
+        roles=roles,
+        page_role=role_of[facts.page_region],
         lines_by_role=_lines_by_role(facts),
         stays=None if memory_bytes is None else _stays(recording, facts, memory_bytes),
     )
@@ -169,10 +183,14 @@ def _stays(recording: Recording, facts: PhaseFacts, memory_bytes: int) -> Stays:
     page_of_stay = np.zeros(int(stay.max(initial=-1)) + 1, dtype=np.int64)
     page_of_stay[stay] = of_visit[order]
     numbers = pages[page_of_stay[found]]
-    here = np.isin(context[loads], facts.contexts.number)
+    here = loads[np.isin(context[loads], facts.contexts.number)]
+    if not np.all(np.isin(visits.page[here], facts.pages)):
+        raise RecordingError(
+            f"{recording.path} is corrupted: page_visits.parquet: a page is not used"
+        )
     return Stays(
         capacity_pages=capacity,
-        load_count=int(here.sum()),
+        loaded_page=np.searchsorted(facts.pages, visits.page[here]),
         page=np.searchsorted(facts.pages, numbers),
         line_count_low=popcount(certain),
         line_count_high=popcount(lines),

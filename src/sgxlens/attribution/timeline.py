@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from sgxlens.attribution.facts import NO_OPERATOR, facts_of
+from sgxlens.attribution.facts import facts_of
 from sgxlens.errors import UsageError
-from sgxlens.recording.bitmaps import popcount, union
+from sgxlens.recording.bitmaps import union
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -36,6 +36,8 @@ class Timeline:
         pages: numbers of the pages, ascending; rows of the picture before thinning.
         page_region: for each page the region of the most of its lines, an index into the regions
             of the process; -1: none is known.
+        roles: the roles there are.
+        page_role: for each page the role of that region, an index into `roles`.
         step_operator: for each step its operator, an index into `operators`; -1: none.
         step_start_position, step_end_position: line accesses before the start and the end of it.
         pages_per_cell: a cell stands for this many rows of `pages` (the last one for what is
@@ -50,6 +52,8 @@ class Timeline:
     operators: tuple[Operator, ...]
     pages: npt.NDArray[np.uint64]
     page_region: Integers
+    roles: tuple[str, ...]
+    page_role: Integers
     step_operator: Integers
     step_start_position: Integers
     step_end_position: Integers
@@ -71,19 +75,25 @@ def timeline(
     phase: Phase | int | str,
     max_rectangles: int = 20_000,
     process: int | None = None,
+    *,
+    max_rows: int | None = None,
 ) -> Timeline:
     """The pages that each operator of a phase reads, writes and executes.
 
     Where there are more rectangles than `max_rectangles`, cells become coarser until there are
     not: twice as many pages each, and where the picture would be less than 256 cells high, twice
-    as many steps each.
+    as many steps each. So they do, in pages, where the picture would be higher than `max_rows`
+    cells.
 
     Raises:
-        UsageError: there is no such phase, or more than one; `max_rectangles` is below 1.
+        UsageError: there is no such phase, or more than one; `max_rectangles` or `max_rows` is
+            below 1.
         RecordingError: the recording has no attribution, or is damaged.
     """
     if max_rectangles < 1:
         raise UsageError(f"{max_rectangles} rectangles draw nothing")
+    if max_rows is not None and max_rows < 1:
+        raise UsageError(f"a picture of {max_rows} rows shows nothing")
     facts = facts_of(recording, phase, process)
     uses = facts.uses
     step_of_context, operator, start, end = _steps(facts)
@@ -93,6 +103,8 @@ def timeline(
     all_flags = only_read.astype(np.uint64) * np.uint64(READ) | written | executed
     step = step_of_context[uses.context]
     pages_per_cell = steps_per_cell = 1
+    while max_rows is not None and -(-facts.pages.size // pages_per_cell) > max_rows:
+        pages_per_cell *= 2
     while True:
         column, first, count, flags = _rectangles(
             step // steps_per_cell, uses.page // pages_per_cell, all_flags
@@ -103,11 +115,14 @@ def timeline(
             pages_per_cell *= 2
         else:
             steps_per_cell *= 2
+    roles, role_of = facts.roles
     return Timeline(
         phase=facts.phase,
         operators=facts.operators,
         pages=facts.pages,
-        page_region=_regions_of_pages(facts),
+        page_region=facts.page_region,
+        roles=roles,
+        page_role=role_of[facts.page_region],
         step_operator=operator,
         step_start_position=start,
         step_end_position=end,
@@ -153,17 +168,3 @@ def _rectangles(
     first = np.flatnonzero(is_new)
     count = np.diff(np.concatenate([first, [key.size]]))
     return key[first] // height, key[first] % height, count, of_key[first].astype(np.int64)
-
-
-def _regions_of_pages(facts: PhaseFacts) -> Integers:
-    pieces, pages = facts.use_pieces, facts.pages.size
-    regions = len(facts.regions) + 1
-    key, lines = union(
-        facts.uses.page[pieces.use] * regions + pieces.region % regions, pieces.lines
-    )
-    page, region = key // regions, key % regions
-    # The last of a page's rows is that with the most lines.
-    order = np.lexsort((popcount(lines), page))
-    result = np.full(pages, NO_OPERATOR, dtype=np.int64)
-    result[page[order]] = region[order]
-    return np.where(result == regions - 1, -1, result)

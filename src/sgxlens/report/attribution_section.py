@@ -16,6 +16,12 @@ from sgxlens.attribution.sharing import Shared, sharing
 from sgxlens.attribution.sources import sources
 from sgxlens.attribution.working_sets import working_sets
 from sgxlens.recording.format import BLOCK_BYTES
+from sgxlens.report.memory_section import (
+    SpatialSection,
+    TimelineSection,
+    spatial_section,
+    timeline_section,
+)
 from sgxlens.report.native_times import NativeTime
 from sgxlens.report.values import CountRange
 
@@ -219,6 +225,8 @@ class AttributionSection:
     sources: SourceSection
     working_sets: WorkingSetSection
     sharing: SharingSection
+    spatial: SpatialSection
+    timeline: TimelineSection
 
 
 def attribution_section(
@@ -235,6 +243,8 @@ def attribution_section(
         sources=_sources(recording, phase, at_bytes),
         working_sets=_working_sets(recording, phase),
         sharing=_sharing(recording, phase),
+        spatial=spatial_section(recording, phase, at_bytes),
+        timeline=timeline_section(recording, phase),
     )
 
 

@@ -26,6 +26,7 @@ from sgxlens.report.attribution_section import (
 )
 from sgxlens.report.document import Footprint
 from sgxlens.report.events import SignalRow, ThreadSection, TrapRow
+from sgxlens.report.memory_section import SpatialSection, TimelineSection
 from sgxlens.report.native_times import NativeTime
 from sgxlens.report.reuse_section import QUANTILES
 from sgxlens.report.values import CountRange, RatioRange
@@ -164,7 +165,7 @@ class ShowReport(_Part):
     """What `sgxlens show` knows of a recording.
 
     A part is null where it was not recorded, and empty where nothing happened. ``no_attribution``
-    says why the parts from ``operators`` to ``sharing`` are null; it is empty where they are not
+    says why the parts from ``operators`` to ``timeline`` are null; it is empty where they are not
     (``operators`` is also null where nothing told of any).
     """
 
@@ -180,6 +181,8 @@ class ShowReport(_Part):
     reuse_sources: SourceSection | None
     working_sets: WorkingSetSection | None
     sharing: SharingSection | None
+    spatial_use: SpatialSection | None
+    timeline: TimelineSection | None
     reuse: dict[Granularity, ReusePart]
     syscalls: list[SyscallPart] | None
     traps: list[TrapRow] | None
@@ -232,6 +235,8 @@ def json_report(document: Document) -> ShowReport:
         reuse_sources=who.sources if who is not None else None,
         working_sets=who.working_sets if who is not None else None,
         sharing=who.sharing if who is not None else None,
+        spatial_use=who.spatial if who is not None else None,
+        timeline=who.timeline if who is not None else None,
         reuse={
             "line": _reuse(document.reuse, "line"),
             "page": _reuse(document.reuse, "page"),

@@ -167,11 +167,15 @@ def test_attribution_is_there_in_full(make_recording: MakeRecording) -> None:
     assert content["regions"]["roles"][0]["role"] == "weights"
     assert content["sharing"]["threads"] == [1, 2]
     assert content["working_sets"]["windows"]
+    assert content["spatial_use"]["roles"][0]["role"] == "weights"
+    assert content["spatial_use"]["total"]["line_count"] == 225
+    assert content["timeline"]["columns"][0]["operator_indices"] == [0]
 
 
 def test_without_attribution_its_parts_are_null_and_say_why(make_recording: MakeRecording) -> None:
     content = parsed(build_document(open_recording(make_recording())))
-    for part in ("operators", "regions", "reuse_sources", "working_sets", "sharing"):
+    parts = ("operators", "regions", "reuse_sources", "working_sets", "sharing", "spatial_use")
+    for part in (*parts, "timeline"):
         assert content[part] is None
     assert content["no_attribution"] == "Not recorded."
 
@@ -232,6 +236,7 @@ def test_names_carry_their_units(make_recording: MakeRecording) -> None:
         "_index",
     )
     plain = {"count", "errors", "callers", "leaves", "quantiles", "fraction", "bins", "low", "high"}
+    plain |= {"address"}
     tables: dict[str, Any] = {**attributed.tables(), "syscalls": [SYSCALL]}
     content = parsed(build_document(open_recording(make_recording(tables)), at_bytes=8192))
     numbers = {

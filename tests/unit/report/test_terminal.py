@@ -98,6 +98,8 @@ def test_attribution_fits_the_terminal(
         "a previous inference",
         "from operator",
         "median operator",
+        "Lines used of each page",
+        "Pages over time",
         "Sharing between threads",
         "Gemm +1",  # the weights
         "not timed natively",

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-from statistics import median_low
 from typing import TYPE_CHECKING
 
 from rich.console import Group
@@ -11,6 +10,7 @@ from rich.text import Text
 
 from sgxlens.report.ordering import ordered
 from sgxlens.report.terminal.layout import fitted_table, share, titled, with_rest
+from sgxlens.report.terminal.memory import memory
 from sgxlens.units import format_bytes, format_count, format_seconds
 
 if TYPE_CHECKING:
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
         OperatorSection,
         RegionEntry,
         RegionSection,
-        SharingSection,
         SourceSection,
         Tensor,
     )
@@ -91,11 +90,7 @@ def attribution(
         f"Accesses{f' and misses{size}' if size else ''} by where the block was accessed before",
         _sources(section.sources, operators, width, ascii_only=ascii_only),
     )
-    yield titled(
-        "Working sets: distinct blocks accessed in a part", _working_sets(document, section, width)
-    )
-    if len(section.sharing.threads) > 1:
-        yield titled("Sharing between threads", _sharing(section.sharing, width))
+    yield from memory(document, section, width, ascii_only=ascii_only)
 
 
 def _operators(
@@ -311,74 +306,6 @@ def _sources(
             )
         )
     return Group(*parts)
-
-
-def _working_sets(document: Document, section: AttributionSection, width: int) -> RenderableType:
-    sets = section.working_sets
-    (phase,) = (row for row in document.phases if row.is_selected)
-    line, page = phase.footprints["line"], phase.footprints["page"]
-    rows = [("the phase", line.block_count, page.block_count)]
-    if section.operators is not None:
-        operators = section.operators
-        largest = max(operators.rows, key=lambda row: row.use["line"].block_count)
-        rows.append(_blocks(f"largest operator: {largest.name}", largest.use))
-        rows.append(
-            (
-                "median operator",
-                median_low(row.use["line"].block_count for row in operators.rows),
-                median_low(row.use["page"].block_count for row in operators.rows),
-            )
-        )
-    windows = sets.windows
-    # One window is the phase: it has no boundaries to cut it at.
-    if len(windows) > 1:
-        what = f"window (at least {format_count(sets.window_line_access_count)} accesses)"
-        lines = sorted(window.line_count for window in windows)
-        pages = sorted(window.page_count for window in windows)
-        rows.append((f"largest {what}", lines[-1], pages[-1]))
-        rows.append((f"median {what}", median_low(lines), median_low(pages)))
-    table = [
-        [
-            name,
-            format_count(lines),
-            format_bytes(lines * 64),
-            format_count(pages),
-            format_bytes(pages * 4096),
-        ]
-        for name, lines, pages in rows
-    ]
-    return fitted_table(["", "lines", "bytes", "pages", "bytes"], table, width, (0,))
-
-
-def _blocks(name: str, use: Mapping[Granularity, MemoryUse]) -> tuple[str, int, int]:
-    return name, use["line"].block_count, use["page"].block_count
-
-
-def _sharing(section: SharingSection, width: int) -> RenderableType:
-    table = []
-    for name, blocks in section.blocks.items():
-        table.append(
-            [
-                f"{name}s",
-                format_count(blocks.block_count),
-                format_count(blocks.shared_count),
-                share(blocks.shared_count, blocks.block_count),
-                format_count(blocks.shared_written_count),
-                share(blocks.other_thread_reuse_count, blocks.reuse_count),
-            ]
-        )
-    headings = (
-        "",
-        "accessed",
-        "by several\nthreads",
-        "",
-        "and\nwritten",
-        "reuse from\nanother thread",
-    )
-    return Group(
-        fitted_table(headings, table, width, (0,)),
-        Text(f"{len(section.threads)} threads, in turns as the tracer ran them."),
-    )
 
 
 def _miss_headings(use: Mapping[Granularity, MemoryUse]) -> list[str]:
