@@ -16,6 +16,8 @@ _OWNERS = {
     "mark": "sgxlens._native",
     "miss_ratio_curve": "sgxlens.reuse.curves",
     "operator": "sgxlens.annotation",
+    "predict": "sgxlens.prediction.predict",
+    "Prediction": "sgxlens.prediction.model",
     "record": "sgxlens.recording.api",
     "region": "sgxlens.annotation",
     "region_end": "sgxlens.annotation",

@@ -1,2 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Composes what an enclave costs into times, each with a low, a likely and a high value."""
+"""Composes what an enclave costs into times, each with a low, a likely and a high value.
+
+It is not called ``predict`` since `sgxlens.predict` is the function.
+"""
+
+from sgxlens.prediction.model import Prediction
+from sgxlens.prediction.predict import predict
+
+__all__ = ["Prediction", "predict"]

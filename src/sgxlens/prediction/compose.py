@@ -60,7 +60,9 @@ def compose(
     sgx = Range(base + added.low, base + added.likely, base + added.high)
     by_cause = _groups(charges, lambda charge: charge.cause)
     return PhaseTime(
-        phase=phase,
+        process=phase.process,
+        phase=phase.index,
+        name=phase.name,
         native=native,
         added_seconds=added,
         sgx_seconds=sgx,

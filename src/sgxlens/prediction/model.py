@@ -4,13 +4,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from sgxlens.enclave.charges import Cause
 from sgxlens.enclave.quantities import Range
-
-if TYPE_CHECKING:
-    from sgxlens.recording.reader import Phase
 
 
 @dataclass(frozen=True)
@@ -136,7 +133,7 @@ class PhaseTime:
     `added_seconds`. Low and high values do not: errors of different causes are independent.
 
     Attributes:
-        phase: the phase.
+        process, phase, name: the process, the index of the phase in it, and its name.
         native: its native time.
         added_seconds: what the enclave adds to the native time.
         sgx_seconds: the time inside.
@@ -149,7 +146,9 @@ class PhaseTime:
         sensitivity: what makes the range, the widest swing first.
     """
 
-    phase: Phase
+    process: int
+    phase: int
+    name: str
     native: NativeBasis
     added_seconds: Range
     sgx_seconds: Range
@@ -159,3 +158,81 @@ class PhaseTime:
     operators: tuple[OperatorTime, ...]
     roles: tuple[RoleTime, ...]
     sensitivity: tuple[Swing, ...]
+
+
+@dataclass(frozen=True)
+class Deployment:
+    """Where and how the program would run.
+
+    Attributes:
+        platform, platform_title: name of the platform, short and for people.
+        generation: ``sgx1`` or ``sgx2``.
+        runtime, runtime_title: name of the runtime, short and for people.
+        epc_bytes: what enclaves can use of the EPC.
+        llc_bytes: the last-level cache.
+        threads: threads that work at once.
+        replicas: enclaves of this program that share the EPC.
+        policy: which pages are evicted, where that is not the driver's own; None: it is.
+        enclave_bytes: size of the enclave.
+    """
+
+    platform: str
+    platform_title: str
+    generation: str
+    runtime: str
+    runtime_title: str
+    epc_bytes: Range
+    llc_bytes: Range
+    threads: int
+    replicas: int
+    policy: str | None
+    enclave_bytes: int
+
+
+@dataclass(frozen=True)
+class StartupTime:
+    """From the start of the enclave to the first result.
+
+    Attributes:
+        items: what is done before the program's first instruction, the most expensive first.
+        build_seconds: all of that.
+        phases: names of the phases that follow, the first inference (or warm-up) too.
+        native_seconds: native time of these phases.
+        inside_seconds: their time inside.
+        total_seconds: `build_seconds` and `inside_seconds` together.
+        untimed_phases: names of phases before the first result without a native time: they are in
+            none of the times.
+        sensitivity: what makes the range of the total, the widest swing first.
+    """
+
+    items: tuple[Item, ...]
+    build_seconds: Range
+    phases: tuple[str, ...]
+    native_seconds: float
+    inside_seconds: Range
+    total_seconds: Range
+    untimed_phases: tuple[str, ...]
+    sensitivity: tuple[Swing, ...]
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a recorded program would cost inside an enclave on one platform, under one runtime.
+
+    Attributes:
+        recording: path of the recording.
+        deployment: where and how it would run.
+        steady: the steady inference.
+        phases: all phases that have a native time, in their order; `steady` is among them.
+        startup: the time to the first result.
+        not_modelled: what is left out of all that, one sentence each.
+        notes: what one must know of these numbers, one sentence each.
+    """
+
+    recording: str
+    deployment: Deployment
+    steady: PhaseTime
+    phases: tuple[PhaseTime, ...]
+    startup: StartupTime
+    not_modelled: tuple[str, ...]
+    notes: tuple[str, ...]

@@ -97,8 +97,9 @@ def _range(charges: Sequence[Charge], levers: Iterable[_Lever]) -> Range:
     for lever in levers:
         below += lever.below_ns**2
         above += lever.above_ns**2
-    # Where the likely value is the lowest, rounding must not put it above.
-    low = min(max(likely - math.sqrt(below), lowest), likely)
+    low = max(likely - math.sqrt(below), lowest)
+    # What is left of a difference of equals is no time.
+    low = min(low if low - lowest > 1e-12 * likely else lowest, likely)
     return Range(low, likely, likely + math.sqrt(above)).scaled(_SECONDS_PER_NS)
 
 

@@ -2,7 +2,7 @@
 """Renders a report as JSON, for programs: all that the terminal shows, and every row of it.
 
 The models here are the contract: ``schema/show.schema.json`` is generated from them (by
-``tools/write_show_schema.py``) and published with the package. Names carry their units. Within one
+``tools/write_json_schemas.py``) and published with the package. Names carry their units. Within one
 ``SCHEMA_VERSION`` fields may be added; a field that is renamed, dropped or gets another meaning
 raises it.
 """
@@ -41,21 +41,22 @@ if TYPE_CHECKING:
 SCHEMA_NAME: Final = "sgxlens-show"
 SCHEMA_VERSION: Final = 1
 _SCHEMA_FILE = "schema/show.schema.json"
-_SCHEMA_ID = f"urn:{SCHEMA_NAME}:{SCHEMA_VERSION}"
 
 
-class _Part(BaseModel):
+class Part(BaseModel):
+    """A part of a report that is published as JSON."""
+
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
-class RecordingPart(_Part):
+class RecordingPart(Part):
     """What was recorded. ``metadata`` is its ``recording.json``, which has a schema of its own."""
 
     path: str
     metadata: dict[str, Any]
 
 
-class PhaseKey(_Part):
+class PhaseKey(Part):
     """A phase of a process; both count from 0."""
 
     process: int
@@ -63,7 +64,7 @@ class PhaseKey(_Part):
     name: str
 
 
-class SelectionPart(_Part):
+class SelectionPart(Part):
     """What all parts are about that are not of the whole recording.
 
     ``is_all``: all phases there are, of the process asked for if one was. ``at_bytes``: size of the
@@ -94,7 +95,7 @@ class PhasePart(PhaseKey):
     native_time: NativeTime | None
 
 
-class Bin(_Part):
+class Bin(Part):
     """Accesses whose reuse distance is in a range of blocks, both bounds included."""
 
     distance_min_blocks: int
@@ -102,14 +103,14 @@ class Bin(_Part):
     count: int
 
 
-class Quantile(_Part):
+class Quantile(Part):
     """A quantile of the reuse distances; null: it falls among the cold accesses."""
 
     fraction: float
     distance_blocks: CountRange | None
 
 
-class CurvePoint(_Part):
+class CurvePoint(Part):
     """Misses of an LRU memory of one capacity; the ratio is null where there is no access."""
 
     capacity_bytes: int
@@ -118,7 +119,7 @@ class CurvePoint(_Part):
     miss_ratio: RatioRange | None
 
 
-class EstimatePoint(_Part):
+class EstimatePoint(Part):
     """A miss ratio that follows from a sampled recording, and its bounds."""
 
     capacity_bytes: int
@@ -126,7 +127,7 @@ class EstimatePoint(_Part):
     miss_ratio_bounds: RatioRange
 
 
-class ReusePart(_Part):
+class ReusePart(Part):
     """Reuse distances at one granularity.
 
     Of a sampled recording all counts are of accesses to the blocks followed; ``estimates`` is what
@@ -143,7 +144,7 @@ class ReusePart(_Part):
     estimates: list[EstimatePoint] | None
 
 
-class SyscallPart(_Part):
+class SyscallPart(Part):
     """All calls of one name.
 
     ``total_count`` is of the whole recording, all else of the selection. ``errors`` counts by
@@ -161,7 +162,7 @@ class SyscallPart(_Part):
     callers: dict[str, int]
 
 
-class ShowReport(_Part):
+class ShowReport(Part):
     """What `sgxlens show` knows of a recording.
 
     A part is null where it was not recorded, and empty where nothing happened. ``no_attribution``
@@ -191,13 +192,8 @@ class ShowReport(_Part):
 
 
 def json_text(document: Document) -> str:
-    r"""The report as JSON, ASCII only and of finite numbers.
-
-    ``</`` is written ``<\/``, so that the text may stand in a page's script.
-    """
-    content = json_report(document).model_dump(mode="json", by_alias=True)
-    text = json.dumps(content, indent=1, allow_nan=False)
-    return text.replace("</", "<\\/") + "\n"
+    """The report as JSON; see `published_json`."""
+    return published_json(json_report(document))
 
 
 def schema_text() -> str:
@@ -207,8 +203,26 @@ def schema_text() -> str:
 
 def generated_schema_text() -> str:
     """The schema of `json_text`, as it follows from the models."""
-    schema = ShowReport.model_json_schema(mode="serialization", by_alias=True)
-    head = {"$schema": "https://json-schema.org/draft/2020-12/schema", "$id": _SCHEMA_ID}
+    return published_schema(ShowReport, SCHEMA_NAME, SCHEMA_VERSION)
+
+
+def published_json(report: Part) -> str:
+    r"""A report as JSON, ASCII only and of finite numbers.
+
+    ``</`` is written ``<\/``, so that the text may stand in a page's script.
+    """
+    content = report.model_dump(mode="json", by_alias=True)
+    text = json.dumps(content, indent=1, allow_nan=False)
+    return text.replace("</", "<\\/") + "\n"
+
+
+def published_schema(report: type[Part], name: str, version: int) -> str:
+    """The JSON Schema of a report."""
+    schema = report.model_json_schema(mode="serialization", by_alias=True)
+    head = {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "$id": f"urn:{name}:{version}",
+    }
     return json.dumps(head | schema, indent=1) + "\n"
 
 

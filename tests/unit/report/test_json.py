@@ -56,7 +56,7 @@ def parsed(document: Document) -> dict[str, Any]:
 
 
 def test_the_published_schema_follows_from_the_models() -> None:
-    assert schema_text() == generated_schema_text(), "run python tools/write_show_schema.py"
+    assert schema_text() == generated_schema_text(), "run python tools/write_json_schemas.py"
 
 
 def test_the_schema_refuses_what_is_no_report(make_recording: MakeRecording) -> None:

@@ -5,13 +5,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from rich.console import Console
 from rich.text import Text
 
 from sgxlens.report.ordering import choose_order
 from sgxlens.report.terminal.attribution import attribution
 from sgxlens.report.terminal.events import signals, syscalls, threads, traps
-from sgxlens.report.terminal.layout import INDENT, titled
+from sgxlens.report.terminal.layout import INDENT, report_console, ruled, titled
 from sgxlens.report.terminal.overview import (
     accesses,
     footprints,
@@ -28,11 +27,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from typing import TextIO
 
-    from rich.console import RenderableType
+    from rich.console import Console, RenderableType
 
     from sgxlens.report.document import Document
-
-_WIDTH = 80
 
 __all__ = ["print_document"]
 
@@ -56,10 +53,7 @@ def print_document(
         UsageError: the numbers for that order are not in the document.
     """
     order = choose_order(document, order)
-    console = Console(file=file, markup=False, emoji=False, highlight=False)
-    if console.width > _WIDTH:
-        # Wider tables are harder to read, not easier.
-        console.width = min(console.width, 100)
+    console = report_console(file)
     for part in _parts(document, console, top, order):
         console.print(part)
 
@@ -72,7 +66,7 @@ def _parts(document: Document, console: Console, top: int, order: str) -> Iterab
         yield Text(f"! {one_line(warning)}", style="bold yellow")
     if document.selection:
         # What users ask about comes first, the start-up of the program after it.
-        yield _rule(selection_name(document), ascii_only=ascii_only)
+        yield ruled(selection_name(document), ascii_only=ascii_only)
         yield titled("Overview", overview(document))
         who = document.attribution
         if who is None:
@@ -84,7 +78,7 @@ def _parts(document: Document, console: Console, top: int, order: str) -> Iterab
         yield titled("Traps: instructions that leave an enclave", traps(document))
     else:
         yield Text("There is no phase: the program made no access while it was recorded.")
-    yield _rule("Whole recording", ascii_only=ascii_only)
+    yield ruled("Whole recording", ascii_only=ascii_only)
     if len(document.metadata.processes) > 1:
         yield titled("Processes", processes(document))
     if document.phases:
@@ -97,8 +91,3 @@ def _parts(document: Document, console: Console, top: int, order: str) -> Iterab
         yield titled("Native time of each phase, without the tracer", native_times(document))
     yield titled("Signals delivered to a handler", signals(document))
     yield titled("Threads", threads(document))
-
-
-def _rule(text: str, ascii_only: bool) -> RenderableType:
-    line = "--" if ascii_only else "──"
-    return Text(f"\n{line} {text} {line}", style="bold")

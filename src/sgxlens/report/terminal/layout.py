@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from rich.box import SIMPLE_HEAD
 from rich.cells import cell_len
-from rich.console import Group
+from rich.console import Console, Group
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
@@ -17,9 +17,12 @@ from sgxlens.units import format_count
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from typing import TextIO
 
     from rich.console import RenderableType
 
+_WIDTH = 80
+_WIDTH_MAX = 100
 #: Rows of a table whose length depends on the program.
 ROWS_MAX = 20
 #: Cells before the content of a section.
@@ -27,6 +30,21 @@ INDENT = 2
 #: Cells between two columns.
 _GAP = 2
 _TEXT_MIN = 8
+
+
+def report_console(file: TextIO | None) -> Console:
+    """Where a report is printed (None: standard output), with colour only where that is wanted."""
+    console = Console(file=file, markup=False, emoji=False, highlight=False)
+    if console.width > _WIDTH:
+        # Wider tables are harder to read, not easier.
+        console.width = min(console.width, _WIDTH_MAX)
+    return console
+
+
+def ruled(text: str, *, ascii_only: bool) -> RenderableType:
+    """The heading of several sections."""
+    line = "--" if ascii_only else "──"
+    return Text(f"\n{line} {text} {line}", style="bold")
 
 
 def titled(title: str, content: RenderableType) -> RenderableType:

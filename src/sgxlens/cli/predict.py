@@ -1,0 +1,119 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`sgxlens predict`: what a recorded program would cost inside an enclave."""
+
+from __future__ import annotations
+
+import io
+import sys
+
+import click
+
+
+def _print_schema(context: click.Context, _: click.Parameter, is_wanted: bool) -> None:
+    if is_wanted and not context.resilient_parsing:
+        from sgxlens.report.prediction_json import schema_text
+
+        click.echo(schema_text(), nl=False)
+        context.exit()
+
+
+@click.command("predict")
+@click.argument("recording", type=click.Path())
+@click.option(
+    "--platform",
+    "platforms",
+    multiple=True,
+    metavar="NAME|FILE",
+    help="For this platform, or one described by a TOML file; several are compared.  [default: all"
+    " of `sgxlens platforms`, and in full the one where it is slowest]",
+)
+@click.option("--epc", metavar="SIZE", help="Size of the EPC, as in 64M; K, M, G: powers of 1,024.")
+@click.option("--llc", metavar="SIZE", help="Size of the last-level cache, as in 16M.")
+@click.option(
+    "--threads",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Threads that work at once.  [default: as recorded]",
+)
+@click.option(
+    "--native-time",
+    metavar="TIME",
+    help="Native time of the phase on the machine that counts, as in 42ms, in place of the recorded"
+    " one; other phases are not predicted then.",
+)
+@click.option(
+    "--phase",
+    metavar="NAME|INDEX",
+    help="Predict this phase.  [default: the last inference, else the longest phase after the"
+    " start]",
+)
+@click.option(
+    "--top", type=click.IntRange(min=1), metavar="N", help="Show N operators.  [default: 10]"
+)
+@click.option(
+    "--json", "as_json", is_flag=True, help="Print JSON for programs: every number and every row."
+)
+@click.option(
+    "--json-schema",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_print_schema,
+    help="Print the schema of that JSON, and nothing else.",
+)
+def command(  # noqa: PLR0917 -- click passes them by name
+    recording: str,
+    platforms: tuple[str, ...],
+    epc: str | None,
+    llc: str | None,
+    threads: int | None,
+    native_time: str | None,
+    phase: str | None,
+    top: int | None,
+    as_json: bool,
+) -> None:
+    """Predicts what a recorded program would cost inside an SGX enclave.
+
+    Times are likely values and ranges; what makes the ranges, and what is not modelled, is listed.
+    A prediction is of the model, input and batch that were recorded: a larger model cannot be
+    predicted from the recording of a smaller one.
+    """
+    from sgxlens.enclave.platform import platform_names
+    from sgxlens.errors import UsageError
+    from sgxlens.prediction import predict
+    from sgxlens.prediction.inputs import opened
+    from sgxlens.report.prediction import prediction_document
+    from sgxlens.units import parse_seconds
+
+    if as_json and top is not None:
+        raise UsageError("--top is of the report for people; --json has all rows")
+    source = opened(recording)
+    chosen: int | str | None = phase
+    if phase is not None and phase.isdecimal() and all(p.name != phase for p in source.phases):
+        chosen = int(phase)
+    predictions = [
+        predict(
+            source,
+            platform,
+            phase=chosen,
+            epc=epc,
+            llc=llc,
+            threads=threads,
+            native_seconds=None if native_time is None else parse_seconds(native_time),
+        )
+        for platform in platforms or platform_names()
+    ]
+    # Where it costs most there is most to be learnt.
+    slowest = max(range(len(predictions)), key=lambda i: predictions[i].steady.slowdown.likely)
+    document = prediction_document(source, predictions, None if platforms else (slowest,))
+    if as_json:
+        from sgxlens.report.prediction_json import json_text
+
+        click.echo(json_text(document), nl=False)
+        return
+    from sgxlens.report.terminal.prediction import print_predictions
+
+    # A terminal that cannot show a character gets a question mark, not a traceback.
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")
+    print_predictions(document, top=top or 10)

@@ -1,0 +1,131 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`predict`: from a recording, a platform and a runtime to times inside an enclave."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sgxlens.enclave.platform import Platform, load_platform
+from sgxlens.errors import UsageError
+from sgxlens.prediction.compose import compose, compute_charges
+from sgxlens.prediction.inputs import chosen_phase, native_basis, opened, thread_count
+from sgxlens.prediction.model import Deployment, Prediction
+from sgxlens.prediction.native import NativeTimes
+from sgxlens.prediction.startup import phases_to_first_result, startup_time
+from sgxlens.units import parse_size
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Sequence
+
+    from sgxlens.enclave.charges import Charge
+    from sgxlens.prediction.model import PhaseTime
+    from sgxlens.recording.reader import Operator, Phase, Recording
+
+
+def predict(
+    recording: Recording | str | os.PathLike[str],
+    platform: Platform | str | os.PathLike[str],
+    *,
+    phase: int | str | None = None,
+    epc: int | str | None = None,
+    llc: int | str | None = None,
+    threads: int | None = None,
+    native_seconds: float | None = None,
+) -> Prediction:
+    """What a recorded program would cost inside an enclave.
+
+    Every count comes from the recording, every constant from the platform and the runtime; nothing
+    is extrapolated from a smaller model or another input.
+
+    Args:
+        recording: the recording, or its folder.
+        platform: the platform, its name (see `sgxlens platforms`) or the file that describes it.
+        phase: index or name of the phase that counts as the steady inference; None: the last
+            inference, else the longest phase after the start.
+        epc: size of the EPC that enclaves can use, in bytes or as in ``"64M"``; None: the
+            platform's.
+        llc: size of the last-level cache, as `epc`.
+        threads: threads that work at once; None: as recorded.
+        native_seconds: native time of the steady inference on the machine that counts; None: as
+            recorded. With it, only that phase is predicted: the recorded times of the others are
+            of another machine.
+
+    Raises:
+        UsageError: an argument makes no sense, or contradicts another or the recording.
+        RecordingError: the recording is damaged, or lacks what a prediction needs.
+    """
+    source = opened(recording)
+    place = _platform(platform, epc, llc)
+    if native_seconds is not None and not 0 < native_seconds < float("inf"):
+        raise UsageError(f"a native time of {native_seconds} s: give one of more than nothing")
+    steady = chosen_phase(source, phase)
+    natives = NativeTimes(source, steady, native_seconds)
+    native_basis(source, natives, steady)
+    count = thread_count(source, steady, threads, native_is_given=native_seconds is not None)
+    model = _Model(source, place, count, natives)
+    of_process = [p for p in source.phases if p.process == steady.process and p.line_access_count]
+    times: dict[Phase, PhaseTime] = {}
+    charges: dict[Phase, Sequence[Charge]] = {}
+    for one in of_process:
+        if natives.of_phase(one) is not None:
+            times[one], charges[one] = model.time(one)
+    return Prediction(
+        recording=str(source.path),
+        deployment=Deployment(
+            platform=place.name,
+            platform_title=place.title,
+            generation=place.generation,
+            runtime="",
+            runtime_title="",
+            epc_bytes=place.epc.usable_bytes.range,
+            llc_bytes=place.cache.llc_bytes.range,
+            threads=count,
+            replicas=1,
+            policy=None,
+            enclave_bytes=0,
+        ),
+        steady=times[steady],
+        phases=tuple(times.values()),
+        startup=startup_time([], phases_to_first_result(source.phases, steady), times, charges),
+        not_modelled=(),
+        notes=place.notes,
+    )
+
+
+class _Model:
+    """All that an enclave adds to the phases of one recording."""
+
+    def __init__(
+        self, recording: Recording, platform: Platform, threads: int, natives: NativeTimes
+    ) -> None:
+        self._recording = recording
+        self._platform = platform
+        self._threads = threads
+        self._natives = natives
+
+    def time(self, phase: Phase) -> tuple[PhaseTime, list[Charge]]:
+        """The time of a phase that has a native one, and what it was made of."""
+        basis = native_basis(self._recording, self._natives, phase)
+        operators = self._operators(phase)
+        native = self._natives.of_operators(phase, basis, operators)
+        charges = compute_charges(self._platform.compute.slowdown, basis, native)
+        return compose(phase, basis, charges, operators, native), charges
+
+    def _operators(self, phase: Phase) -> list[Operator]:
+        return [
+            operator
+            for operator in self._recording.operators
+            if (operator.process, operator.phase) == (phase.process, phase.index)
+        ]
+
+
+def _platform(
+    platform: Platform | str | os.PathLike[str], epc: int | str | None, llc: int | str | None
+) -> Platform:
+    found = platform if isinstance(platform, Platform) else load_platform(platform)
+    return found.overridden(epc_bytes=_size(epc), llc_bytes=_size(llc))
+
+
+def _size(size: int | str | None) -> int | None:
+    return parse_size(size) if isinstance(size, str) else size

@@ -1,0 +1,56 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a report of predictions says, as plain data: every renderer shows the same."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from sgxlens.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sgxlens.prediction.model import Prediction
+    from sgxlens.recording.metadata import RecordingMetadata
+    from sgxlens.recording.reader import Recording
+
+
+@dataclass(frozen=True)
+class PredictionDocument:
+    """A report of one recording on one or several platforms.
+
+    Attributes:
+        path: the folder of the recording.
+        metadata: its ``recording.json``.
+        predictions: one for each platform and runtime, at least one.
+        detailed: which of them are shown in full, as indices; the others are only compared.
+    """
+
+    path: str
+    metadata: RecordingMetadata
+    predictions: tuple[Prediction, ...]
+    detailed: tuple[int, ...]
+
+
+def prediction_document(
+    recording: Recording, predictions: Sequence[Prediction], detailed: Sequence[int] | None = None
+) -> PredictionDocument:
+    """The report of `predictions` of a recording.
+
+    Args:
+        recording: the recording.
+        predictions: what it would cost, at least one.
+        detailed: indices of those that are shown in full; None: all.
+
+    Raises:
+        UsageError: there is no prediction.
+    """
+    if not predictions:
+        raise UsageError("no platform to predict for: give --platform, see `sgxlens platforms`")
+    return PredictionDocument(
+        path=str(recording.path),
+        metadata=recording.metadata,
+        predictions=tuple(predictions),
+        detailed=tuple(range(len(predictions)) if detailed is None else detailed),
+    )

@@ -1,0 +1,328 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Renders predictions for a terminal: 80 columns, with or without colour."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rich.console import Group
+from rich.table import Table
+from rich.text import Text
+
+from sgxlens.report.terminal.layout import (
+    INDENT,
+    fitted_table,
+    report_console,
+    ruled,
+    share,
+    titled,
+    with_rest,
+)
+from sgxlens.report.terminal.values import number, ratio, seconds_range, value_range
+from sgxlens.text import one_line
+from sgxlens.units import format_bytes, format_count, format_seconds
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from typing import TextIO
+
+    from rich.console import Console, RenderableType
+
+    from sgxlens.enclave.charges import Cause
+    from sgxlens.prediction.model import (
+        Item,
+        NativeBasis,
+        OperatorTime,
+        PhaseTime,
+        Prediction,
+        StartupTime,
+        Swing,
+    )
+    from sgxlens.report.prediction import PredictionDocument
+
+_ITEMS_MAX = 12
+_SWINGS_MAX = 8
+_CAUSE_TITLES: dict[Cause, str] = {
+    "compute": "slower instructions",
+    "transitions": "leaving and entering",
+    "encryption": "memory encryption",
+    "paging": "EPC paging",
+    "runtime": "the runtime's own work",
+}
+_CAUSE_HEADINGS: dict[Cause, str] = {
+    "compute": "comp.",
+    "transitions": "trans.",
+    "encryption": "encr.",
+    "paging": "paging",
+    "runtime": "runt.",
+}
+
+
+def print_predictions(
+    document: PredictionDocument, file: TextIO | None = None, *, top: int = 10
+) -> None:
+    """Prints predictions, with colour only where that is wanted.
+
+    Args:
+        document: the predictions.
+        file: where to print; None: standard output.
+        top: how many operators.
+    """
+    console = report_console(file)
+    for part in _parts(document, console, top):
+        console.print(part)
+
+
+def _parts(document: PredictionDocument, console: Console, top: int) -> Iterable[RenderableType]:
+    ascii_only = console.options.ascii_only
+    width = console.width - INDENT
+    first = document.predictions[0]
+    yield _header(document, first)
+    yield titled(
+        f"{_phase_title(first)} inside an enclave, by platform", _comparison(document, width)
+    )
+    for index in document.detailed:
+        yield from _details(document.predictions[index], width, top, ascii_only=ascii_only)
+
+
+def _header(document: PredictionDocument, first: Prediction) -> RenderableType:
+    target = document.metadata.target
+    model = getattr(target, "model", None)
+    native = document.metadata.native
+    host = native.host if native is not None else document.metadata.host
+    rows = [
+        ("recording", one_line(document.path)),
+        ("target", f"{target.kind}: {one_line(str(model), 200)}" if model else target.kind),
+        ("natively", _native(first.steady.native, first.deployment.threads)),
+    ]
+    if first.steady.native.source == "recorded":
+        rows.append(("measured on", one_line(f"{host.cpu}, {host.cores} cores", 100)))
+    grid = Table.grid(padding=(0, 2))
+    grid.add_column(style="bold", no_wrap=True)
+    grid.add_column(overflow="fold")
+    for name, value in rows:
+        grid.add_row(name, Text(value))
+    return grid
+
+
+def _native(native: NativeBasis, threads: int) -> str:
+    many = f"{threads} thread{'s' if threads > 1 else ''}"
+    time = format_seconds(native.median_seconds)
+    if native.source == "given":
+        return f"{time} as given, {many}"
+    return (
+        f"{time}, {many} (median of {native.sample_count:,}; half of them"
+        f" {format_seconds(native.low_seconds)} to {format_seconds(native.high_seconds)})"
+    )
+
+
+def _phase_title(prediction: Prediction) -> str:
+    steady = prediction.steady
+    return f"Phase {steady.phase} ({one_line(steady.name, 30)})"
+
+
+def _comparison(document: PredictionDocument, width: int) -> RenderableType:
+    rows = []
+    for prediction in document.predictions:
+        steady = prediction.steady
+        rows.append(
+            [
+                prediction.deployment.platform,
+                prediction.deployment.runtime,
+                format_bytes(prediction.deployment.epc_bytes.likely),
+                format_seconds(steady.sgx_seconds.likely),
+                seconds_range(steady.sgx_seconds),
+                f"{ratio(steady.slowdown.likely)} x",
+            ]
+        )
+    headings = ["platform", "runtime", "EPC", "inside", "range", "slower"]
+    return fitted_table(headings, rows, width, (0, 1))
+
+
+def _details(
+    prediction: Prediction, width: int, top: int, *, ascii_only: bool
+) -> Iterable[RenderableType]:
+    place = prediction.deployment
+    yield ruled(
+        one_line(f"{place.platform_title}, {place.runtime_title}", 70), ascii_only=ascii_only
+    )
+    for note in prediction.notes:
+        yield Text(f"! {one_line(note)}", style="bold yellow")
+    steady = prediction.steady
+    yield titled("By cause", _causes(steady, width))
+    yield titled("What happens, and what it costs", _items(steady.items, width))
+    if steady.operators:
+        yield titled("Operators by added time", _operators(steady, width, top))
+    if any(row.role is not None for row in steady.roles):
+        yield titled("By role of the memory", _roles(steady, width))
+    yield titled(
+        "What makes the range: the time with one value changed",
+        _sensitivity(steady.sensitivity, width),
+    )
+    yield titled("Start-up, to the first result", _startup(prediction.startup, width))
+    if len(prediction.phases) > 1:
+        yield titled("By phase", _phases(prediction, width))
+    yield titled("Not modelled", _sentences(prediction.not_modelled))
+
+
+def _causes(steady: PhaseTime, width: int) -> RenderableType:
+    added = steady.added_seconds.likely
+    rows = [
+        [
+            _CAUSE_TITLES[row.cause],
+            format_seconds(row.added_seconds.likely),
+            seconds_range(row.added_seconds),
+            share(row.added_seconds.likely, added),
+            share(row.added_seconds.likely, steady.native.median_seconds),
+        ]
+        for row in steady.causes
+    ]
+    rows.append(
+        [
+            "(all)",
+            format_seconds(added),
+            seconds_range(steady.added_seconds),
+            share(added, added),
+            share(added, steady.native.median_seconds),
+        ]
+    )
+    headings = ["cause", "adds", "range", "share", "of native\ntime"]
+    return fitted_table(headings, rows, width, (0,))
+
+
+def _items(items: Sequence[Item], width: int) -> RenderableType:
+    if not items:
+        return Text("Nothing.")
+    rows = [
+        [
+            item.what,
+            value_range(item.count, format_count),
+            value_range(item.constant_ns, number),
+            format_seconds(item.added_seconds.likely),
+        ]
+        for item in items[:_ITEMS_MAX]
+    ]
+    table = fitted_table(["what", "count", "ns each", "adds"], rows, width, (0,))
+    return with_rest(table, len(items) - _ITEMS_MAX, "kinds")
+
+
+def _operators(steady: PhaseTime, width: int, top: int) -> RenderableType:
+    causes = [row.cause for row in steady.causes if row.added_seconds.likely > 0]
+    *operators, between = steady.operators
+    ranked = sorted(operators, key=lambda row: (-row.added_seconds.likely, row.index or 0))
+    rows = [_operator(row, str(row.index), row.name, row.type, causes) for row in ranked[:top]]
+    rows.append(_operator(between, "", "(no operator)", "", causes))
+    headings = ["#", "operator", "type", "native", "adds"]
+    headings += [_CAUSE_HEADINGS[cause] for cause in causes]
+    table = fitted_table(headings, rows, width, (1, 2))
+    return with_rest(table, len(ranked) - top, "operators")
+
+
+def _operator(
+    row: OperatorTime, index: str, name: str, kind: str, causes: Sequence[Cause]
+) -> list[str]:
+    native = row.native_seconds
+    return [
+        index,
+        name,
+        kind,
+        "-" if native is None else format_seconds(native),
+        format_seconds(row.added_seconds.likely),
+        *(share(row.added_seconds_by_cause.get(c, 0), row.added_seconds.likely) for c in causes),
+    ]
+
+
+def _roles(steady: PhaseTime, width: int) -> RenderableType:
+    causes = [row.cause for row in steady.causes if row.added_seconds.likely > 0]
+    rows = [
+        [
+            row.role or "(of no memory)",
+            format_seconds(row.added_seconds.likely),
+            seconds_range(row.added_seconds),
+            *(
+                share(row.added_seconds_by_cause.get(c, 0), row.added_seconds.likely)
+                for c in causes
+            ),
+        ]
+        for row in steady.roles
+    ]
+    headings = ["role", "adds", "range", *(_CAUSE_HEADINGS[cause] for cause in causes)]
+    return fitted_table(headings, rows, width, (0,))
+
+
+def _sensitivity(swings: Sequence[Swing], width: int) -> RenderableType:
+    if not swings:
+        return Text("Nothing: everything is known exactly.")
+    rows = [
+        [
+            swing.name.removeprefix("platform.") if swing.kind == "constant" else swing.name,
+            value_range(swing.value, number),
+            format_seconds(swing.low_seconds),
+            format_seconds(swing.high_seconds),
+        ]
+        for swing in swings[:_SWINGS_MAX]
+    ]
+    headings = ["constant or count", "low to high", "time at\nlow", "time at\nhigh"]
+    table = fitted_table(headings, rows, width, (0,))
+    return with_rest(table, len(swings) - _SWINGS_MAX, "constants and counts")
+
+
+def _startup(startup: StartupTime, width: int) -> RenderableType:
+    rows = [
+        [
+            item.what,
+            value_range(item.count, format_count),
+            format_seconds(item.added_seconds.likely),
+            seconds_range(item.added_seconds),
+        ]
+        for item in startup.items
+    ]
+    phases = one_line(", ".join(startup.phases))
+    rows.append(
+        [
+            phases,
+            f"natively {format_seconds(startup.native_seconds)}",
+            format_seconds(startup.inside_seconds.likely),
+            seconds_range(startup.inside_seconds),
+        ]
+    )
+    rows.append(
+        [
+            "(all)",
+            "",
+            format_seconds(startup.total_seconds.likely),
+            seconds_range(startup.total_seconds),
+        ]
+    )
+    table = fitted_table(["what", "count", "takes", "range"], rows, width, (0,))
+    if not startup.untimed_phases:
+        return table
+    missing = one_line(", ".join(startup.untimed_phases))
+    return Group(table, Text(f"Without a native time, and left out: {missing}."))
+
+
+def _phases(prediction: Prediction, width: int) -> RenderableType:
+    rows = [
+        [
+            str(row.phase),
+            row.name,
+            format_seconds(row.native.median_seconds),
+            format_seconds(row.sgx_seconds.likely),
+            seconds_range(row.sgx_seconds),
+            f"{ratio(row.slowdown.likely)} x",
+        ]
+        for row in prediction.phases
+    ]
+    headings = ["#", "phase", "native", "inside", "range", "slower"]
+    return fitted_table(headings, rows, width, (1,))
+
+
+def _sentences(sentences: Sequence[str]) -> RenderableType:
+    if not sentences:
+        return Text("-")
+    grid = Table.grid(padding=(0, 1))
+    grid.add_column()
+    grid.add_column(overflow="fold")
+    for sentence in sentences:
+        grid.add_row("-", Text(one_line(sentence)))
+    return grid

@@ -1,0 +1,44 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Numbers that are known within bounds, as text for narrow columns."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sgxlens.units import format_seconds
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sgxlens.enclave.quantities import Range
+
+
+def number(value: float) -> str:
+    """A number in three digits, never in powers of ten: ``1,230``, ``12.3``, ``0.05``."""
+    if value == 0:
+        return "0"
+    if abs(value) >= 99.95:
+        return f"{value:,.0f}"
+    return f"{value:.3g}" if abs(value) >= 0.0001 else f"{value:.1g}"
+
+
+def value_range(value: Range, format_one: Callable[[float], str]) -> str:
+    """``12 to 14``, or one of them where they look alike."""
+    low, high = format_one(value.low), format_one(value.high)
+    return low if low == high else f"{low} to {high}"
+
+
+def seconds_range(seconds: Range) -> str:
+    """``780 to 910 ms``: the unit once where it is the same."""
+    low, high = format_seconds(seconds.low), format_seconds(seconds.high)
+    if low == high:
+        return low
+    unit = high.rpartition(" ")[2]
+    same = low.count(" ") == high.count(" ") == 1 and low.endswith(f" {unit}")
+    return f"{low.removesuffix(f' {unit}') if same else low} to {high}"
+
+
+def ratio(value: float) -> str:
+    """How many times as long: ``1.07``, ``17.1``, ``120``."""
+    digits = 2 if value < 9.995 else 1 if value < 99.95 else 0
+    return f"{value:,.{digits}f}"
