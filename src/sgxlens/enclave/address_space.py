@@ -1,0 +1,347 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Replays the address space of a process: what was mapped when, and how much of it was in use.
+
+The events come from the tables ``mappings`` and ``syscalls`` (see `sgxlens.enclave.mapping_events`)
+and the accesses from the starts of page visits. `sgxlens.enclave._memory_reference` is the slow
+twin that says page by page what is computed here range by range.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from sgxlens.recording.format import BLOCK_BYTES, MAPPING_KINDS
+
+PAGE_BYTES = BLOCK_BYTES["page"]
+Integers = npt.NDArray[np.int64]
+
+#: ``map``: from here on the range is as the event says; pages in it hold nothing yet. ``unmap``: it
+#: is mapped no longer. ``protect``: only whether it can be accessed changes. ``move``: what is at
+#: `from_address` is at `address` from here on, with its content. ``discard``: it stays mapped and
+#: loses its content. ``copy``: a block of this size is kept beside its copy for a moment. ``mark``:
+#: nothing changes, a phase starts.
+Action = Literal["map", "unmap", "protect", "move", "discard", "copy", "mark"]
+
+
+class State(NamedTuple):
+    """What is known of mapped memory.
+
+    Attributes:
+        kind: index into `MAPPING_KINDS`.
+        is_accessible: whether it may be read, written or executed; what may not (``PROT_NONE``) is
+            reserved address space to Linux, and memory like any other to some runtimes.
+        is_lazy: mapped with ``MAP_NORESERVE``.
+    """
+
+    kind: int
+    is_accessible: bool
+    is_lazy: bool
+
+
+_STATES = tuple(
+    State(kind, is_accessible=accessible, is_lazy=lazy)
+    for kind in range(len(MAPPING_KINDS))
+    for accessible in (False, True)
+    for lazy in (False, True)
+)
+_CODES = {state: code for code, state in enumerate(_STATES)}
+
+
+class Event(NamedTuple):
+    """One change of the address space. Addresses and sizes are in bytes, of whole pages.
+
+    Attributes:
+        position: line accesses that the process had made before.
+        action: what happens.
+        address, size_bytes: the range.
+        state: of ``map``; ``protect`` takes ``is_accessible`` only.
+        from_address: of ``move``.
+        name: file that is mapped; empty: none.
+        file_offset: where in the file, in bytes.
+    """
+
+    position: int
+    action: Action
+    address: int = 0
+    size_bytes: int = 0
+    state: State = State(0, is_accessible=True, is_lazy=False)
+    from_address: int = 0
+    name: str = ""
+    file_offset: int = 0
+
+
+@dataclass(frozen=True, eq=False)
+class Touches:
+    """Accesses to pages that may be the first ones: page numbers and positions, ascending."""
+
+    page: npt.NDArray[np.uint64]
+    position: npt.NDArray[np.uint64]
+
+
+class Allocation(NamedTuple):
+    """A ``map`` or ``discard`` and what came of it.
+
+    Attributes:
+        event: the event.
+        touched_page_count: pages of the range that were accessed before the memory was unmapped or
+            replaced; None: not known.
+    """
+
+    event: Event
+    touched_page_count: int | None
+
+
+@dataclass(frozen=True, eq=False)
+class AddressSpaceHistory:
+    """What was mapped over time: arrays of one length, an element for the time after each event.
+
+    Attributes:
+        position: from when on it was so (line accesses).
+        sizes_bytes: bytes mapped, a column for each state.
+        copied_bytes: bytes of a block that is kept beside its copy at that moment only.
+        resident_page_count: the most pages that were mapped and had been accessed since, until the
+            next event; None: the recording holds no page visits.
+        lazy_resident_page_count: those of them that were mapped with ``MAP_NORESERVE``.
+        allocations: everything that was mapped or discarded, in order.
+    """
+
+    position: Integers
+    sizes_bytes: Integers
+    copied_bytes: Integers
+    resident_page_count: Integers | None
+    lazy_resident_page_count: Integers | None
+    allocations: tuple[Allocation, ...]
+
+    @cached_property
+    def mapped_bytes(self) -> Integers:
+        """All that was mapped."""
+        return self._bytes_of([True for _ in _STATES])
+
+    @cached_property
+    def inaccessible_bytes(self) -> Integers:
+        """What of it could not be accessed."""
+        return self._bytes_of([not state.is_accessible for state in _STATES])
+
+    @cached_property
+    def lazy_bytes(self) -> Integers:
+        """What of it was mapped with ``MAP_NORESERVE``."""
+        return self._bytes_of([state.is_lazy for state in _STATES])
+
+    def kind_bytes(self, kind: str) -> Integers:
+        """What of it was of a kind of `MAPPING_KINDS`."""
+        number = MAPPING_KINDS.index(kind)
+        return self._bytes_of([state.kind == number for state in _STATES])
+
+    def _bytes_of(self, chosen: list[bool]) -> Integers:
+        total: Integers = self.sizes_bytes[:, np.array(chosen)].sum(axis=1)
+        return total
+
+
+class _Ranges:
+    """Ranges that do not overlap, each with the code of a state, and the bytes of each code."""
+
+    def __init__(self) -> None:
+        self._starts: list[int] = []
+        self._ends: list[int] = []
+        self._codes: list[int] = []
+        self.sizes_bytes = [0] * len(_STATES)
+
+    def pieces(self, start: int, end: int) -> list[tuple[int, int, int]]:
+        """What is mapped between two addresses: starts, ends and codes."""
+        low, high = self._overlapping(start, end)
+        return [
+            (max(self._starts[i], start), min(self._ends[i], end), self._codes[i])
+            for i in range(low, high)
+        ]
+
+    def replace(self, start: int, end: int, pieces: Sequence[tuple[int, int, int]]) -> None:
+        """Lets `pieces`, which lie between the addresses in order, be all that is there."""
+        low, high = self._overlapping(start, end)
+        sizes = self.sizes_bytes
+        kept_before: list[tuple[int, int, int]] = []
+        kept_after: list[tuple[int, int, int]] = []
+        for i in range(low, high):
+            old_start, old_end, code = self._starts[i], self._ends[i], self._codes[i]
+            sizes[code] -= min(old_end, end) - max(old_start, start)
+            if old_start < start:
+                kept_before.append((old_start, start, code))
+            if old_end > end:
+                kept_after.append((end, old_end, code))
+        for piece_start, piece_end, code in pieces:
+            sizes[code] += piece_end - piece_start
+        new = [*kept_before, *pieces, *kept_after]
+        self._starts[low:high] = [piece[0] for piece in new]
+        self._ends[low:high] = [piece[1] for piece in new]
+        self._codes[low:high] = [piece[2] for piece in new]
+
+    def _overlapping(self, start: int, end: int) -> tuple[int, int]:
+        low = bisect_left(self._starts, start)
+        if low > 0 and self._ends[low - 1] > start:
+            low -= 1
+        return low, bisect_left(self._starts, end, low)
+
+
+class _Residency:
+    """Which of the pages that are accessed at all hold something, and whose they are."""
+
+    def __init__(self, touches: Touches, events: Sequence[Event], allocation_count: int) -> None:
+        pages = np.unique(touches.page.astype(np.int64))
+        for event in events:
+            if event.action == "move":
+                first = event.from_address // PAGE_BYTES
+                last = first + event.size_bytes // PAGE_BYTES
+                low, high = np.searchsorted(pages, [first, last])
+                moved = pages[low:high] + (event.address // PAGE_BYTES - first)
+                pages = np.union1d(pages, moved)
+        self._pages = pages
+        self._touched = np.searchsorted(pages, touches.page.astype(np.int64))
+        self._positions = touches.position
+        self._done = 0
+        self._is_resident = np.zeros(pages.size, dtype=np.bool_)
+        self._is_lazy = np.zeros(pages.size, dtype=np.bool_)
+        # Of what nothing is known belongs to the last, which is dropped in the end.
+        self._owner = np.full(pages.size, allocation_count, dtype=np.int64)
+        self._owned = np.zeros(allocation_count + 1, dtype=np.int64)
+        self.count = 0
+        self.lazy_count = 0
+
+    def advance(self, position: int | None) -> None:
+        """Makes the accesses before a position; None: all."""
+        stop = len(self._positions)
+        if position is not None:
+            stop = int(np.searchsorted(self._positions, np.uint64(position), "left"))
+        if stop <= self._done:
+            return
+        touched = self._touched[self._done : stop]
+        new = np.unique(touched[~self._is_resident[touched]])
+        self._done = stop
+        self._is_resident[new] = True
+        self.count += new.size
+        self.lazy_count += int(np.count_nonzero(self._is_lazy[new]))
+        np.add.at(self._owned, self._owner[new], 1)
+
+    def release(self, start: int, end: int) -> slice:
+        """Lets the pages between two addresses hold nothing; returns which they are."""
+        low, high = np.searchsorted(self._pages, [start // PAGE_BYTES, -(-end // PAGE_BYTES)])
+        chosen = slice(int(low), int(high))
+        if chosen.stop > chosen.start:
+            held = self._is_resident[chosen]
+            self.count -= int(np.count_nonzero(held))
+            self.lazy_count -= int(np.count_nonzero(held & self._is_lazy[chosen]))
+            held[:] = False
+        return chosen
+
+    def unmap(self, start: int, end: int) -> None:
+        chosen = self.release(start, end)
+        self._is_lazy[chosen] = False
+        self._owner[chosen] = len(self._owned) - 1
+
+    def map(self, start: int, end: int, owner: int, is_lazy: bool | None) -> None:
+        """Gives the pages to an allocation; `is_lazy` None: that stays as it is."""
+        chosen = self.release(start, end)
+        self._owner[chosen] = owner
+        if is_lazy is not None:
+            self._is_lazy[chosen] = is_lazy
+
+    def move(self, start: int, end: int, target: int) -> None:
+        low, high = np.searchsorted(self._pages, [start // PAGE_BYTES, end // PAGE_BYTES])
+        source = slice(int(low), int(high))
+        pages = self._pages[source] + (target - start) // PAGE_BYTES
+        held = self._is_resident[source].copy()
+        lazy = self._is_lazy[source].copy()
+        owner = self._owner[source].copy()
+        self.unmap(start, end)
+        self.unmap(target, target + end - start)
+        to = np.searchsorted(self._pages, pages)
+        self._is_resident[to] = held
+        self._is_lazy[to] = lazy
+        self._owner[to] = owner
+        self.count += int(np.count_nonzero(held))
+        self.lazy_count += int(np.count_nonzero(held & lazy))
+
+    def touched_page_counts(self) -> list[int]:
+        counts: list[int] = self._owned[:-1].tolist()
+        return counts
+
+
+def replay(events: Sequence[Event], touches: Touches | None) -> AddressSpaceHistory:
+    """Replays changes of an address space that is empty at first.
+
+    Args:
+        events: the changes by position; ranges are of whole pages and not empty.
+        touches: accesses to pages by position, each first one among them; None: not known.
+    """
+    allocated = [event for event in events if event.action in ("map", "discard")]
+    ranges = _Ranges()
+    residency = None if touches is None else _Residency(touches, events, len(allocated))
+    positions: list[int] = [0]
+    sizes: list[tuple[int, ...]] = [tuple(ranges.sizes_bytes)]
+    copied: list[int] = [0]
+    resident: list[int] = []
+    lazy_resident: list[int] = []
+    owner = -1
+    for event in events:
+        if residency is not None:
+            residency.advance(event.position)
+            resident.append(residency.count)
+            lazy_resident.append(residency.lazy_count)
+        owner += event.action in ("map", "discard")
+        _apply(event, ranges, residency, owner)
+        positions.append(event.position)
+        sizes.append(tuple(ranges.sizes_bytes))
+        copied.append(event.size_bytes if event.action == "copy" else 0)
+    counts: Sequence[int | None] = [None] * len(allocated)
+    if residency is not None:
+        residency.advance(None)
+        resident.append(residency.count)
+        lazy_resident.append(residency.lazy_count)
+        counts = residency.touched_page_counts()
+    return AddressSpaceHistory(
+        position=np.array(positions, dtype=np.int64),
+        sizes_bytes=np.array(sizes, dtype=np.int64),
+        copied_bytes=np.array(copied, dtype=np.int64),
+        resident_page_count=None if residency is None else np.array(resident, dtype=np.int64),
+        lazy_resident_page_count=(
+            None if residency is None else np.array(lazy_resident, dtype=np.int64)
+        ),
+        allocations=tuple(map(Allocation, allocated, counts)),
+    )
+
+
+def _apply(event: Event, ranges: _Ranges, residency: _Residency | None, owner: int) -> None:
+    start, end = event.address, event.address + event.size_bytes
+    if event.action == "map":
+        ranges.replace(start, end, [(start, end, _CODES[event.state])])
+        if residency is not None:
+            residency.map(start, end, owner, event.state.is_lazy)
+    elif event.action == "unmap":
+        ranges.replace(start, end, [])
+        if residency is not None:
+            residency.unmap(start, end)
+    elif event.action == "protect":
+        is_accessible = event.state.is_accessible
+        pieces = [
+            (low, high, _CODES[_STATES[code]._replace(is_accessible=is_accessible)])
+            for low, high, code in ranges.pieces(start, end)
+        ]
+        ranges.replace(start, end, pieces)
+    elif event.action == "move":
+        offset = event.address - event.from_address
+        old_end = event.from_address + event.size_bytes
+        pieces = [
+            (low + offset, high + offset, code)
+            for low, high, code in ranges.pieces(event.from_address, old_end)
+        ]
+        ranges.replace(event.from_address, old_end, [])
+        ranges.replace(start, end, pieces)
+        if residency is not None:
+            residency.move(event.from_address, old_end, start)
+    elif event.action == "discard" and residency is not None:
+        residency.map(start, end, owner, None)

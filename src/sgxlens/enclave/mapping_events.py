@@ -1,0 +1,195 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The events of an address space, from the tables of a recording."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import PurePosixPath
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from sgxlens.enclave.address_space import (
+    PAGE_BYTES,
+    AddressSpaceHistory,
+    Event,
+    State,
+    Touches,
+    replay,
+)
+from sgxlens.errors import RecordingError
+from sgxlens.recording.format import MAPPING_KINDS
+from sgxlens.recording.reader import Recording
+
+_ADDRESSES = 1 << 64
+# How far below the first stack what is not mapped is the stack itself, which grows without an
+# event; as in the regions of a recording.
+_STACK_BYTES_MAX = 64 << 20
+# mmap(2) and madvise(2) on x86-64.
+_MAP_NORESERVE = 0x4000
+_MADV_DONTNEED = 4
+_ANONYMOUS = MAPPING_KINDS.index("anonymous")
+_HEAP_STATE = State(MAPPING_KINDS.index("heap"), is_accessible=True, is_lazy=False)
+_STACK = MAPPING_KINDS.index("stack")
+# Events at the same position: what a system call did, then what is said of the call, then marks.
+_OF_MAPPINGS, _OF_CALLS, _OF_PHASES = range(3)
+
+
+def address_space(recording: Recording, process: int) -> AddressSpaceHistory:
+    """What a process had mapped and accessed over time; a phase starts an interval of its own.
+
+    The tracer's own mappings are left out. The stack of the first thread counts from its start on
+    with all pages that it comes to use.
+
+    Raises:
+        RecordingError: the recording holds no mappings, or is damaged.
+    """
+    touches = _touches(recording, process)
+    numbered = [
+        *_mapping_events(recording, process, touches),
+        *_call_events(recording, process),
+        *(
+            (_OF_PHASES, Event(p.start_position, "mark"))
+            for p in recording.select_phases(None, process)
+        ),
+    ]
+    # Stable: within a table the order of the rows is kept.
+    numbered.sort(key=lambda item: (item[1].position, item[0]))
+    return replay([event for _, event in numbered], touches)
+
+
+def _rows(recording: Recording, table: str, process: int, *columns: str) -> list[dict[str, Any]]:
+    rows = recording.table(table)
+    found: list[dict[str, Any]] = (
+        rows.filter(pc.equal(rows["process"], process)).select(list(columns)).to_pylist()
+    )
+    return found
+
+
+def _touches(recording: Recording, process: int) -> Touches | None:
+    """Starts of page visits, among which every first access to a page is."""
+    if not recording.has_table("page_visits") or recording.metadata.settings.sampling_rate < 1:
+        return None
+    table = recording.table("page_visits")
+    rows = table.filter(pc.equal(table["process"], process))
+    return Touches(rows["page"].to_numpy(), rows["position"].to_numpy())
+
+
+def _mapping_events(
+    recording: Recording, process: int, touches: Touches | None
+) -> Iterator[tuple[int, Event]]:
+    rows = _rows(
+        recording,
+        "mappings",
+        process,
+        *("position", "event", "address", "size_bytes", "protection", "kind", "name"),
+        *("file_offset", "from_address"),
+    )
+    rows = [row for row in rows if not _is_tracer(row["name"])]
+    flags = _map_flags(recording, process)
+    stacks = _stack_rows(recording, process, rows)
+    for number, row in enumerate(rows):
+        # Linux maps whole pages; sizes of files and heaps need not be.
+        start = row["address"] // PAGE_BYTES * PAGE_BYTES
+        end = -(-(row["address"] + row["size_bytes"]) // PAGE_BYTES) * PAGE_BYTES
+        if row["size_bytes"] == 0:
+            continue
+        if end > _ADDRESSES:
+            raise RecordingError(
+                f"{recording.path} is corrupted: mappings has a range beyond the last address"
+            )
+        is_accessible = any(letter in row["protection"] for letter in "rwx")
+        if row["event"] == "map":
+            kind = _STACK if number in stacks else MAPPING_KINDS.index(row["kind"])
+            if row["kind"] == "stack":
+                start = _stack_start(start, rows, touches)
+            is_lazy = bool(flags.get((row["position"], row["address"]), 0) & _MAP_NORESERVE)
+            event = Event(
+                *(row["position"], "map", start, end - start),
+                state=State(kind, is_accessible, is_lazy),
+                name=row["name"],
+                file_offset=row["file_offset"],
+            )
+        elif row["event"] == "break_grow":
+            event = Event(row["position"], "map", start, end - start, state=_HEAP_STATE)
+        elif row["event"] == "remap":
+            event = Event(
+                *(row["position"], "move", start, end - start), from_address=row["from_address"]
+            )
+        elif row["event"] == "protect":
+            state = State(_ANONYMOUS, is_accessible, is_lazy=False)
+            event = Event(row["position"], "protect", start, end - start, state=state)
+        else:
+            event = Event(row["position"], "unmap", start, end - start)
+        yield _OF_MAPPINGS, event
+
+
+def _is_tracer(name: str) -> bool:
+    """Whether a file is mapped only because the program is traced."""
+    file = PurePosixPath(name).name
+    return file.startswith(("vgpreload_", "sgxlens-amd64-"))
+
+
+def _calls(recording: Recording, process: int, *names: str) -> list[dict[str, Any]]:
+    """System calls that succeeded."""
+    if not recording.has_table("syscalls"):
+        return []
+    table = recording.table("syscalls")
+    chosen = pc.and_(
+        pc.equal(table["process"], process), pc.is_in(table["name"], pa.array(names, pa.string()))
+    )
+    rows = table.filter(chosen).select(
+        ["position", "name", "result", "arg0", "arg1", "arg2", "arg3"]
+    )
+    return [row for row in rows.to_pylist() if row["result"] is not None and row["result"] >= 0]
+
+
+def _map_flags(recording: Recording, process: int) -> dict[tuple[int, int], int]:
+    """Flags of mmap(2) by position and address of the mapping."""
+    calls = _calls(recording, process, "mmap")
+    return {(row["position"], row["result"]): row["arg3"] for row in calls}
+
+
+def _call_events(recording: Recording, process: int) -> Iterator[tuple[int, Event]]:
+    for row in _calls(recording, process, "madvise", "mremap"):
+        if row["name"] == "madvise" and row["arg2"] == _MADV_DONTNEED:
+            start = row["arg0"] // PAGE_BYTES * PAGE_BYTES
+            size_bytes = -(-row["arg1"] // PAGE_BYTES) * PAGE_BYTES
+            if size_bytes:
+                yield _OF_CALLS, Event(row["position"], "discard", start, size_bytes)
+        elif row["name"] == "mremap" and row["arg2"] > row["arg1"]:
+            size_bytes = -(-row["arg1"] // PAGE_BYTES) * PAGE_BYTES
+            yield _OF_CALLS, Event(row["position"], "copy", row["result"], size_bytes)
+
+
+def _stack_rows(recording: Recording, process: int, rows: list[dict[str, Any]]) -> set[int]:
+    """The anonymous mappings that threads have for a stack, as indices into `rows`."""
+    if not recording.has_table("threads"):
+        return set()
+    maps = [i for i, row in enumerate(rows) if row["event"] == "map" and row["kind"] == "anonymous"]
+    positions = np.array([rows[i]["position"] for i in maps], dtype=np.uint64)
+    starts = np.array([rows[i]["address"] for i in maps], dtype=np.uint64)
+    sizes = np.array([rows[i]["size_bytes"] for i in maps], dtype=np.uint64)
+    found = set()
+    for thread in _rows(recording, "threads", process, "stack_pointer", "start_position"):
+        # A stack pointer may be just above what it will push first.
+        below = np.uint64(max(thread["stack_pointer"] - 1, 0))
+        holds = (starts <= below) & (below - starts < sizes)
+        holds &= positions <= np.uint64(thread["start_position"])
+        if holds.any():
+            found.add(maps[int(np.flatnonzero(holds)[-1])])
+    return found
+
+
+def _stack_start(start: int, rows: list[dict[str, Any]], touches: Touches | None) -> int:
+    """Where the first stack, mapped from `start` on, ends below once it is as large as ever."""
+    floor = max(start - _STACK_BYTES_MAX, 0)
+    ends = (row["address"] + row["size_bytes"] for row in rows if row["event"] == "map")
+    floor = max([floor, *(end for end in ends if floor < end <= start)])
+    if touches is None:
+        return start
+    first, last = np.uint64(-(-floor // PAGE_BYTES)), np.uint64(start // PAGE_BYTES)
+    below = touches.page[(touches.page >= first) & (touches.page < last)]
+    return int(below.min()) * PAGE_BYTES if below.size else start

@@ -1,0 +1,105 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the file of a runtime says about memory: the sections ``memory`` and ``work``."""
+
+from __future__ import annotations
+
+from typing import Literal, Protocol
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from sgxlens.enclave.quantities import Constant
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class SettingNames(_Part):
+    """What the user of the runtime calls the sizes to be set; empty: there is no such setting.
+
+    Attributes:
+        enclave: size of the whole enclave, a power of two.
+        program: size of what the program maps.
+        threads: number of threads.
+        stack: size of the stack of the first thread.
+        heap: size up to which ``brk`` can grow.
+    """
+
+    enclave: str = ""
+    program: str = ""
+    threads: str = ""
+    stack: str = ""
+    heap: str = ""
+
+
+class Memory(_Part):
+    """Memory that the runtime reserves, and when.
+
+    Attributes:
+        commits: ``at_build``: all pages of the enclave are there before it starts, and stay;
+            ``at_map``: pages are added as the program maps memory, with ``MAP_NORESERVE`` as it
+            touches them; ``at_touch``: all as it touches them.
+        mremap: ``moves``: it works; ``copies``: it fails, and the C library gets a new block,
+            copies the old one and then frees it.
+        settings: names of the settings.
+        threads_min: the least number of threads that may be set.
+        slot_bytes: enclave memory of each thread that is set, whether it runs or not.
+        thread_bytes: further memory of each thread that runs.
+        own_bytes: images, heap and tables of the runtime itself.
+        stack_bytes: stack of the first thread, if the program needs no larger one.
+    """
+
+    commits: Literal["at_build", "at_map", "at_touch"]
+    mremap: Literal["moves", "copies"]
+    settings: SettingNames
+    threads_min: int = Field(default=1, strict=True, ge=1, le=1 << 20)
+    slot_bytes: Constant
+    thread_bytes: Constant
+    own_bytes: Constant
+    stack_bytes: Constant
+
+
+class Work(_Part):
+    """What the runtime does in place of the kernel, and what a byte or page of it costs.
+
+    Attributes:
+        clears: what clears memory, in its whole length: ``map`` (anonymous mappings, and files
+            before they are read), ``unmap``, ``discard`` (``madvise`` with ``MADV_DONTNEED``).
+        preheats: the runtime reads a word of each page before the program starts.
+        clear_byte_ns: a byte cleared.
+        copy_byte_ns: a byte copied across the border of the enclave.
+        hash_byte_ns: a byte of a trusted file hashed once.
+        decrypt_byte_ns: a byte of an encrypted file decrypted or encrypted.
+        commit_page_ns: a page that is added to the running enclave (EAUG, EACCEPT), beyond the
+            asynchronous exit.
+        hash_passes: how often each byte of a trusted file is hashed when it is first looked up.
+        hash_chunk_bytes: what is hashed in one piece, again and as a whole, when a part of a
+            trusted file is read; 0: nothing is.
+    """
+
+    clears: tuple[Literal["map", "unmap", "discard"], ...] = ()
+    preheats: bool = Field(default=False, strict=True)
+    clear_byte_ns: Constant
+    copy_byte_ns: Constant
+    hash_byte_ns: Constant
+    decrypt_byte_ns: Constant
+    commit_page_ns: Constant
+    hash_passes: int = Field(default=1, strict=True, ge=0, le=100)
+    hash_chunk_bytes: int = Field(default=0, strict=True, ge=0, le=1 << 30)
+
+
+class _Threads(Protocol):
+    @property
+    def own(self) -> Constant: ...
+
+
+class MemoryRuntime(Protocol):
+    """What is asked of a runtime here."""
+
+    @property
+    def memory(self) -> Memory:
+        """Its section ``memory``."""
+
+    @property
+    def threads(self) -> _Threads:
+        """Its section ``threads``."""
