@@ -11,6 +11,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from made_up import PHASES, REGIONS, programs
 from sgxlens.attribution import (
     SOURCE_KINDS,
     Misses,
@@ -24,50 +25,8 @@ from sgxlens.attribution import (
     timeline,
     working_sets,
 )
-from sgxlens.recording.format import ACCESS_CLASSES, BLOCK_BYTES
-from simulated import Access, Extent, Program, Span
-
-PHASES = ("load", "warm-up 1", "inference 1", "inference 2")
-REGIONS = (
-    ("anonymous", "unclassified"),
-    ("constant", "weights"),
-    ("produced", "activations"),
-    ("constant", "weights"),
-)
-LINES = 4 * 64
-ACCESS = st.tuples(
-    st.integers(1, 3),
-    st.integers(0, 40).map(lambda n: n * 37 % LINES),
-    st.sampled_from(ACCESS_CLASSES),
-)
-
-
-@st.composite
-def programs(draw: st.DrawFn) -> Program:
-    spans: list[Span] = []
-    operators: list[str] = []
-    for phase in range(len(PHASES)):
-        for _ in range(draw(st.integers(0, 4))):
-            operator = None
-            if draw(st.booleans()):
-                operator = len(operators)
-                operators.append(f"op{operator}")
-            accesses = draw(st.lists(ACCESS, min_size=1, max_size=8))
-            spans.append(Span(phase, operator, tuple(accesses)))
-    extents = [Extent(0, 0, LINES)]
-    for _ in range(draw(st.integers(0, 6))):
-        line = draw(st.integers(0, LINES - 1))
-        extents.append(
-            Extent(
-                region=draw(st.integers(0, len(REGIONS) - 1)),
-                line=line,
-                count=draw(st.integers(1, LINES - line)),
-                from_span=draw(st.integers(0, len(spans))),
-            )
-        )
-    return Program(
-        PHASES, spans, operators, REGIONS, extents, bin_width=draw(st.sampled_from([1, 3]))
-    )
+from sgxlens.recording.format import BLOCK_BYTES
+from simulated import Access, Program
 
 
 def kind_of(accesses: list[Access], access: Access, granularity: str) -> str:

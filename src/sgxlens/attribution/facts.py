@@ -6,7 +6,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -48,6 +48,7 @@ _PHASE_NAMES = (
 )
 #: Stands for "between operators" where operators are numbered.
 NO_OPERATOR = -1
+_Weight = TypeVar("_Weight", np.bool_, np.float64)
 _TABLES = ("contexts", "reuse_sources", "page_use")
 
 
@@ -114,11 +115,11 @@ class ReuseRows:
         """Of each row the accesses that certainly miss an LRU memory, and those that may."""
         capacity = memory_bytes // self.block_bytes
         certain, possible = bin_misses(self.distance_min, self.distance_max, capacity)
-        cold = np.ones(1, dtype=bool)
-        return (
-            self.count * np.concatenate([certain, cold])[self.bin],
-            self.count * np.concatenate([possible, cold])[self.bin],
-        )
+        return self.weighted(certain, cold=True), self.weighted(possible, cold=True)
+
+    def weighted(self, of_bin: npt.NDArray[_Weight], cold: float) -> npt.NDArray[Any]:
+        """Of each row the accesses times a weight: one for each bin, and that of cold accesses."""
+        return self.count * np.append(of_bin, of_bin.dtype.type(cold))[self.bin]
 
     def histogram(self, chosen: npt.NDArray[np.bool_]) -> ReuseHistogram:
         """The reuse distances of some of the rows."""

@@ -17,11 +17,16 @@ LINES_PER_PAGE = 64
 def popcount(bitmaps: Bitmaps) -> Integers:
     """How many bits are set in each."""
     # numpy has had bitwise_count since 2.0 only.
+    x = popcount_of_bytes(bitmaps) * np.uint64(0x0101010101010101)
+    return np.asarray(x >> np.uint64(56), dtype=np.int64)
+
+
+def popcount_of_bytes(bitmaps: Bitmaps) -> Bitmaps:
+    """How many bits are set in each byte of each: the bytes of the result are those counts."""
     x = bitmaps - ((bitmaps >> np.uint64(1)) & np.uint64(0x5555555555555555))
     x = (x & np.uint64(0x3333333333333333)) + ((x >> np.uint64(2)) & np.uint64(0x3333333333333333))
     x = (x + (x >> np.uint64(4))) & np.uint64(0x0F0F0F0F0F0F0F0F)
-    x = x * np.uint64(0x0101010101010101)
-    return np.asarray(x >> np.uint64(56), dtype=np.int64)
+    return np.asarray(x, dtype=np.uint64)
 
 
 def union(keys: Integers, *bitmaps: Bitmaps) -> tuple[Any, ...]:

@@ -1,0 +1,167 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What encrypted memory costs: lines that miss the last-level cache.
+
+**Which lines.** From the reuse distances of lines, by `sgxlens.enclave.cache.miss_probability`. One
+LRU order of all accesses stands for the last-level cache, as if the levels above it did not keep
+accesses from it. Reads, writes and fetches miss alike. That a written line goes back to memory
+later is not counted apart: it is in the constants as far as the networks that they were measured
+on write.
+
+**Sequential or random.** SGX1's encryption engine keeps counters and MACs of 8 lines in a row in
+one line each (Gueron, "A memory encryption engine suitable for general purpose processors", eprint
+2016/204), so that lines used with their neighbours share them. A line is sequential if at least
+half of its aligned group of 8 lines is used in the same context, else random. What misses in a
+context is taken to be of both kinds as what is used in it is.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from sgxlens.attribution.facts import NO_OPERATOR, facts_of, has_attribution
+from sgxlens.enclave.cache import miss_probability
+from sgxlens.enclave.charges import Charge
+from sgxlens.enclave.quantities import Range
+from sgxlens.recording.bitmaps import popcount, popcount_of_bytes
+
+if TYPE_CHECKING:
+    from sgxlens.attribution.facts import PhaseFacts
+    from sgxlens.enclave.platform import Cache, Platform
+    from sgxlens.recording.bitmaps import Bitmaps, Integers
+    from sgxlens.recording.reader import Phase, Recording
+
+Floats = npt.NDArray[np.float64]
+
+#: What part of the lines that miss are random, where a recording has no attribution: in inferences
+#: of SqueezeNet, ResNet-50 and AlexNet with ONNX Runtime it is 0.2 to 10 %.
+UNKNOWN_RANDOM_SHARE = Range(0, 0.02, 0.2)
+#: Makes a byte that counts 4 or more have its highest bit set.
+_FROM_FOUR = np.uint64(0x7C7C7C7C7C7C7C7C)
+_FIRST_OF_BYTES = np.uint64(0x0101010101010101)
+
+
+@dataclass(frozen=True)
+class LineMisses:
+    """Lines of one operator and role that miss the last-level cache.
+
+    Attributes:
+        operator: number of the operator; None: between operators, or not known.
+        role: role of the memory; None: not known.
+        sequential_count, random_count: how many, used with their neighbours and alone.
+    """
+
+    operator: int | None
+    role: str | None
+    sequential_count: Range
+    random_count: Range
+
+
+def encryption_charges(recording: Recording, phase: Phase, platform: Platform) -> list[Charge]:
+    """What the lines of a phase that miss the last-level cache cost.
+
+    Raises:
+        RecordingError: the recording is damaged.
+    """
+    charges = []
+    for row in line_misses(recording, phase, platform.cache):
+        for what, constant, count in (
+            ("sequential lines", platform.encryption.sequential_ns, row.sequential_count),
+            ("random lines", platform.encryption.random_ns, row.random_count),
+        ):
+            if count.high > 0:
+                charges.append(Charge("encryption", what, constant, count, row.operator, row.role))
+    return charges
+
+
+def line_misses(recording: Recording, phase: Phase, cache: Cache) -> list[LineMisses]:
+    """Lines of a phase that miss a last-level cache, by operator and role.
+
+    Low is of the largest size of the cache and the nearest distance of each bin of the histogram,
+    high of the smallest and the farthest; likely is of the likely size and between both distances.
+    Without attribution it is one row, of which `UNKNOWN_RANDOM_SHARE` is taken to be random.
+
+    Raises:
+        RecordingError: the recording is damaged.
+    """
+    if not has_attribution(recording):
+        reuse = recording.reuse("line", phase.index, phase.process)
+        bounds = _probabilities(reuse.distance_min_blocks, reuse.distance_max_blocks, cache)
+        low, likely, high = (float((reuse.count * p).sum()) + reuse.cold_count for p in bounds)
+        share = UNKNOWN_RANDOM_SHARE
+        sequential = Range(low * (1 - share.high), likely * (1 - share.likely), high)
+        random_lines = Range(low * share.low, likely * share.likely, high * share.high)
+        return [LineMisses(None, None, sequential, random_lines)] if high else []
+    facts = facts_of(recording, phase)
+    rows = facts.reuse["line"]
+    bounds = _probabilities(rows.distance_min, rows.distance_max, cache)
+    random = _random_share(facts, rows.context, rows.region)
+    roles, role_of = facts.roles
+    # Between operators comes first.
+    group = (rows.operator - NO_OPERATOR) * len(roles) + role_of[rows.region]
+    groups = (len(facts.operators) + 1) * len(roles)
+    sequential_counts, random_counts = [], []
+    for probability in bounds:
+        misses = rows.weighted(probability, cold=1)
+        random_counts.append(np.bincount(group, misses * random, groups))
+        sequential_counts.append(np.bincount(group, misses * (1 - random), groups))
+    found = []
+    for index in np.flatnonzero(sequential_counts[2] + random_counts[2]).tolist():
+        operator, role = divmod(index, len(roles))
+        found.append(
+            LineMisses(
+                operator=facts.operators[operator - 1].number if operator else None,
+                role=roles[role],
+                sequential_count=Range(*(float(counts[index]) for counts in sequential_counts)),
+                random_count=Range(*(float(counts[index]) for counts in random_counts)),
+            )
+        )
+    return found
+
+
+def sequential_lines(lines: Bitmaps) -> Bitmaps:
+    """The lines of aligned groups of 8 of which at least half are in `lines`, a bit map each."""
+    is_used = ((popcount_of_bytes(lines) + _FROM_FOUR) >> np.uint64(7)) & _FIRST_OF_BYTES
+    return is_used * np.uint64(0xFF)
+
+
+def _random_share(facts: PhaseFacts, context: Integers, region: Integers) -> Floats:
+    """Of what contexts use of regions, the share of lines that are random: 0 to 1.
+
+    Where the lines of a region are not known, since it changed in the context: of all that the
+    context uses.
+    """
+    uses, pieces = facts.uses, facts.use_pieces
+    in_row = sequential_lines(uses.lines)[pieces.use]
+    used = popcount(pieces.lines)
+    random = popcount(pieces.lines & ~in_row)
+    context_of = uses.context[pieces.use]
+    contexts, regions = facts.contexts.number.size, len(facts.regions) + 1
+    total = np.bincount(context_of, used, contexts)
+    of_context = np.bincount(context_of, random, contexts) / np.maximum(total, 1)
+    keys, of_piece = np.unique(context_of * regions + pieces.region, return_inverse=True)
+    share = np.bincount(of_piece, random, keys.size) / np.bincount(of_piece, used, keys.size)
+    wanted = context * regions + region
+    index = np.minimum(np.searchsorted(keys, wanted), max(keys.size - 1, 0))
+    is_known = keys[index] == wanted if keys.size else np.zeros(wanted.size, dtype=bool)
+    result: Floats = of_context[context]
+    result[is_known] = share[index[is_known]]
+    return result
+
+
+def _probabilities(
+    distance_min: npt.NDArray[np.uint64], distance_max: npt.NDArray[np.uint64], cache: Cache
+) -> tuple[Floats, Floats, Floats]:
+    """How probably an access of each bin misses: low, likely and high."""
+    size, ways = cache.llc_bytes, cache.llc_ways
+    near, far = (miss_probability(d, size.likely, ways) for d in (distance_min, distance_max))
+    likely = (near + far) / 2
+    # In this order but for rounding.
+    return (
+        np.minimum(miss_probability(distance_min, size.high, ways), likely),
+        likely,
+        np.maximum(miss_probability(distance_max, size.low, ways), likely),
+    )

@@ -1,0 +1,73 @@
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import attributed
+from sgxlens.enclave.cache import miss_probability
+from sgxlens.enclave.encryption import UNKNOWN_RANDOM_SHARE, encryption_charges
+from sgxlens.enclave.platform import Platform, load_platform
+from sgxlens.recording.reader import Phase, Recording, open_recording
+
+MakeRecording = Callable[..., Path]
+
+
+def _last_phase(path: Path) -> tuple[Recording, Phase]:
+    recording = open_recording(path)
+    return recording, recording.phases[-1]
+
+
+def _platform(llc_bytes: int) -> Platform:
+    return load_platform("xeon-e-2288g").overridden(llc_bytes=llc_bytes)
+
+
+def test_weights_that_do_not_fit_are_charged_to_who_reads_them(
+    make_recording: MakeRecording,
+) -> None:
+    recording, phase = _last_phase(make_recording(attributed.tables()))
+    charges = encryption_charges(recording, phase, _platform(16 * 64))
+    platform = _platform(16 * 64)
+    assert {charge.cause for charge in charges} == {"encryption"}
+    conv, gemm = (o.number for o in recording.operators if o.phase == phase.index)
+    counts = {(c.operator, c.role, c.what): c.count for c in charges}
+    # One set of 16 lines: a fully associative LRU memory. The convolution reads its weights twice.
+    assert counts[conv, "weights", "sequential lines"].likely == pytest.approx(2 * 70)
+    # The last aligned group of 8 has 6 of the 70 lines, and 2 of the 130.
+    assert (conv, "weights", "random lines") not in counts
+    assert counts[gemm, "weights", "sequential lines"].likely == pytest.approx(128)
+    assert counts[gemm, "weights", "random lines"].likely == pytest.approx(2)
+    assert all(
+        c.constant
+        == (
+            platform.encryption.random_ns
+            if c.what == "random lines"
+            else platform.encryption.sequential_ns
+        )
+        for c in charges
+    )
+
+
+def test_what_fits_the_cache_costs_nothing(make_recording: MakeRecording) -> None:
+    recording, phase = _last_phase(make_recording(attributed.tables()))
+    assert sum(c.count.high for c in encryption_charges(recording, phase, _platform(1 << 24))) == 0
+
+
+def test_without_attribution_all_is_one_sum(make_recording: MakeRecording) -> None:
+    recording, phase = _last_phase(make_recording())
+    sequential, random = encryption_charges(recording, phase, _platform(16 * 64))
+    assert sequential.operator is sequential.role is random.operator is random.role is None
+    reuse = recording.reuse("line", phase.index)
+    high = reuse.count @ miss_probability(reuse.distance_max_blocks, 16 * 64, 16)
+    assert sequential.count.high == pytest.approx(high + reuse.cold_count)
+    assert random.count.high == pytest.approx(UNKNOWN_RANDOM_SHARE.high * sequential.count.high)
+
+
+def test_the_published_cost_of_a_working_set_of_about_the_cache_is_explained() -> None:
+    """SGX4ML (doi:10.18420/BTW2023-44), medium_mlp: 14.3 MB cost 1.2 to 2.5 ns a line."""
+    platform = load_platform("xeon-e-2288g")
+    size = platform.cache.llc_bytes
+    missed = miss_probability([14_300_000 // 64], size.likely, platform.cache.llc_ways)[0]
+    assert 1.2 < missed * platform.encryption.sequential_ns.likely < 2.5
