@@ -9,6 +9,7 @@ from sgxlens.enclave.platform import Platform, load_platform
 from sgxlens.errors import UsageError
 from sgxlens.prediction.compose import compose, compute_charges
 from sgxlens.prediction.inputs import chosen_phase, native_basis, opened, thread_count
+from sgxlens.prediction.limits import not_modelled, notes
 from sgxlens.prediction.model import Deployment, Prediction
 from sgxlens.prediction.native import NativeTimes
 from sgxlens.prediction.startup import phases_to_first_result, startup_time
@@ -88,8 +89,8 @@ def predict(
         steady=times[steady],
         phases=tuple(times.values()),
         startup=startup_time([], phases_to_first_result(source.phases, steady), times, charges),
-        not_modelled=(),
-        notes=place.notes,
+        not_modelled=not_modelled(source, count, 1),
+        notes=notes(source, place, times[steady]),
     )
 
 

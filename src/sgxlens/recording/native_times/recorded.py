@@ -97,7 +97,7 @@ class StandardInput:
         calls = [analysis.system_calls() for analysis in analyses]
         if any(_reads_input(table) for table in calls):
             return "it read its standard input, which cannot be read again"
-        if self.is_stream and not is_whole and (not calls or any(map(_has_children, calls))):
+        if self.is_stream and not is_whole and (not calls or any(map(has_children, calls))):
             return "its standard input, a pipe, may have been read, and cannot be read again"
         return ""
 
@@ -107,7 +107,8 @@ def _reads_input(calls: Mapping[str, Any]) -> bool:
     return bool(np.any(reads & (calls["returned"] != 0) & (calls["result"] > 0)))
 
 
-def _has_children(calls: Mapping[str, Any]) -> bool:
+def has_children(calls: Mapping[str, Any]) -> bool:
+    """Whether system calls (arrays ``number`` and ``arg0``) start child processes."""
     clones = (calls["number"] == _CLONE) & (calls["arg0"] & np.uint64(_CLONE_THREAD) == 0)
     return bool(np.any(clones | np.isin(calls["number"], _FORKS)))
 

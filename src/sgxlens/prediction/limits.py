@@ -1,0 +1,92 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a prediction leaves out, and what one must know of its numbers."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sgxlens.recording.native_times.recorded import has_children
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from sgxlens.enclave.platform import Platform
+    from sgxlens.prediction.model import PhaseTime
+    from sgxlens.recording.reader import Recording
+
+#: Recordings of these kinds hold sgxlens's own profiling.
+_PROFILED_SOURCES = ("onnxruntime_profile",)
+
+
+def not_modelled(recording: Recording, threads: int, replicas: int) -> tuple[str, ...]:
+    """What is left out for this recording, one sentence each; what matters most comes first."""
+    return tuple(_left_out(recording, threads, replicas))
+
+
+def notes(recording: Recording, platform: Platform, steady: PhaseTime) -> tuple[str, ...]:
+    """What one must know of predictions of this recording, one sentence each."""
+    return (*_of_recording(recording, platform, steady), *platform.notes)
+
+
+def _left_out(recording: Recording, threads: int, replicas: int) -> Iterator[str]:
+    metadata = recording.metadata
+    if len(metadata.processes) > 1:
+        yield (
+            f"Other processes: {len(metadata.processes)} were recorded, one is predicted. Each"
+            " needs an enclave of its own."
+        )
+    elif not metadata.settings.follow_children and _has_children(recording):
+        yield "Child processes: they were not recorded (--follow-children)."
+    if threads > 1:
+        yield (
+            "Threads that hinder each other: the recording has them take turns. Their parallel"
+            " regions and the paging of several threads are priced as measured, locks are not."
+        )
+    if replicas > 1:
+        yield (
+            f"What {replicas} replicas share beside the EPC: processors, last-level cache, memory"
+            " bandwidth."
+        )
+    yield (
+        "Address translation: misses of the TLB cost more inside, and every exit empties it; only"
+        " as far as measured constants contain it."
+    )
+    yield (
+        "Hardware prefetching, and misses that overlap: constants are of streams and of single"
+        " accesses, the program is between."
+    )
+    yield (
+        f"Other kernels: accesses are those of the instruction set shown under the tracer"
+        f" ({metadata.tracer.isa}); natively libraries may choose kernels that block otherwise."
+    )
+    yield (
+        "Behaviour that depends on time: a program that polls, or waits for a time, does so"
+        " differently inside."
+    )
+    yield "The host: other load, its scheduler, its swapping, devices and network."
+
+
+def _has_children(recording: Recording) -> bool:
+    if not recording.has_table("syscalls"):
+        return False
+    table = recording.table("syscalls")
+    return has_children({name: table[name].to_numpy() for name in ("number", "arg0")})
+
+
+def _of_recording(recording: Recording, platform: Platform, steady: PhaseTime) -> Iterator[str]:
+    metadata = recording.metadata
+    outcome = metadata.outcome
+    if not outcome.is_clean:
+        yield f"The recording is not of a clean run: {outcome.message or outcome.status}."
+    native = metadata.native
+    if native is not None and steady.native.source == "recorded":
+        yield (
+            f"Native times are of {native.host.cpu}. For {platform.title}, take them there"
+            " (sgxlens time) and give them: --native-time."
+        )
+        yield from native.notes
+    if any(operator.source in _PROFILED_SOURCES for operator in recording.operators):
+        yield (
+            "ONNX Runtime profiled itself for sgxlens. What it wrote and which clocks it read for"
+            " that is left out of the transitions; its memory accesses are not."
+        )
