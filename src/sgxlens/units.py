@@ -70,7 +70,9 @@ def format_count(count: float) -> str:
 
 
 def format_seconds(seconds: float) -> str:
-    """`seconds` as one would say it: ``850 ms``, ``12.3 s``, ``4 min 05 s``."""
+    """`seconds` as one would say it: ``85 us``, ``850 ms``, ``12.3 s``, ``4 min 05 s``."""
+    if 0 < abs(seconds) < 0.0009995:
+        return f"{seconds * 1e6:.3g} us"
     if seconds < 0.9995:
         return f"{seconds * 1000:.3g} ms"
     if seconds < 119.95:

@@ -37,6 +37,10 @@ def test_counts(value: int, text: str) -> None:
 @pytest.mark.parametrize(
     ("value", "text"),
     [
+        (0, "0 ms"),
+        (12.34e-6, "12.3 us"),
+        (0.00099949, "999 us"),
+        (0.0009996, "1 ms"),
         (0.001, "1 ms"),
         (0.9999, "1.0 s"),
         (12.34, "12.3 s"),

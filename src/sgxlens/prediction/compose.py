@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 Key = TypeVar("Key", bound=Hashable)
 
 _NS_PER_SECOND = 1e9
-COMPUTE = "instructions that run slower inside"
+COMPUTE = "nanoseconds of instructions"
 
 
 def compute_charges(

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from sgxlens.enclave.encryption import encryption_charges
 from sgxlens.enclave.platform import Platform, load_platform
 from sgxlens.errors import UsageError
 from sgxlens.prediction.compose import compose, compute_charges
@@ -110,7 +111,10 @@ class _Model:
         basis = native_basis(self._recording, self._natives, phase)
         operators = self._operators(phase)
         native = self._natives.of_operators(phase, basis, operators)
-        charges = compute_charges(self._platform.compute.slowdown, basis, native)
+        charges = [
+            *compute_charges(self._platform.compute.slowdown, basis, native),
+            *encryption_charges(self._recording, phase, self._platform),
+        ]
         return compose(phase, basis, charges, operators, native), charges
 
     def _operators(self, phase: Phase) -> list[Operator]:

@@ -255,8 +255,8 @@ def _sensitivity(swings: Sequence[Swing], width: int) -> RenderableType:
         return Text("Nothing: everything is known exactly.")
     rows = [
         [
-            swing.name.removeprefix("platform.") if swing.kind == "constant" else swing.name,
-            value_range(swing.value, number),
+            swing.name.removeprefix("platform."),
+            value_range(swing.value, number if swing.kind == "constant" else format_count),
             format_seconds(swing.low_seconds),
             format_seconds(swing.high_seconds),
         ]
