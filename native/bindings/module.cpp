@@ -13,6 +13,7 @@ namespace nb = nanobind;
 void bind_reuse_stack(nb::module_ &module);
 void bind_analysis(nb::module_ &module);
 void bind_page_visits(nb::module_ &module);
+void bind_epc(nb::module_ &module);
 
 NB_MODULE(_native, module) {
     module.doc() = "The native core of sgxlens: decodes access streams, computes data reuse.";
@@ -37,4 +38,5 @@ NB_MODULE(_native, module) {
     bind_reuse_stack(module);
     bind_analysis(module);
     bind_page_visits(module);
+    bind_epc(module);
 }

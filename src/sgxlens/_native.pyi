@@ -265,3 +265,41 @@ class PageVisits:
     def memory_bytes(self) -> int: ...
 
     FILTER_PAGE_COUNT: int = 256
+
+class NativeEpcVisitsError(ValueError):
+    pass
+
+class EpcVisits:
+    """
+    Page visits of one process, checked, with pages numbered from 0 in the order of their first visits.
+    """
+
+    def __init__(self, page: Annotated[NDArray[numpy.uint64], dict(shape=(None,), order='C', device='cpu', writable=False)], ended: Annotated[NDArray[numpy.uint32], dict(shape=(None,), order='C', device='cpu', writable=False)], idle: Annotated[NDArray[numpy.uint32], dict(shape=(None,), order='C', device='cpu', writable=False)], group: Annotated[NDArray[numpy.uint32], dict(shape=(None,), order='C', device='cpu', writable=False)], filter_page_count: int) -> None: ...
+
+    def __len__(self) -> int: ...
+
+    @property
+    def group_count(self) -> int: ...
+
+    @property
+    def filter_page_count(self) -> int: ...
+
+    @property
+    def pages(self) -> NDArray[numpy.uint64]:
+        """Numbers of the pages, by index."""
+
+    def capacity_min(self, policy: str, replica_count: int = 1, high_page_count: int = 64) -> int:
+        """The smallest memory that can be simulated, in pages."""
+
+    def simulate(self, policy: str, capacities: NDArray[numpy.uint64], replica_count: int = 1, scan_page_count: int = ..., low_page_count: int = ..., high_page_count: int = ..., first_counted_visit: int = 0, end_counted_visit: int = ..., keep_events: bool = False, thread_count: int = 1) -> list[tuple[NDArray[numpy.uint64], NDArray[numpy.uint64], NDArray[numpy.uint32], NDArray[numpy.uint32], NDArray[numpy.uint32], NDArray[numpy.uint32]]]:
+        """
+        For each capacity, in pages: loads and evictions by group; then, if events are kept, the visit and the page of each load, and those of each eviction.
+        """
+
+    POLICIES: tuple = ...
+
+    SCAN_PAGE_COUNT: int = 16
+
+    LOW_PAGE_COUNT: int = 32
+
+    HIGH_PAGE_COUNT: int = 64

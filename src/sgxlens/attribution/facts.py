@@ -213,21 +213,25 @@ class PhaseFacts:
         return self._page_use[1]
 
     @cached_property
-    def use_pieces(self) -> UsePieces:
-        """`uses` by region: that in effect at the end of the context, but what is unmapped then."""
-        uses = self.uses
+    def region_map(self) -> RegionMap:
+        """Which region, by its index, lines are of and when; without what is unmapped."""
         extents = _rows_of(self._recording, "extents", self.phase.process)
         region = self._index(extents["region"], self._region_numbers, "extents", "region")
         unmapped = np.array([r.kind == "unmapped" for r in self.regions], dtype=bool)
         mapped = ~unmapped[region] if region.size else np.zeros(0, dtype=bool)
-        regions = RegionMap(
+        return RegionMap(
             region[mapped],
             _unsigned(extents["address"])[mapped],
             _unsigned(extents["size_bytes"])[mapped],
             _unsigned(extents["start_position"])[mapped],
         )
+
+    @cached_property
+    def use_pieces(self) -> UsePieces:
+        """`uses` by region: that in effect at the end of the context, but what is unmapped then."""
+        uses = self.uses
         last = np.maximum(self.contexts.end_position, 1) - 1
-        pieces = regions.pieces(self.pages[uses.page], last[uses.context])
+        pieces = self.region_map.pieces(self.pages[uses.page], last[uses.context])
         lines = pieces.lines & uses.lines[pieces.row]
         is_used = lines != 0
         row = pieces.row[is_used]
@@ -317,6 +321,18 @@ class PhaseFacts:
         """The spans of contexts of any phase, given by number."""
         index = np.searchsorted(self._all_numbers, context)
         return _integers(self._all_contexts["span"])[index]
+
+    def phases_of(self, context: Integers) -> Integers:
+        """The phases of contexts of any phase, given by number.
+
+        Raises:
+            RecordingError: there is no such context.
+        """
+        index = np.searchsorted(self._all_numbers, context)
+        index = np.minimum(index, max(self._all_numbers.size - 1, 0))
+        if context.size and not np.array_equal(self._all_numbers[index], context):
+            raise self._corrupted("page_visits", "it holds a context that there is not")
+        return self._all_phases[index]
 
     def _kinds(self, operator: Integers, source: Integers, source_operator: Integers) -> Integers:
         names = {p.index: p.name for p in self._recording.select_phases(None, self.phase.process)}

@@ -1,0 +1,161 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "sgxlens/epc.hpp"
+
+#include "epc_simulation.hpp"
+
+#include <algorithm>
+#include <array>
+#include <chrono>
+#include <condition_variable>
+#include <exception>
+#include <mutex>
+#include <string>
+#include <thread>
+
+namespace sgxlens {
+
+namespace {
+
+constexpr std::array<std::string_view, 8> kPolicyNames{
+    "linux", "out_of_tree", "lru", "fifo", "second_chance", "mru", "pinned", "optimum"};
+constexpr std::chrono::milliseconds kAskEvery{50};
+
+bool has_watermarks(EpcPolicy policy) {
+    return policy == EpcPolicy::in_kernel || policy == EpcPolicy::out_of_tree;
+}
+
+void check(const EpcVisits &visits, const EpcSettings &settings,
+           std::span<const std::uint64_t> capacities) {
+    if (settings.replica_count == 0)
+        throw std::invalid_argument("there is at least one replica");
+    if (visits.page_count() * settings.replica_count > UINT32_MAX / 2)
+        throw std::invalid_argument("there are too many pages in all replicas to number them");
+    if (settings.scan_page_count == 0 || settings.low_page_count == 0 ||
+        settings.low_page_count > settings.high_page_count)
+        throw std::invalid_argument(
+            "a reclaimer looks at one page at least, and keeps between `low`, at least 1, and "
+            "`high` of them free");
+    const std::size_t least = settings.capacity_min(visits);
+    for (const std::uint64_t capacity : capacities)
+        if (capacity < least)
+            throw std::invalid_argument("a memory of " + std::to_string(capacity) +
+                                        " pages cannot be simulated from these visits: it takes " +
+                                        std::to_string(least));
+}
+
+/// Simulations of one policy at several sizes, shared by threads.
+class Sweep {
+  public:
+    Sweep(const EpcVisits &visits, const EpcSettings &settings,
+          std::span<const std::uint64_t> capacities)
+        : visits_(visits), settings_(settings), capacities_(capacities),
+          results_(capacities.size()) {
+        if (settings.policy == EpcPolicy::optimum)
+            needs_ = epc::needs_of(visits, settings.replica_count);
+    }
+
+    std::vector<EpcResult> run(unsigned thread_count, const std::function<bool()> &is_interrupted) {
+        std::vector<std::jthread> threads;
+        const std::size_t count = std::min<std::size_t>(thread_count, capacities_.size());
+        try {
+            while (threads.size() < std::max<std::size_t>(count, 1)) {
+                {
+                    const std::lock_guard guard(mutex_);
+                    ++working_;
+                }
+                threads.emplace_back([this] { work(); });
+            }
+        } catch (...) { // no more threads can be had
+            stop(std::current_exception());
+            const std::lock_guard guard(mutex_);
+            --working_;
+        }
+        wait(is_interrupted);
+        for (std::jthread &thread : threads)
+            thread.join();
+        if (error_)
+            std::rethrow_exception(error_);
+        return is_stopped_ ? std::vector<EpcResult>{} : std::move(results_);
+    }
+
+  private:
+    void work() {
+        std::unique_lock lock(mutex_);
+        while (next_ < capacities_.size() && !is_stopped_) {
+            const std::size_t index = next_++;
+            lock.unlock();
+            try {
+                results_[index] = simulate(static_cast<std::size_t>(capacities_[index]));
+            } catch (...) {
+                stop(std::current_exception());
+            }
+            lock.lock();
+        }
+        --working_;
+        finished_.notify_all();
+    }
+
+    EpcResult simulate(std::size_t capacity) const {
+        switch (settings_.policy) {
+        case EpcPolicy::lru:
+        case EpcPolicy::mru:
+        case EpcPolicy::pinned:
+            return epc::simulate_recency(visits_, settings_, capacity);
+        case EpcPolicy::optimum:
+            return epc::simulate_optimum(visits_, settings_, needs_, capacity);
+        default:
+            return epc::simulate_queue(visits_, settings_, capacity);
+        }
+    }
+
+    void stop(std::exception_ptr error) {
+        const std::lock_guard guard(mutex_);
+        is_stopped_ = true;
+        if (error && !error_)
+            error_ = std::move(error);
+    }
+
+    void wait(const std::function<bool()> &is_interrupted) {
+        std::unique_lock lock(mutex_);
+        while (!finished_.wait_for(lock, kAskEvery, [this] { return working_ == 0; })) {
+            lock.unlock();
+            if (is_interrupted())
+                stop(nullptr);
+            lock.lock();
+        }
+    }
+
+    const EpcVisits &visits_;
+    const EpcSettings &settings_;
+    std::span<const std::uint64_t> capacities_;
+    epc::Needs needs_;
+    std::vector<EpcResult> results_;
+
+    std::mutex mutex_; // of what follows
+    std::condition_variable finished_;
+    std::size_t next_ = 0;
+    std::size_t working_ = 0;
+    bool is_stopped_ = false;
+    std::exception_ptr error_;
+};
+
+} // namespace
+
+std::span<const std::string_view> epc_policy_names() {
+    return kPolicyNames;
+}
+
+std::size_t EpcSettings::capacity_min(const EpcVisits &visits) const {
+    return visits.filter_page_count() * replica_count +
+           (has_watermarks(policy) ? high_page_count : 0);
+}
+
+std::vector<EpcResult> simulate_epc(const EpcVisits &visits, const EpcSettings &settings,
+                                    std::span<const std::uint64_t> capacities,
+                                    unsigned thread_count,
+                                    const std::function<bool()> &is_interrupted) {
+    check(visits, settings, capacities);
+    return Sweep(visits, settings, capacities).run(thread_count, is_interrupted);
+}
+
+} // namespace sgxlens
