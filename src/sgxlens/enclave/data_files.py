@@ -53,6 +53,19 @@ def load_data(model: type[_Model], folder: str, name_or_path: str | os.PathLike[
     Raises:
         UsageError: there is no such name or file; the file is damaged, or a field is wrong.
     """
+    raw, where = read_data(folder, name_or_path)
+    return validated_data(model, folder.removesuffix("s"), raw, where)
+
+
+def read_data(folder: str, name_or_path: str | os.PathLike[str]) -> tuple[dict[str, Any], str]:
+    """Reads one file as `load_data` does, without looking at its fields.
+
+    Returns:
+        What it holds, and the name of the file for errors.
+
+    Raises:
+        UsageError: there is no such name or file, or it is no TOML.
+    """
     kind = folder.removesuffix("s")
     text = os.fspath(name_or_path)
     is_path = not isinstance(name_or_path, str) or "/" in text or text.endswith(".toml")
@@ -64,24 +77,27 @@ def load_data(model: type[_Model], folder: str, name_or_path: str | os.PathLike[
                 f" or give a file (x.toml, ./x)"
             )
         path = _package_folder(folder) / f"{text}.toml"
-        return parse_data(model, kind, _read(path, kind), f"{text}.toml")
-    return parse_data(model, kind, _read(Path(text), kind), text)
+        return _parsed(_read(path, kind), f"{text}.toml"), f"{text}.toml"
+    where = one_line(text, 200)
+    return _parsed(_read(Path(text), kind), where), where
 
 
-def parse_data(model: type[_Model], kind: str, content: bytes, where: str) -> _Model:
-    """Reads the content of a file; `where` names it in errors.
-
-    Raises:
-        UsageError: as of `load_data`.
-    """
-    where = one_line(where, 200)
+def _parsed(content: bytes, where: str) -> dict[str, Any]:
     try:
-        raw = tomllib.loads(content.decode())
+        return tomllib.loads(content.decode())
     except UnicodeDecodeError as error:
         raise UsageError(f"{where}: not UTF-8 at byte {error.start}: no TOML file") from error
     # Numbers of thousands of digits are a ValueError of another kind.
     except (ValueError, RecursionError) as error:
         raise UsageError(f"{where}: not TOML: {one_line(str(error), _MESSAGE_MAX)}") from error
+
+
+def validated_data(model: type[_Model], kind: str, raw: dict[str, Any], where: str) -> _Model:
+    """The content of a file as its model; `kind` as of `load_data`, `where` names it in errors.
+
+    Raises:
+        UsageError: a field is wrong.
+    """
     try:
         found = model.model_validate(raw)
     except ValidationError as error:

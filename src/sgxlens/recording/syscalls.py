@@ -59,6 +59,7 @@ _FROM_424 = """
 """
 
 _SYSCALL_NAMES = dict(enumerate(_FROM_0.split())) | dict(enumerate(_FROM_424.split(), 424))
+_NUMBERS = {name: number for number, name in _SYSCALL_NAMES.items()}
 #: The largest errno that a system call returns, negated.
 ERRNO_MAX = 4095
 
@@ -66,6 +67,11 @@ ERRNO_MAX = 4095
 def syscall_name(number: int) -> str:
     """The name of a system call; ``syscall_N`` where it has none here."""
     return _SYSCALL_NAMES.get(number, f"syscall_{number}")
+
+
+def is_syscall_name(name: str) -> bool:
+    """Whether a system call of x86-64 Linux has this name."""
+    return name in _NUMBERS
 
 
 def errno_name(number: int) -> str:
