@@ -86,7 +86,7 @@ ocalls = 7
         ),
         (
             READ + RULE + 'outcome = "ocall"\nocalls = "kind == \'trustd\'"',
-            "syscalls.read.rules.0.ocalls: kind is never `'trustd'`: it is trusted, or",
+            "syscalls.read.rules.0.ocalls: kind is never `'trustd'`: it is trusted, ",
         ),
         (READ + RULE + 'outcome = "ocall"\nocalls = "\'a\'"', "it is a text, not a number"),
         (READ + RULE + 'outcome = "ocall"\nlike = "rseq2"', "0.like: 'rseq2' has no rules"),
