@@ -58,7 +58,7 @@ def test_what_fits_the_cache_costs_nothing(make_recording: MakeRecording) -> Non
 def test_without_attribution_all_is_one_sum(make_recording: MakeRecording) -> None:
     recording, phase = _last_phase(make_recording())
     sequential, random = encryption_charges(recording, phase, _platform(16 * 64))
-    assert sequential.operator is sequential.role is random.operator is random.role is None
+    assert {(c.operator, c.role) for c in (sequential, random)} == {(None, None)}
     reuse = recording.reuse("line", phase.index)
     high = reuse.count @ miss_probability(reuse.distance_max_blocks, 16 * 64, 16)
     assert sequential.count.high == pytest.approx(high + reuse.cold_count)
