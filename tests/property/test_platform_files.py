@@ -10,7 +10,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sgxlens.enclave.data_files import SIZE_MAX_BYTES, constants, load_data, parse_data
+from sgxlens.enclave.data_files import (
+    SIZE_MAX_BYTES,
+    constants,
+    load_data,
+    parse_toml,
+    validated_data,
+)
 from sgxlens.enclave.platform import Platform, load_platform
 from sgxlens.errors import UsageError
 
@@ -29,7 +35,9 @@ VALUES = st.one_of(
 def _is_read_or_refused(content: bytes) -> Platform | None:
     platform, message = None, ""
     try:
-        platform = parse_data(Platform, "platform", content, "mine.toml")
+        platform = validated_data(
+            Platform, "platform", parse_toml(content, "mine.toml"), "mine.toml"
+        )
     except UsageError as error:
         message = str(error)
     if platform is None:

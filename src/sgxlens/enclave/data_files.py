@@ -77,12 +77,17 @@ def read_data(folder: str, name_or_path: str | os.PathLike[str]) -> tuple[dict[s
                 f" or give a file (x.toml, ./x)"
             )
         path = _package_folder(folder) / f"{text}.toml"
-        return _parsed(_read(path, kind), f"{text}.toml"), f"{text}.toml"
+        return parse_toml(_read(path, kind), f"{text}.toml"), f"{text}.toml"
     where = one_line(text, 200)
-    return _parsed(_read(Path(text), kind), where), where
+    return parse_toml(_read(Path(text), kind), where), where
 
 
-def _parsed(content: bytes, where: str) -> dict[str, Any]:
+def parse_toml(content: bytes, where: str) -> dict[str, Any]:
+    """The content of a file; `where` names it in errors.
+
+    Raises:
+        UsageError: it is no TOML.
+    """
     try:
         return tomllib.loads(content.decode())
     except UnicodeDecodeError as error:
