@@ -19,6 +19,8 @@ class Moment:
         copied_bytes: size of the block that is kept beside its copy.
         resident: pages that hold something, at the end of that time.
         lazy_resident: those of them that were mapped with ``MAP_NORESERVE``.
+        touched: pages that came to hold something in that time, each as often as it did.
+        lazy_touched: those of them that were mapped with ``MAP_NORESERVE``.
     """
 
     position: int
@@ -26,6 +28,8 @@ class Moment:
     copied_bytes: int
     resident: set[int] = field(default_factory=set)
     lazy_resident: set[int] = field(default_factory=set)
+    touched: list[int] = field(default_factory=list)
+    lazy_touched: list[int] = field(default_factory=list)
 
 
 class _Memory:
@@ -37,17 +41,22 @@ class _Memory:
         self.resident: set[int] = set()
         self.touched: list[int] = []
 
-    def touch(self, page: int) -> None:
-        if page not in self.resident:
-            self.resident.add(page)
-            if page in self.owner:
-                self.touched[self.owner[page]] += 1
+    def touch(self, page: int) -> bool:
+        """Whether the page held nothing before."""
+        if page in self.resident:
+            return False
+        self.resident.add(page)
+        if page in self.owner:
+            self.touched[self.owner[page]] += 1
+        return True
 
     def apply(self, event: Event) -> None:
         first = event.address // PAGE_BYTES
         chosen = range(first, first + event.size_bytes // PAGE_BYTES)
         if event.action in ("map", "discard"):
             self.touched.append(0)
+        if event.action == "unmap":
+            self.touched.append(len(self.resident.intersection(chosen)))
         if event.action == "move":
             self._move(chosen, first - event.from_address // PAGE_BYTES)
         for page in chosen:
@@ -84,7 +93,7 @@ class _Memory:
 def replay(
     events: Sequence[Event], touches: Sequence[tuple[int, int]]
 ) -> tuple[list[Moment], list[int]]:
-    """What is mapped and resident after each event, and the pages touched of each allocation.
+    """What is mapped and resident after each event, and the pages touched of each change.
 
     Args:
         events: changes of the address space, by position; ranges of a move do not overlap.
@@ -96,10 +105,14 @@ def replay(
 
     def advance(position: int | None) -> None:
         while waiting and (position is None or waiting[0][1] < position):
-            memory.touch(waiting.pop(0)[0])
+            page, _ = waiting.pop(0)
+            if memory.touch(page):
+                moments[-1].touched.append(page)
         pages, resident = memory.pages, memory.resident
         moments[-1].resident = set(resident)
-        moments[-1].lazy_resident = {p for p in resident if p in pages and pages[p].is_lazy}
+        lazy = {page for page, state in pages.items() if state.is_lazy}
+        moments[-1].lazy_resident = resident & lazy
+        moments[-1].lazy_touched = [page for page in moments[-1].touched if page in lazy]
 
     for event in events:
         advance(event.position)

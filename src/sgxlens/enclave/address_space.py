@@ -85,13 +85,14 @@ class Touches:
     position: npt.NDArray[np.uint64]
 
 
-class Allocation(NamedTuple):
-    """A ``map`` or ``discard`` and what came of it.
+class Change(NamedTuple):
+    """A ``map``, ``discard`` or ``unmap`` with the pages concerned that were in use.
 
     Attributes:
         event: the event.
-        touched_page_count: pages of the range that were accessed before the memory was unmapped or
-            replaced; None: not known.
+        touched_page_count: of ``map`` and ``discard``: pages of the range that were accessed before
+            the memory was unmapped or replaced; of ``unmap``: those that held something; None: not
+            known.
     """
 
     event: Event
@@ -109,7 +110,9 @@ class AddressSpaceHistory:
         resident_page_count: the most pages that were mapped and had been accessed since, until the
             next event; None: the recording holds no page visits.
         lazy_resident_page_count: those of them that were mapped with ``MAP_NORESERVE``.
-        allocations: everything that was mapped or discarded, in order.
+        touched_page_count: pages that were accessed for the first time since they were mapped.
+        lazy_touched_page_count: those of them that were mapped with ``MAP_NORESERVE``.
+        changes: everything that was mapped, discarded or unmapped, in order.
     """
 
     position: Integers
@@ -117,7 +120,9 @@ class AddressSpaceHistory:
     copied_bytes: Integers
     resident_page_count: Integers | None
     lazy_resident_page_count: Integers | None
-    allocations: tuple[Allocation, ...]
+    touched_page_count: Integers | None
+    lazy_touched_page_count: Integers | None
+    changes: tuple[Change, ...]
 
     @cached_property
     def mapped_bytes(self) -> Integers:
@@ -191,15 +196,8 @@ class _Ranges:
 class _Residency:
     """Which of the pages that are accessed at all hold something, and whose they are."""
 
-    def __init__(self, touches: Touches, events: Sequence[Event], allocation_count: int) -> None:
-        pages = np.unique(touches.page.astype(np.int64))
-        for event in events:
-            if event.action == "move":
-                first = event.from_address // PAGE_BYTES
-                last = first + event.size_bytes // PAGE_BYTES
-                low, high = np.searchsorted(pages, [first, last])
-                moved = pages[low:high] + (event.address // PAGE_BYTES - first)
-                pages = np.union1d(pages, moved)
+    def __init__(self, touches: Touches, events: Sequence[Event], change_count: int) -> None:
+        pages = _moved_too(np.unique(touches.page.astype(np.int64)), events)
         self._pages = pages
         self._touched = np.searchsorted(pages, touches.page.astype(np.int64))
         self._positions = touches.position
@@ -207,10 +205,13 @@ class _Residency:
         self._is_resident = np.zeros(pages.size, dtype=np.bool_)
         self._is_lazy = np.zeros(pages.size, dtype=np.bool_)
         # Of what nothing is known belongs to the last, which is dropped in the end.
-        self._owner = np.full(pages.size, allocation_count, dtype=np.int64)
-        self._owned = np.zeros(allocation_count + 1, dtype=np.int64)
+        self._owner = np.full(pages.size, change_count, dtype=np.int64)
+        self._owned = np.zeros(change_count + 1, dtype=np.int64)
         self.count = 0
         self.lazy_count = 0
+        # Of all time.
+        self.touched_count = 0
+        self.lazy_touched_count = 0
 
     def advance(self, position: int | None) -> None:
         """Makes the accesses before a position; None: all."""
@@ -223,8 +224,11 @@ class _Residency:
         new = np.unique(touched[~self._is_resident[touched]])
         self._done = stop
         self._is_resident[new] = True
+        lazy_count = int(np.count_nonzero(self._is_lazy[new]))
         self.count += new.size
-        self.lazy_count += int(np.count_nonzero(self._is_lazy[new]))
+        self.lazy_count += lazy_count
+        self.touched_count += new.size
+        self.lazy_touched_count += lazy_count
         np.add.at(self._owned, self._owner[new], 1)
 
     def release(self, start: int, end: int) -> slice:
@@ -238,13 +242,16 @@ class _Residency:
             held[:] = False
         return chosen
 
-    def unmap(self, start: int, end: int) -> None:
+    def unmap(self, start: int, end: int) -> int:
+        """Lets the pages belong to nothing; returns how many held something."""
+        before = self.count
         chosen = self.release(start, end)
         self._is_lazy[chosen] = False
         self._owner[chosen] = len(self._owned) - 1
+        return before - self.count
 
     def map(self, start: int, end: int, owner: int, is_lazy: bool | None) -> None:
-        """Gives the pages to an allocation; `is_lazy` None: that stays as it is."""
+        """Gives the pages to a change; `is_lazy` None: that stays as it is."""
         chosen = self.release(start, end)
         self._owner[chosen] = owner
         if is_lazy is not None:
@@ -266,9 +273,28 @@ class _Residency:
         self.count += int(np.count_nonzero(held))
         self.lazy_count += int(np.count_nonzero(held & lazy))
 
+    def set_touched_page_count(self, number: int, count: int) -> None:
+        """Says of a change what is known when it happens."""
+        self._owned[number] = count
+
     def touched_page_counts(self) -> list[int]:
         counts: list[int] = self._owned[:-1].tolist()
         return counts
+
+
+def _moved_too(pages: Integers, events: Sequence[Event]) -> Integers:
+    """`pages`, and those that they come from and go to by moves."""
+    moves = [event for event in events if event.action == "move"]
+    ways = [(event.address, event.from_address, event.size_bytes) for event in reversed(moves)]
+    ways += [(event.from_address, event.address, event.size_bytes) for event in moves]
+    for start, target, size_bytes in ways:
+        first = start // PAGE_BYTES
+        low, high = np.searchsorted(pages, [first, first + size_bytes // PAGE_BYTES])
+        pages = np.union1d(pages, pages[low:high] + (target // PAGE_BYTES - first))
+    return pages
+
+
+_CHANGES = ("map", "discard", "unmap")
 
 
 def replay(events: Sequence[Event], touches: Touches | None) -> AddressSpaceHistory:
@@ -278,53 +304,57 @@ def replay(events: Sequence[Event], touches: Touches | None) -> AddressSpaceHist
         events: the changes by position; ranges are of whole pages and not empty.
         touches: accesses to pages by position, each first one among them; None: not known.
     """
-    allocated = [event for event in events if event.action in ("map", "discard")]
+    changes = [event for event in events if event.action in _CHANGES]
     ranges = _Ranges()
-    residency = None if touches is None else _Residency(touches, events, len(allocated))
+    residency = None if touches is None else _Residency(touches, events, len(changes))
     positions: list[int] = [0]
     sizes: list[tuple[int, ...]] = [tuple(ranges.sizes_bytes)]
     copied: list[int] = [0]
-    resident: list[int] = []
-    lazy_resident: list[int] = []
-    owner = -1
-    for event in events:
+    pages: list[tuple[int, int, int, int]] = []
+
+    def advance(position: int | None) -> None:
         if residency is not None:
-            residency.advance(event.position)
-            resident.append(residency.count)
-            lazy_resident.append(residency.lazy_count)
-        owner += event.action in ("map", "discard")
-        _apply(event, ranges, residency, owner)
+            residency.advance(position)
+            touched = residency.touched_count, residency.lazy_touched_count
+            pages.append((residency.count, residency.lazy_count, *touched))
+
+    number = -1
+    for event in events:
+        advance(event.position)
+        number += event.action in _CHANGES
+        _apply(event, ranges, residency, number)
         positions.append(event.position)
         sizes.append(tuple(ranges.sizes_bytes))
         copied.append(event.size_bytes if event.action == "copy" else 0)
-    counts: Sequence[int | None] = [None] * len(allocated)
+    advance(None)
+    counts: Sequence[int | None] = [None] * len(changes)
+    resident = lazy_resident = touched = lazy_touched = None
     if residency is not None:
-        residency.advance(None)
-        resident.append(residency.count)
-        lazy_resident.append(residency.lazy_count)
         counts = residency.touched_page_counts()
+        resident, lazy_resident, touched, lazy_touched = np.array(pages, dtype=np.int64).T
+        touched, lazy_touched = np.diff(touched, prepend=0), np.diff(lazy_touched, prepend=0)
     return AddressSpaceHistory(
         position=np.array(positions, dtype=np.int64),
         sizes_bytes=np.array(sizes, dtype=np.int64),
         copied_bytes=np.array(copied, dtype=np.int64),
-        resident_page_count=None if residency is None else np.array(resident, dtype=np.int64),
-        lazy_resident_page_count=(
-            None if residency is None else np.array(lazy_resident, dtype=np.int64)
-        ),
-        allocations=tuple(map(Allocation, allocated, counts)),
+        resident_page_count=resident,
+        lazy_resident_page_count=lazy_resident,
+        touched_page_count=touched,
+        lazy_touched_page_count=lazy_touched,
+        changes=tuple(map(Change, changes, counts)),
     )
 
 
-def _apply(event: Event, ranges: _Ranges, residency: _Residency | None, owner: int) -> None:
+def _apply(event: Event, ranges: _Ranges, residency: _Residency | None, number: int) -> None:
     start, end = event.address, event.address + event.size_bytes
     if event.action == "map":
         ranges.replace(start, end, [(start, end, _CODES[event.state])])
         if residency is not None:
-            residency.map(start, end, owner, event.state.is_lazy)
+            residency.map(start, end, number, event.state.is_lazy)
     elif event.action == "unmap":
         ranges.replace(start, end, [])
         if residency is not None:
-            residency.unmap(start, end)
+            residency.set_touched_page_count(number, residency.unmap(start, end))
     elif event.action == "protect":
         is_accessible = event.state.is_accessible
         pieces = [
@@ -333,15 +363,18 @@ def _apply(event: Event, ranges: _Ranges, residency: _Residency | None, owner: i
         ]
         ranges.replace(start, end, pieces)
     elif event.action == "move":
-        offset = event.address - event.from_address
-        old_end = event.from_address + event.size_bytes
-        pieces = [
-            (low + offset, high + offset, code)
-            for low, high, code in ranges.pieces(event.from_address, old_end)
-        ]
-        ranges.replace(event.from_address, old_end, [])
-        ranges.replace(start, end, pieces)
-        if residency is not None:
-            residency.move(event.from_address, old_end, start)
+        _move(event, ranges, residency)
     elif event.action == "discard" and residency is not None:
-        residency.map(start, end, owner, None)
+        residency.map(start, end, number, None)
+
+
+def _move(event: Event, ranges: _Ranges, residency: _Residency | None) -> None:
+    old_start, old_end = event.from_address, event.from_address + event.size_bytes
+    offset = event.address - old_start
+    pieces = [
+        (low + offset, high + offset, code) for low, high, code in ranges.pieces(old_start, old_end)
+    ]
+    ranges.replace(old_start, old_end, [])
+    ranges.replace(event.address, old_end + offset, pieces)
+    if residency is not None:
+        residency.move(old_start, old_end, event.address)

@@ -22,7 +22,8 @@ from sgxlens.errors import UsageError
 from sgxlens.recording.format import MAPPING_KINDS
 
 if TYPE_CHECKING:
-    from sgxlens.enclave.memory_rules import Memory, MemoryRuntime
+    from sgxlens.enclave.memory_rules import Memory
+    from sgxlens.enclave.runtime import Runtime
     from sgxlens.recording.reader import Phase, Recording
 
 #: What a thread that was not recorded takes: the stack that glibc gives it (RLIMIT_STACK), and an
@@ -115,7 +116,7 @@ class MemoryNeeds:
 
 def memory_needs(
     recording: Recording,
-    runtime: MemoryRuntime,
+    runtime: Runtime,
     *,
     threads: int = 1,
     process: int | None = None,

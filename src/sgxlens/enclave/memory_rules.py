@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from typing import Literal, Protocol
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -68,13 +68,10 @@ class Work(_Part):
         preheats: the runtime reads a word of each page before the program starts.
         clear_byte_ns: a byte cleared.
         copy_byte_ns: a byte copied across the border of the enclave.
-        hash_byte_ns: a byte of a trusted file hashed once.
-        decrypt_byte_ns: a byte of an encrypted file decrypted or encrypted.
+        hash_byte_ns: a byte hashed once.
+        encrypt_byte_ns: a byte encrypted or decrypted.
         commit_page_ns: a page that is added to the running enclave (EAUG, EACCEPT), beyond the
             asynchronous exit.
-        hash_passes: how often each byte of a trusted file is hashed when it is first looked up.
-        hash_chunk_bytes: what is hashed in one piece, again and as a whole, when a part of a
-            trusted file is read; 0: nothing is.
     """
 
     clears: tuple[Literal["map", "unmap", "discard"], ...] = ()
@@ -82,24 +79,5 @@ class Work(_Part):
     clear_byte_ns: Constant
     copy_byte_ns: Constant
     hash_byte_ns: Constant
-    decrypt_byte_ns: Constant
+    encrypt_byte_ns: Constant
     commit_page_ns: Constant
-    hash_passes: int = Field(default=1, strict=True, ge=0, le=100)
-    hash_chunk_bytes: int = Field(default=0, strict=True, ge=0, le=1 << 30)
-
-
-class _Threads(Protocol):
-    @property
-    def own(self) -> Constant: ...
-
-
-class MemoryRuntime(Protocol):
-    """What is asked of a runtime here."""
-
-    @property
-    def memory(self) -> Memory:
-        """Its section ``memory``."""
-
-    @property
-    def threads(self) -> _Threads:
-        """Its section ``threads``."""

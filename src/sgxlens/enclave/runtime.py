@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from sgxlens.enclave.calls import EVENTS, VARIABLES
 from sgxlens.enclave.data_files import data_names, read_data, validated_data
+from sgxlens.enclave.memory_rules import Memory, Work
 from sgxlens.enclave.quantities import Constant
 from sgxlens.enclave.rules import (
     CompiledRules,
@@ -106,6 +107,7 @@ class Runtime(_Part):
         patched_objects: object files beside the C library whose system calls reach the runtime
             without a trap, as patterns of file names.
         files, entry, threads, clock: see there.
+        memory, work: see `sgxlens.enclave.memory_rules`.
         definitions: named expressions that rules may use; each may use those before it.
         syscalls, events: the rules.
     """
@@ -122,6 +124,8 @@ class Runtime(_Part):
     entry: Entry
     threads: Threads
     clock: Clock
+    memory: Memory
+    work: Work
     definitions: dict[str, str] = {}
     syscalls: tuple[RuleGroup, ...]
     events: tuple[RuleGroup, ...]

@@ -1,0 +1,100 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The sizes of programs that map known memory, and those that the kernel tells of itself."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from memory_runtimes import runtime_with
+from recordings import PROGRAMS, compile_program, needs_tracer, record
+from sgxlens.enclave.memory import PhaseMemory, memory_needs
+from sgxlens.recording.reader import Recording
+
+pytestmark = needs_tracer
+_MIB = 1 << 20
+_STACK_BYTES = 256 << 10
+
+
+@pytest.fixture(scope="module")
+def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    output = tmp_path_factory.mktemp("memory") / "memory"
+    return compile_program([PROGRAMS / "memory.c"], output, "-pthread")
+
+
+@pytest.fixture(scope="module")
+def recording(program: Path, tmp_path_factory: pytest.TempPathFactory) -> Recording:
+    return record(tmp_path_factory.mktemp("memory") / "recording", str(program))
+
+
+def _by_name(recording: Recording, commits: str, mremap: str) -> dict[str, PhaseMemory]:
+    needs = memory_needs(recording, runtime_with(commits, mremap))
+    return {phase.phase.name: phase for phase in needs.phases}
+
+
+def test_all_that_is_mapped_must_fit_where_it_is_committed_at_build(recording: Recording) -> None:
+    phases = _by_name(recording, "at_build", "copies")
+    base = phases["base"].committed_bytes
+    added = {name: phase.committed_bytes - base for name, phase in phases.items()}
+    assert added["reserve"] == 40 * _MIB
+    assert added["use"] == added["discard"] == 64 * _MIB
+    # The old 8 MiB stay until their copy of 12 MiB is made.
+    assert added["grow"] == (64 + 4 + 8) * _MIB
+    # The heap grows by what glibc gets for the threads.
+    heap = added["end"] - (64 + 4 + 3) * _MIB
+    assert 0 < heap < _MIB
+    assert added["threads"] == (64 + 4 + 3) * _MIB + heap
+
+
+def test_a_block_moves_where_mremap_works(recording: Recording) -> None:
+    phases = _by_name(recording, "at_build", "moves")
+    assert phases["grow"].committed_bytes == phases["use"].committed_bytes + 4 * _MIB
+
+
+def test_what_is_not_reserved_counts_as_touched_where_it_is_committed_at_map(
+    recording: Recording,
+) -> None:
+    phases = _by_name(recording, "at_map", "moves")
+    base = phases["base"].committed_bytes
+    assert phases["reserve"].committed_bytes == base + _MIB
+    assert phases["use"].committed_bytes == base + 25 * _MIB
+
+
+def test_only_what_is_touched_counts_where_it_is_committed_at_touch(recording: Recording) -> None:
+    phases = _by_name(recording, "at_touch", "moves")
+    for phase in phases.values():
+        assert phase.committed_bytes == phase.resident_bytes
+    used = phases["use"].committed_bytes - phases["base"].committed_bytes
+    assert 25 * _MIB <= used < 26 * _MIB
+    # 24 MiB, of which 16 were discarded.
+    left = phases["threads"].committed_bytes - phases["base"].committed_bytes
+    assert 9 * _MIB <= left < 10 * _MIB
+
+
+def test_threads_and_kinds(recording: Recording) -> None:
+    runtime = runtime_with("at_build", "moves")
+    needs = memory_needs(recording, runtime)
+    assert needs.live_thread_count == 4
+    assert needs.max_threads == 4 + runtime.threads.own.high
+    assert needs.committed_phase.name == "threads"
+    assert sum(needs.kind_bytes.values()) == needs.committed_bytes
+    assert 3 * _MIB < needs.kind_bytes["stack"] < 3 * _MIB + _STACK_BYTES
+    # 40 MiB reserved, of which 2 are opened, and 8 that are mapped so in the middle of a block.
+    assert needs.inaccessible_bytes == 46 * _MIB
+    with_more = memory_needs(recording, runtime, threads=3)
+    assert with_more.max_threads == needs.max_threads + 2
+    assert with_more.added_threads_bytes.low == 2 * 8 * _MIB
+    assert with_more.total_bytes.low > needs.total_bytes.low + 2 * 8 * _MIB
+
+
+def test_resident_memory_is_near_that_of_a_native_run(program: Path, recording: Recording) -> None:
+    output = subprocess.run([program], check=True, capture_output=True, text=True).stdout
+    native_bytes = int(output.split()[0]) << 10
+    needs = memory_needs(recording, runtime_with("at_build", "moves"))
+    assert needs.resident_phase is not None
+    assert needs.resident_bytes is not None
+    assert needs.resident_phase.name == "use"
+    # Linux maps 64 KiB of a file for each page of it that is touched.
+    assert abs(native_bytes - needs.resident_bytes) < 1.5 * _MIB
