@@ -1,0 +1,179 @@
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import predictable
+import sgxlens
+from sgxlens.enclave.platform import load_platform
+from sgxlens.errors import UsageError
+from sgxlens.prediction import Prediction
+from sgxlens.recording.reader import Recording, open_recording
+
+MakeRecording = Callable[..., Path]
+PLATFORM = "xeon-e-2288g"
+
+
+@pytest.fixture
+def recording(make_recording: MakeRecording) -> Recording:
+    return open_recording(make_recording(predictable.tables(), **predictable.metadata()))
+
+
+def predicted(recording: Recording, **arguments: Any) -> Prediction:
+    return sgxlens.predict(recording, PLATFORM, **arguments)
+
+
+def test_a_path_and_a_recording_give_the_same(recording: Recording) -> None:
+    by_path = sgxlens.predict(str(recording.path), load_platform(PLATFORM))
+    assert by_path == predicted(recording)
+
+
+def test_a_prediction_is_plain_data(recording: Recording) -> None:
+    def check(value: object) -> None:
+        if isinstance(value, dict):
+            for item in value.values():
+                check(item)
+        elif isinstance(value, (list, tuple)):
+            for item in value:
+                check(item)
+        else:
+            assert isinstance(value, (str, int, float, type(None))), value
+
+    check(asdict(predicted(recording)))
+
+
+def test_the_steady_inference_is_the_last_one(recording: Recording) -> None:
+    prediction = predicted(recording)
+    assert (prediction.steady.phase, prediction.steady.name) == (4, "inference 2")
+    assert prediction.steady in prediction.phases
+    assert [p.name for p in prediction.phases] == [
+        "start",
+        "load",
+        "warm-up 1",
+        "inference 1",
+        "inference 2",
+    ]
+
+
+def test_every_phase_adds_up(recording: Recording) -> None:
+    for time in predicted(recording).phases:
+        whole = pytest.approx(time.added_seconds.likely)
+        assert math.fsum(c.added_seconds.likely for c in time.causes) == whole
+        assert time.sgx_seconds.likely == pytest.approx(
+            time.native.median_seconds + time.added_seconds.likely
+        )
+        if time.operators:
+            native = math.fsum(o.native_seconds or 0 for o in time.operators)
+            assert native == pytest.approx(time.native.median_seconds)
+            assert math.fsum(o.added_seconds.likely for o in time.operators) == whole
+
+
+def test_start_up_ends_with_the_first_result(recording: Recording) -> None:
+    prediction = predicted(recording)
+    startup = prediction.startup
+    assert startup.phases == ("start", "load", "warm-up 1")
+    until = prediction.phases[:3]
+    assert startup.native_seconds == pytest.approx(sum(p.native.median_seconds for p in until))
+    assert startup.inside_seconds.likely == pytest.approx(sum(p.sgx_seconds.likely for p in until))
+    assert startup.total_seconds.likely == pytest.approx(
+        startup.inside_seconds.likely + startup.build_seconds.likely
+    )
+
+
+def test_a_slower_constant_makes_a_longer_time(recording: Recording) -> None:
+    platform = load_platform(PLATFORM)
+    slow = platform.compute.slowdown.model_copy(update={"likely": 0.5, "high": 0.5})
+    slower = platform.model_copy(
+        update={"compute": platform.compute.model_copy(update={"slowdown": slow})}
+    )
+    before, after = predicted(recording), sgxlens.predict(recording, slower)
+    added = (0.5 - platform.compute.slowdown.likely) * before.steady.native.median_seconds
+    assert after.steady.sgx_seconds.likely == pytest.approx(
+        before.steady.sgx_seconds.likely + added
+    )
+
+
+def test_threads_are_as_recorded_or_as_asked_for(make_recording: MakeRecording) -> None:
+    def made(threads: int | None, name: str) -> Recording:
+        fields = predictable.metadata(threads)
+        return open_recording(make_recording(predictable.tables(), name, **fields))
+
+    four = made(4, "four")
+    assert predicted(four).deployment.threads == 4
+    assert predicted(four, threads=2, native_seconds=0.1).deployment.threads == 2
+    with pytest.raises(UsageError, match="of 4 threads, not of 2"):
+        predicted(four, threads=2)
+    with pytest.raises(UsageError, match="at least 1"):
+        predicted(four, threads=0)
+    assert predicted(made(None, "one")).deployment.threads == 1
+    tables = predictable.tables()
+    for row in tables["contexts"]:
+        if row["thread"] == 2:
+            row["line_access_count"] = 100
+    path = make_recording(tables, "two", **predictable.metadata(None))
+    assert sgxlens.predict(path, PLATFORM).deployment.threads == 2
+
+
+@pytest.mark.parametrize("seconds", [0.0, -1.0, math.nan, math.inf])
+def test_a_native_time_that_is_none_is_refused(recording: Recording, seconds: float) -> None:
+    with pytest.raises(UsageError, match="more than nothing"):
+        predicted(recording, native_seconds=seconds)
+
+
+def test_several_phases_of_one_name_must_be_told_apart(make_recording: MakeRecording) -> None:
+    tables = predictable.tables()
+    for row in tables["phases"]:
+        row["name"] = row["name"].replace("inference 2", "inference 1")
+    path = make_recording(tables, **predictable.metadata())
+    with pytest.raises(UsageError, match="give the index of one: 3, 4"):
+        sgxlens.predict(path, PLATFORM, phase="inference 1")
+    assert sgxlens.predict(path, PLATFORM, phase=3).steady.phase == 3
+
+
+def test_what_is_not_modelled_follows_from_what_was_recorded(
+    make_recording: MakeRecording, metadata: dict[str, Any]
+) -> None:
+    plain = sgxlens.predict(
+        make_recording(predictable.tables(), "plain", **predictable.metadata()), PLATFORM
+    )
+    text = " ".join(plain.not_modelled)
+    assert "Address translation" in text
+    assert "processes" not in text
+    assert "take turns" not in text
+    processes = [metadata["processes"][0] | {"process": n, "pid": 100 + n} for n in (0, 1)]
+    path = make_recording(
+        predictable.tables(), "many", **predictable.metadata(4), processes=processes
+    )
+    text = " ".join(sgxlens.predict(path, PLATFORM).not_modelled)
+    assert "Other processes: 2 were recorded" in text
+    assert "take turns" in text
+
+
+def test_a_child_that_was_not_recorded_is_told(make_recording: MakeRecording) -> None:
+    call = {
+        "process": 0, "phase": 1, "thread": 1, "position": 0, "number": 56, "name": "clone",
+        "caller": "", **{f"arg{i}": 0 for i in range(6)}, "result": 101,
+        "kernel_read_bytes": 0, "kernel_write_bytes": 0, "path": None,
+    }  # fmt: skip
+    tables = predictable.tables() | {"syscalls": [call]}
+    path = make_recording(tables, "child", **predictable.metadata())
+    assert any("--follow-children" in s for s in sgxlens.predict(path, PLATFORM).not_modelled)
+    tables["syscalls"] = [call | {"arg0": 0x10000}]  # a thread
+    path = make_recording(tables, "thread", **predictable.metadata())
+    assert not any("--follow-children" in s for s in sgxlens.predict(path, PLATFORM).not_modelled)
+
+
+def test_notes_tell_what_the_numbers_are_of(make_recording: MakeRecording) -> None:
+    outcome = {"status": "interrupted", "exit_code": None, "signal": None, "message": "by you"}
+    path = make_recording(predictable.tables(), **predictable.metadata(), outcome=outcome)
+    notes = " ".join(sgxlens.predict(path, PLATFORM).notes)
+    assert "not of a clean run: by you" in notes
+    assert "Native times are of A CPU" in notes
+    given = " ".join(sgxlens.predict(path, PLATFORM, native_seconds=1.0).notes)
+    assert "Native times are of" not in given
