@@ -5,8 +5,12 @@ from __future__ import annotations
 
 import io
 import sys
+from typing import TYPE_CHECKING
 
 import click
+
+if TYPE_CHECKING:
+    from sgxlens.enclave.epc import EpcPolicy
 
 
 def _print_schema(context: click.Context, _: click.Parameter, is_wanted: bool) -> None:
@@ -48,6 +52,26 @@ def _print_schema(context: click.Context, _: click.Parameter, is_wanted: bool) -
     " start]",
 )
 @click.option(
+    "--replicas",
+    type=click.IntRange(min=1),
+    metavar="N",
+    default=1,
+    help="Enclaves of this program that run at once and share the EPC.  [default: 1]",
+)
+@click.option(
+    "--policy",
+    metavar="NAME",
+    help="Which pages leave the EPC: linux, out_of_tree, lru, fifo, second_chance, mru, pinned,"
+    " optimum.  [default: as the platform's driver does it]",
+)
+@click.option(
+    "--overhead",
+    type=click.FloatRange(min=0),
+    metavar="PERCENT",
+    help="Tell the EPC with which paging adds at most this to the native time, beside 5, 10 and"
+    " 25.",
+)
+@click.option(
     "--top", type=click.IntRange(min=1), metavar="N", help="Show N operators.  [default: 10]"
 )
 @click.option(
@@ -69,6 +93,9 @@ def command(  # noqa: PLR0917 -- click passes them by name
     threads: int | None,
     native_time: str | None,
     phase: str | None,
+    replicas: int,
+    policy: EpcPolicy | None,
+    overhead: float | None,
     top: int | None,
     as_json: bool,
 ) -> None:
@@ -82,6 +109,7 @@ def command(  # noqa: PLR0917 -- click passes them by name
     from sgxlens.errors import UsageError
     from sgxlens.prediction import predict
     from sgxlens.prediction.inputs import opened
+    from sgxlens.prediction.paging import OVERHEADS_PERCENT
     from sgxlens.report.prediction import prediction_document
     from sgxlens.units import parse_seconds
 
@@ -91,6 +119,7 @@ def command(  # noqa: PLR0917 -- click passes them by name
     chosen: int | str | None = phase
     if phase is not None and phase.isdecimal() and all(p.name != phase for p in source.phases):
         chosen = int(phase)
+    overheads = OVERHEADS_PERCENT if overhead is None else (*OVERHEADS_PERCENT, overhead)
     predictions = [
         predict(
             source,
@@ -100,6 +129,9 @@ def command(  # noqa: PLR0917 -- click passes them by name
             llc=llc,
             threads=threads,
             native_seconds=None if native_time is None else parse_seconds(native_time),
+            replicas=replicas,
+            policy=policy,
+            overheads_percent=overheads,
         )
         for platform in platforms or platform_names()
     ]

@@ -8,6 +8,7 @@ from typing import Literal
 
 from sgxlens.enclave.charges import Cause
 from sgxlens.enclave.quantities import Range
+from sgxlens.prediction.paging import EpcNeeds
 
 
 @dataclass(frozen=True)
@@ -225,6 +226,7 @@ class Prediction:
         steady: the steady inference.
         phases: all phases that have a native time, in their order; `steady` is among them.
         startup: the time to the first result.
+        epc: what the steady inference asks of the EPC.
         not_modelled: what is left out of all that, one sentence each.
         notes: what one must know of these numbers, one sentence each.
     """
@@ -234,5 +236,6 @@ class Prediction:
     steady: PhaseTime
     phases: tuple[PhaseTime, ...]
     startup: StartupTime
+    epc: EpcNeeds
     not_modelled: tuple[str, ...]
     notes: tuple[str, ...]

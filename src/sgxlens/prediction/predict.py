@@ -6,6 +6,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sgxlens.enclave.encryption import encryption_charges
+from sgxlens.enclave.paging import paging_charges
 from sgxlens.enclave.platform import Platform, load_platform
 from sgxlens.errors import UsageError
 from sgxlens.prediction.compose import compose, compute_charges
@@ -13,6 +14,7 @@ from sgxlens.prediction.inputs import chosen_phase, native_basis, opened, thread
 from sgxlens.prediction.limits import not_modelled, notes
 from sgxlens.prediction.model import Deployment, Prediction
 from sgxlens.prediction.native import NativeTimes
+from sgxlens.prediction.paging import OVERHEADS_PERCENT, Enclaves, epc_needs
 from sgxlens.prediction.startup import phases_to_first_result, startup_time
 from sgxlens.units import parse_size
 
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from sgxlens.enclave.charges import Charge
+    from sgxlens.enclave.epc import EpcPolicy
     from sgxlens.prediction.model import PhaseTime
     from sgxlens.recording.reader import Operator, Phase, Recording
 
@@ -34,6 +37,9 @@ def predict(
     llc: int | str | None = None,
     threads: int | None = None,
     native_seconds: float | None = None,
+    replicas: int = 1,
+    policy: EpcPolicy | None = None,
+    overheads_percent: Sequence[float] = OVERHEADS_PERCENT,
 ) -> Prediction:
     """What a recorded program would cost inside an enclave.
 
@@ -52,6 +58,10 @@ def predict(
         native_seconds: native time of the steady inference on the machine that counts; None: as
             recorded. With it, only that phase is predicted: the recorded times of the others are
             of another machine.
+        replicas: enclaves of this program that run at once and share the EPC.
+        policy: which pages leave the EPC, see `sgxlens.enclave.epc`; None: as the platform's driver
+            does it.
+        overheads_percent: overheads of paging that the EPC is told for.
 
     Raises:
         UsageError: an argument makes no sense, or contradicts another or the recording.
@@ -65,7 +75,8 @@ def predict(
     natives = NativeTimes(source, steady, native_seconds)
     native_basis(source, natives, steady)
     count = thread_count(source, steady, threads, native_is_given=native_seconds is not None)
-    model = _Model(source, place, count, natives)
+    enclaves = Enclaves(0, None, count, replicas, policy)
+    model = _Model(source, place, enclaves, natives)
     of_process = [p for p in source.phases if p.process == steady.process and p.line_access_count]
     times: dict[Phase, PhaseTime] = {}
     charges: dict[Phase, Sequence[Charge]] = {}
@@ -83,14 +94,22 @@ def predict(
             epc_bytes=place.epc.usable_bytes.range,
             llc_bytes=place.cache.llc_bytes.range,
             threads=count,
-            replicas=1,
-            policy=None,
+            replicas=replicas,
+            policy=policy,
             enclave_bytes=0,
         ),
         steady=times[steady],
         phases=tuple(times.values()),
         startup=startup_time([], phases_to_first_result(source.phases, steady), times, charges),
-        not_modelled=not_modelled(source, count, 1),
+        epc=epc_needs(
+            source,
+            steady,
+            place,
+            enclaves,
+            native_seconds=times[steady].native.median_seconds,
+            overheads_percent=overheads_percent,
+        ),
+        not_modelled=not_modelled(source, count, replicas),
         notes=notes(source, place, times[steady]),
     )
 
@@ -99,11 +118,15 @@ class _Model:
     """All that an enclave adds to the phases of one recording."""
 
     def __init__(
-        self, recording: Recording, platform: Platform, threads: int, natives: NativeTimes
+        self,
+        recording: Recording,
+        platform: Platform,
+        enclaves: Enclaves,
+        natives: NativeTimes,
     ) -> None:
         self._recording = recording
         self._platform = platform
-        self._threads = threads
+        self._enclaves = enclaves
         self._natives = natives
 
     def time(self, phase: Phase) -> tuple[PhaseTime, list[Charge]]:
@@ -114,8 +137,22 @@ class _Model:
         charges = [
             *compute_charges(self._platform.compute.slowdown, basis, native),
             *encryption_charges(self._recording, phase, self._platform),
+            *self._paging(phase),
         ]
         return compose(phase, basis, charges, operators, native), charges
+
+    def _paging(self, phase: Phase) -> list[Charge]:
+        enclaves = self._enclaves
+        return paging_charges(
+            self._recording,
+            phase,
+            self._platform,
+            fixed_page_count=enclaves.fixed_page_count,
+            committed_page_count=enclaves.committed_page_count,
+            threads=enclaves.threads,
+            policy=enclaves.policy,
+            replicas=enclaves.replicas,
+        )
 
     def _operators(self, phase: Phase) -> list[Operator]:
         return [

@@ -26,7 +26,8 @@ def recording(make_recording: MakeRecording) -> Recording:
 
 
 def predicted(recording: Recording, **arguments: Any) -> Prediction:
-    return sgxlens.predict(recording, PLATFORM, **arguments)
+    found: Prediction = sgxlens.predict(recording, PLATFORM, **arguments)
+    return found
 
 
 def test_a_path_and_a_recording_give_the_same(recording: Recording) -> None:

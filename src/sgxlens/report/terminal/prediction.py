@@ -9,6 +9,7 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
+from sgxlens.report.terminal.epc import epc_needs
 from sgxlens.report.terminal.layout import (
     INDENT,
     fitted_table,
@@ -18,7 +19,13 @@ from sgxlens.report.terminal.layout import (
     titled,
     with_rest,
 )
-from sgxlens.report.terminal.values import number, ratio, seconds_range, value_range
+from sgxlens.report.terminal.values import (
+    number,
+    of_native,
+    ratio,
+    seconds_range,
+    value_range,
+)
 from sgxlens.text import one_line
 from sgxlens.units import format_bytes, format_count, format_seconds
 
@@ -162,6 +169,10 @@ def _details(
     yield titled("Start-up, to the first result", _startup(prediction.startup, width))
     if len(prediction.phases) > 1:
         yield titled("By phase", _phases(prediction, width))
+    yield titled(
+        f"EPC that {_phase_title(prediction)[:1].lower()}{_phase_title(prediction)[1:]} asks for",
+        epc_needs(prediction, width, ascii_only=ascii_only),
+    )
     yield titled("Not modelled", _sentences(prediction.not_modelled))
 
 
@@ -173,7 +184,7 @@ def _causes(steady: PhaseTime, width: int) -> RenderableType:
             format_seconds(row.added_seconds.likely),
             seconds_range(row.added_seconds),
             share(row.added_seconds.likely, added),
-            share(row.added_seconds.likely, steady.native.median_seconds),
+            of_native(row.added_seconds.likely, steady.native.median_seconds),
         ]
         for row in steady.causes
     ]
@@ -183,7 +194,7 @@ def _causes(steady: PhaseTime, width: int) -> RenderableType:
             format_seconds(added),
             seconds_range(steady.added_seconds),
             share(added, added),
-            share(added, steady.native.median_seconds),
+            of_native(added, steady.native.median_seconds),
         ]
     )
     headings = ["cause", "adds", "range", "share", "of native\ntime"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from sgxlens.report.terminal.layout import percent
 from sgxlens.units import format_seconds
 
 if TYPE_CHECKING:
@@ -42,3 +43,9 @@ def ratio(value: float) -> str:
     """How many times as long: ``1.07``, ``17.1``, ``120``."""
     digits = 2 if value < 9.995 else 1 if value < 99.95 else 0
     return f"{value:,.{digits}f}"
+
+
+def of_native(added_seconds: float, native_seconds: float) -> str:
+    """What is added, in percent of a native time: ``870 %``, ``3.2 %``."""
+    value = added_seconds / native_seconds
+    return percent(value) if value < 0.1 else f"{100 * value:,.0f} %"

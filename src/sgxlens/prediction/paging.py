@@ -1,0 +1,148 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How the steady inference depends on the size of the EPC, and on which pages leave it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from sgxlens.enclave.epc import EpcPolicy
+from sgxlens.enclave.paging import compare_policies, paging_curve
+from sgxlens.enclave.quantities import Range
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sgxlens.enclave.platform import Platform
+    from sgxlens.recording.reader import Phase, Recording
+
+#: Overheads of paging, in percent, that the EPC is told for.
+OVERHEADS_PERCENT = (5.0, 10.0, 25.0)
+
+
+@dataclass(frozen=True)
+class CurvePoint:
+    """Paging of the steady inference with one size of the EPC."""
+
+    epc_bytes: int
+    load_count: int
+    added_seconds: Range
+
+
+@dataclass(frozen=True)
+class EpcForOverhead:
+    """The EPC with which paging adds at most some percent to the native time.
+
+    Attributes:
+        overhead_percent: how much it may add.
+        epc_bytes: the least EPC for that; low, likely and high are for what a load costs.
+    """
+
+    overhead_percent: float
+    epc_bytes: Range
+
+
+@dataclass(frozen=True)
+class PolicyTime:
+    """Paging of the steady inference if pages left in another order.
+
+    Attributes:
+        policy: the order, see `sgxlens.enclave.epc`.
+        is_used: whether the prediction is of this one.
+        load_count: pages loaded, of all replicas.
+        added_seconds: what they cost.
+    """
+
+    policy: EpcPolicy
+    is_used: bool
+    load_count: int
+    added_seconds: Range
+
+
+@dataclass(frozen=True)
+class EpcNeeds:
+    """What the steady inference asks of the EPC.
+
+    Attributes:
+        policy: which pages leave.
+        footprint_bytes: pages that it accesses.
+        reserved_bytes: what no page of the program can have: of the runtime, and metadata.
+        fitting_bytes: the EPC with which no page is ever loaded again.
+        cliff_bytes: the EPC below which more than a tenth of the pages is loaded each time; None:
+            there is no such size on the curve.
+        for_overhead: the EPC for some overheads, the smallest overhead first.
+        curve: paging by size of the EPC, ascending.
+        policies: paging with other policies in the EPC of the platform.
+    """
+
+    policy: EpcPolicy
+    footprint_bytes: int
+    reserved_bytes: int
+    fitting_bytes: int
+    cliff_bytes: int | None
+    for_overhead: tuple[EpcForOverhead, ...]
+    curve: tuple[CurvePoint, ...]
+    policies: tuple[PolicyTime, ...]
+
+
+@dataclass(frozen=True)
+class Enclaves:
+    """What paging must know of the enclaves, as `sgxlens.enclave.paging.paging_charges` says."""
+
+    fixed_page_count: int
+    committed_page_count: int | None
+    threads: int
+    replicas: int
+    policy: EpcPolicy | None
+
+
+def epc_needs(
+    recording: Recording,
+    phase: Phase,
+    platform: Platform,
+    enclaves: Enclaves,
+    *,
+    native_seconds: float,
+    overheads_percent: Sequence[float] = OVERHEADS_PERCENT,
+) -> EpcNeeds:
+    """What `phase`, which natively takes `native_seconds`, asks of the EPC.
+
+    Raises:
+        UsageError: the EPC is too small, or an overhead makes no sense.
+    """
+    curve = paging_curve(
+        recording,
+        phase,
+        platform,
+        fixed_page_count=enclaves.fixed_page_count,
+        committed_page_count=enclaves.committed_page_count,
+        threads=enclaves.threads,
+        policy=enclaves.policy,
+        replicas=enclaves.replicas,
+    )
+    policies = compare_policies(
+        recording,
+        phase,
+        platform,
+        fixed_page_count=enclaves.fixed_page_count,
+        committed_page_count=enclaves.committed_page_count,
+        threads=enclaves.threads,
+        replicas=enclaves.replicas,
+    )
+    points = zip(curve.epc_bytes.tolist(), curve.load_count.tolist(), curve.seconds(), strict=True)
+    return EpcNeeds(
+        policy=curve.policy,
+        footprint_bytes=curve.footprint_bytes,
+        reserved_bytes=curve.reserved_bytes,
+        fitting_bytes=curve.fitting_bytes,
+        cliff_bytes=curve.cliff_bytes,
+        for_overhead=tuple(
+            EpcForOverhead(percent, curve.epc_for_overhead(native_seconds, percent))
+            for percent in sorted(set(overheads_percent))
+        ),
+        curve=tuple(CurvePoint(*point) for point in points),
+        policies=tuple(
+            PolicyTime(row.policy, row.policy == curve.policy, row.load_count, row.seconds)
+            for row in policies
+        ),
+    )
