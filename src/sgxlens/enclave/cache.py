@@ -5,9 +5,9 @@ A fully associative LRU cache of C lines misses at distances of C and more. A re
 associative: an access of distance d misses if at least as many of the d lines accessed in between
 fall into its set as the set has ways. With S sets that lines fall into independently, that is
 P(Binomial(d, 1/S) >= ways): A. J. Smith, "A comparative study of set associative memory mapping
-algorithms", IEEE TSE 1978, doi:10.1109/TSE.1978.231482; Hill and Smith, "Evaluating associativity
-in CPU caches", IEEE ToC 1989, doi:10.1109/12.40842. The hash of addresses that Intel's processors
-choose slices by, and the scattered physical pages, make the assumption a good one for them.
+algorithms", IEEE TSE SE-4(2), 1978; Hill and Smith, "Evaluating associativity in CPU caches", IEEE
+ToC 1989, doi:10.1109/12.40842. Slices chosen by a hash of the address, and scattered physical
+pages, make the assumption a good one.
 """
 
 from __future__ import annotations

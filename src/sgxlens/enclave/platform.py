@@ -164,8 +164,8 @@ class Paging(_Part):
 
     Attributes:
         page_swap_ns: by threads: one load (fault, AEX and ERESUME, ELDU, kernel) and the matching
-            eviction (EWB). Threads wait for each other: it is the time between two swaps of all
-            threads together.
+            eviction (EWB), without the encryption of its lines when they are used. Threads wait for
+            each other: it is the time between two swaps of all threads together.
     """
 
     page_swap_ns: ByThreads
