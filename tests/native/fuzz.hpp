@@ -6,4 +6,5 @@ int fuzz_streams();
 int fuzz_rings();
 int fuzz_segments();
 int fuzz_touch();
+int fuzz_epc();
 int test_superblock_limits();

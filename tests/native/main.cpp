@@ -2,6 +2,6 @@
 #include "fuzz.hpp"
 
 int main() {
-    return fuzz_streams() | fuzz_rings() | fuzz_segments() | fuzz_touch() |
+    return fuzz_streams() | fuzz_rings() | fuzz_segments() | fuzz_touch() | fuzz_epc() |
            test_superblock_limits();
 }

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from page_accesses import make_accesses, visits_of
 from sgxlens import _native
 from sgxlens.recording.format import TABLES
 from sgxlens.reuse._page_visits_reference import PageAccess, page_visits
@@ -58,26 +59,6 @@ class Stack:
     def rows(self) -> list[tuple[int, ...]]:
         columns = self.visits.columns()
         return list(zip(*(columns[name].tolist() for name in COLUMNS), strict=True))
-
-
-def make_accesses(seed: int, count: int, page_count: int) -> list[PageAccess]:
-    """Accesses that stay with few pages for a while, and move on."""
-    rng = np.random.default_rng(seed)
-    near = (rng.random(count) ** 3 * page_count).astype(int)
-    drift = np.cumsum(rng.random(count) < 0.1)
-    pages = np.where(rng.random(count) < 0.2, rng.integers(0, page_count, count), near + drift)
-    classes = rng.choice(5, count, p=[0.4, 0.35, 0.2, 0.03, 0.02])
-    steps = np.cumsum(rng.choice([0, 1, 200, 70_000], count, p=[0.3, 0.4, 0.2, 0.1]))
-    return [
-        PageAccess(page, access, context, position)
-        for page, access, context, position in zip(
-            (pages % page_count * 7).tolist(),
-            classes.tolist(),
-            (steps // 1000 % 131_072).tolist(),
-            steps.tolist(),
-            strict=True,
-        )
-    ]
 
 
 ACCESSES = st.builds(make_accesses, st.integers(0, 2**32), st.integers(0, 400), st.integers(1, 60))
@@ -165,17 +146,6 @@ def by_the_book(accesses: list[PageAccess], policy: Policy, capacity: int) -> Pa
             dirty_evictions += dirty
         held[access.page] = [writes, True]
     return PagingCounts(misses, evictions, dirty_evictions)
-
-
-def visits_of(accesses: list[PageAccess], filter_page_count: int) -> PageVisits:
-    visits = page_visits(accesses, filter_page_count)
-    return PageVisits(
-        np.array([visit.page for visit in visits], np.uint64),
-        np.array([visit.written for visit in visits], np.bool_),
-        np.array([visit.ended for visit in visits], np.uint32),
-        np.array([visit.idle for visit in visits], np.uint32),
-        filter_page_count,
-    )
 
 
 @given(ACCESSES, st.sampled_from(POLICIES), st.integers(1, 60))
