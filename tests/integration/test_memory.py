@@ -10,12 +10,18 @@ import pytest
 
 from memory_runtimes import runtime_with
 from recordings import PROGRAMS, compile_program, needs_tracer, record
+from sgxlens.enclave.charges import Charge
 from sgxlens.enclave.memory import PhaseMemory, memory_needs
+from sgxlens.enclave.platform import load_platform
+from sgxlens.enclave.quantities import Range
+from sgxlens.enclave.runtime import Runtime
+from sgxlens.enclave.runtime_work import runtime_charges
 from sgxlens.recording.reader import Recording
 
 pytestmark = needs_tracer
 _MIB = 1 << 20
 _STACK_BYTES = 256 << 10
+_PAGES = _MIB // 4096
 
 
 @pytest.fixture(scope="module")
@@ -98,3 +104,65 @@ def test_resident_memory_is_near_that_of_a_native_run(program: Path, recording: 
     assert needs.resident_phase.name == "use"
     # Linux maps 64 KiB of a file for each page of it that is touched.
     assert abs(native_bytes - needs.resident_bytes) < 1.5 * _MIB
+
+
+def _counts(
+    recording: Recording, phase: str, runtime: Runtime, epc_bytes: int
+) -> dict[tuple[str, str], Range]:
+    (found,) = recording.select_phases(phase)
+    platform = load_platform("xeon-gold-6326").overridden(epc_bytes=epc_bytes)
+    charges: list[Charge] = runtime_charges(recording, found, runtime, platform, 128 * _MIB)
+    return {(charge.cause, charge.what): charge.count for charge in charges}
+
+
+_CLEARED = ("runtime", "memory cleared")
+_FAULTS = ("transitions", "first faults of enclave pages")
+_LOADS = ("paging", "pages loaded to be cleared")
+
+
+def test_what_the_kernel_would_clear_too_is_not_charged(recording: Recording) -> None:
+    runtime = runtime_with("at_build", "copies")
+    counts = {
+        phase: _counts(recording, phase, runtime, 1 << 30)
+        for phase in ("base", "reserve", "use", "discard")
+    }
+    assert counts["base"] == {}
+    assert counts["reserve"][_CLEARED] == Range(39 * _MIB, 39 * _MIB, 40 * _MIB)
+    assert counts["use"][_CLEARED] == Range(0, 0, 24 * _MIB)
+    assert counts["discard"][_CLEARED] == Range(16 * _MIB, 16 * _MIB, 16 * _MIB)
+    # The kernel takes faults, too, for the pages that are used.
+    # The loader had mapped some more before, and the stack grows.
+    reserve = counts["reserve"][_FAULTS]
+    assert reserve.likely == reserve.high
+    assert 40 * _PAGES - 16 <= reserve.high <= 40 * _PAGES
+    assert 0 <= reserve.high - reserve.low - _PAGES <= 16
+    assert counts["use"][_FAULTS] == Range(0, 24 * _PAGES, 24 * _PAGES)
+    assert _FAULTS not in counts["discard"]
+    assert not any(_LOADS in count for count in counts.values())
+
+
+def test_pages_are_loaded_to_be_cleared_where_the_enclave_does_not_fit(
+    recording: Recording,
+) -> None:
+    runtime = runtime_with("at_build", "copies")
+    counts = {
+        phase: _counts(recording, phase, runtime, 64 << 20) for phase in ("reserve", "discard")
+    }
+    assert counts["reserve"][_LOADS] == Range(0, 39 * _PAGES, 39 * _PAGES)
+    assert counts["discard"][_LOADS] == Range(0, 16 * _PAGES, 16 * _PAGES)
+    assert not any(_FAULTS in count for count in counts.values())
+
+
+def test_pages_are_added_as_memory_is_mapped_or_touched(recording: Recording) -> None:
+    added = ("runtime", "pages added to the enclave")
+    faults = ("transitions", "faults of pages added when touched")
+    at_map, at_touch = runtime_with("at_map", "copies"), runtime_with("at_touch", "copies")
+    reserve = _counts(recording, "reserve", at_map, 1 << 30)
+    assert reserve[added] == Range.exact(_PAGES)
+    assert reserve[faults] == Range.exact(2 * _PAGES)
+    use = _counts(recording, "use", at_map, 1 << 30)
+    assert use[added] == Range.exact(24 * _PAGES)
+    assert faults not in use
+    touched = _counts(recording, "use", at_touch, 1 << 30)
+    assert 24 * _PAGES <= touched[added].likely < 25 * _PAGES
+    assert touched[faults] == touched[added]

@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import PurePosixPath
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import pyarrow as pa
@@ -37,6 +38,9 @@ _STACK = MAPPING_KINDS.index("stack")
 _OF_MAPPINGS, _OF_CALLS, _OF_PHASES = range(3)
 
 
+_cache: WeakKeyDictionary[Recording, dict[int, AddressSpaceHistory]] = WeakKeyDictionary()
+
+
 def address_space(recording: Recording, process: int) -> AddressSpaceHistory:
     """What a process had mapped and accessed over time; a phase starts an interval of its own.
 
@@ -46,14 +50,19 @@ def address_space(recording: Recording, process: int) -> AddressSpaceHistory:
     Raises:
         RecordingError: the recording holds no mappings, or is damaged.
     """
+    kept = _cache.setdefault(recording, {})
+    if process not in kept:
+        kept[process] = _replayed(recording, process)
+    return kept[process]
+
+
+def _replayed(recording: Recording, process: int) -> AddressSpaceHistory:
     touches = _touches(recording, process)
+    phases = recording.select_phases(None, process)
     numbered = [
         *_mapping_events(recording, process, touches),
         *_call_events(recording, process),
-        *(
-            (_OF_PHASES, Event(p.start_position, "mark"))
-            for p in recording.select_phases(None, process)
-        ),
+        *((_OF_PHASES, Event(phase.start_position, "mark")) for phase in phases),
     ]
     # Stable: within a table the order of the rows is kept.
     numbered.sort(key=lambda item: (item[1].position, item[0]))
