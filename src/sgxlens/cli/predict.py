@@ -31,6 +31,11 @@ def _print_schema(context: click.Context, _: click.Parameter, is_wanted: bool) -
     help="For this platform, or one described by a TOML file; several are compared.  [default: all"
     " of `sgxlens platforms`, and in full the one where it is slowest]",
 )
+@click.option(
+    "--runtime",
+    metavar="NAME|FILE",
+    help="In this runtime, or one described by a TOML file.  [default: gramine]",
+)
 @click.option("--epc", metavar="SIZE", help="Size of the EPC, as in 64M; K, M, G: powers of 1,024.")
 @click.option("--llc", metavar="SIZE", help="Size of the last-level cache, as in 16M.")
 @click.option(
@@ -50,6 +55,11 @@ def _print_schema(context: click.Context, _: click.Parameter, is_wanted: bool) -
     metavar="NAME|INDEX",
     help="Predict this phase.  [default: the last inference, else the longest phase after the"
     " start]",
+)
+@click.option(
+    "--enclave-size",
+    metavar="SIZE",
+    help="Size of the enclave, as in 1G.  [default: the least power of two that is enough]",
 )
 @click.option(
     "--replicas",
@@ -88,11 +98,13 @@ def _print_schema(context: click.Context, _: click.Parameter, is_wanted: bool) -
 def command(  # noqa: PLR0917 -- click passes them by name
     recording: str,
     platforms: tuple[str, ...],
+    runtime: str | None,
     epc: str | None,
     llc: str | None,
     threads: int | None,
     native_time: str | None,
     phase: str | None,
+    enclave_size: str | None,
     replicas: int,
     policy: EpcPolicy | None,
     overhead: float | None,
@@ -110,6 +122,7 @@ def command(  # noqa: PLR0917 -- click passes them by name
     from sgxlens.prediction import predict
     from sgxlens.prediction.inputs import opened
     from sgxlens.prediction.paging import OVERHEADS_PERCENT
+    from sgxlens.prediction.predict import DEFAULT_RUNTIME
     from sgxlens.report.prediction import prediction_document
     from sgxlens.units import parse_seconds
 
@@ -124,11 +137,13 @@ def command(  # noqa: PLR0917 -- click passes them by name
         predict(
             source,
             platform,
+            runtime or DEFAULT_RUNTIME,
             phase=chosen,
             epc=epc,
             llc=llc,
             threads=threads,
             native_seconds=None if native_time is None else parse_seconds(native_time),
+            enclave_size=enclave_size,
             replicas=replicas,
             policy=policy,
             overheads_percent=overheads,

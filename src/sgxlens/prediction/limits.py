@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from sgxlens.enclave.platform import Platform
+    from sgxlens.enclave.runtime import Runtime
     from sgxlens.prediction.model import PhaseTime
     from sgxlens.recording.reader import Recording
 
@@ -23,9 +24,38 @@ def not_modelled(recording: Recording, threads: int, replicas: int) -> tuple[str
     return tuple(_left_out(recording, threads, replicas))
 
 
-def notes(recording: Recording, platform: Platform, steady: PhaseTime) -> tuple[str, ...]:
-    """What one must know of predictions of this recording, one sentence each."""
-    return (*_of_recording(recording, platform, steady), *platform.notes)
+def warnings(recording: Recording, platform: Platform, steady: PhaseTime) -> tuple[str, ...]:
+    """What one must know before one trusts predictions of this recording, one sentence each."""
+    metadata = recording.metadata
+    outcome = metadata.outcome
+    found = []
+    if not outcome.is_clean:
+        found.append(f"The recording is not of a clean run: {outcome.message or outcome.status}.")
+    native = metadata.native
+    if native is not None and steady.native.source == "recorded":
+        found.append(
+            f"Native times are of {native.host.cpu}. For {platform.title}, take them there"
+            " (sgxlens time) and give them: --native-time."
+        )
+        found += native.notes
+    return tuple(map(_sentence, found))
+
+
+def notes(recording: Recording, platform: Platform, runtime: Runtime) -> tuple[str, ...]:
+    """What else one must keep in mind, one sentence each."""
+    found = []
+    if any(operator.source in _PROFILED_SOURCES for operator in recording.operators):
+        found.append(
+            "ONNX Runtime profiled itself for sgxlens. What it wrote and which clocks it read for"
+            " that is left out of the transitions; its memory accesses are not."
+        )
+    return tuple(map(_sentence, (*found, *platform.notes, *runtime.notes)))
+
+
+def _sentence(text: str) -> str:
+    """`text`, which may be a note that somebody wrote, as a sentence."""
+    ended = text if text.endswith((".", "!", "?")) else f"{text}."
+    return ended[:1].upper() + ended[1:]
 
 
 def _left_out(recording: Recording, threads: int, replicas: int) -> Iterator[str]:
@@ -47,6 +77,10 @@ def _left_out(recording: Recording, threads: int, replicas: int) -> Iterator[str
             f"What {replicas} replicas share beside the EPC: processors, last-level cache, memory"
             " bandwidth."
         )
+    yield (
+        "Pages of the runtime itself: beside version arrays, all of the EPC is the program's, and"
+        " the accesses of the runtime's code are not in its caches."
+    )
     yield (
         "Address translation: misses of the TLB cost more inside, and every exit empties it; only"
         " as far as measured constants contain it."
@@ -71,22 +105,3 @@ def _has_children(recording: Recording) -> bool:
         return False
     table = recording.table("syscalls")
     return has_children({name: table[name].to_numpy() for name in ("number", "arg0")})
-
-
-def _of_recording(recording: Recording, platform: Platform, steady: PhaseTime) -> Iterator[str]:
-    metadata = recording.metadata
-    outcome = metadata.outcome
-    if not outcome.is_clean:
-        yield f"The recording is not of a clean run: {outcome.message or outcome.status}."
-    native = metadata.native
-    if native is not None and steady.native.source == "recorded":
-        yield (
-            f"Native times are of {native.host.cpu}. For {platform.title}, take them there"
-            " (sgxlens time) and give them: --native-time."
-        )
-        yield from native.notes
-    if any(operator.source in _PROFILED_SOURCES for operator in recording.operators):
-        yield (
-            "ONNX Runtime profiled itself for sgxlens. What it wrote and which clocks it read for"
-            " that is left out of the transitions; its memory accesses are not."
-        )

@@ -9,6 +9,7 @@ from typing import Literal
 from sgxlens.enclave.charges import Cause
 from sgxlens.enclave.quantities import Range
 from sgxlens.prediction.paging import EpcNeeds
+from sgxlens.prediction.sizing import Sizing
 
 
 @dataclass(frozen=True)
@@ -174,7 +175,6 @@ class Deployment:
         threads: threads that work at once.
         replicas: enclaves of this program that share the EPC.
         policy: which pages are evicted, where that is not the driver's own; None: it is.
-        enclave_bytes: size of the enclave.
     """
 
     platform: str
@@ -187,7 +187,6 @@ class Deployment:
     threads: int
     replicas: int
     policy: str | None
-    enclave_bytes: int
 
 
 @dataclass(frozen=True)
@@ -226,9 +225,11 @@ class Prediction:
         steady: the steady inference.
         phases: all phases that have a native time, in their order; `steady` is among them.
         startup: the time to the first result.
+        sizing: how large the enclave must be.
         epc: what the steady inference asks of the EPC.
         not_modelled: what is left out of all that, one sentence each.
-        notes: what one must know of these numbers, one sentence each.
+        warnings: what one must know before one trusts these numbers, one sentence each.
+        notes: what else one must keep in mind, one sentence each.
     """
 
     recording: str
@@ -236,6 +237,8 @@ class Prediction:
     steady: PhaseTime
     phases: tuple[PhaseTime, ...]
     startup: StartupTime
+    sizing: Sizing
     epc: EpcNeeds
     not_modelled: tuple[str, ...]
+    warnings: tuple[str, ...]
     notes: tuple[str, ...]

@@ -3,18 +3,22 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
 
 from sgxlens.enclave.encryption import encryption_charges
-from sgxlens.enclave.paging import paging_charges
-from sgxlens.enclave.platform import Platform, load_platform
+from sgxlens.enclave.paging import FIRST_PAGE_LOADS, paging_charges
+from sgxlens.enclave.platform import PAGE_BYTES, Platform, load_platform
+from sgxlens.enclave.quantities import Range
+from sgxlens.enclave.runtime import Runtime, load_runtime
 from sgxlens.errors import UsageError
 from sgxlens.prediction.compose import compose, compute_charges
 from sgxlens.prediction.inputs import chosen_phase, native_basis, opened, thread_count
-from sgxlens.prediction.limits import not_modelled, notes
+from sgxlens.prediction.limits import not_modelled, notes, warnings
 from sgxlens.prediction.model import Deployment, Prediction
 from sgxlens.prediction.native import NativeTimes
 from sgxlens.prediction.paging import OVERHEADS_PERCENT, Enclaves, epc_needs
+from sgxlens.prediction.sizing import sizing
 from sgxlens.prediction.startup import phases_to_first_result, startup_time
 from sgxlens.units import parse_size
 
@@ -27,16 +31,20 @@ if TYPE_CHECKING:
     from sgxlens.prediction.model import PhaseTime
     from sgxlens.recording.reader import Operator, Phase, Recording
 
+DEFAULT_RUNTIME: Final = "gramine"
+
 
 def predict(
     recording: Recording | str | os.PathLike[str],
     platform: Platform | str | os.PathLike[str],
+    runtime: Runtime | str | os.PathLike[str] = DEFAULT_RUNTIME,
     *,
     phase: int | str | None = None,
     epc: int | str | None = None,
     llc: int | str | None = None,
     threads: int | None = None,
     native_seconds: float | None = None,
+    enclave_size: int | str | None = None,
     replicas: int = 1,
     policy: EpcPolicy | None = None,
     overheads_percent: Sequence[float] = OVERHEADS_PERCENT,
@@ -49,6 +57,7 @@ def predict(
     Args:
         recording: the recording, or its folder.
         platform: the platform, its name (see `sgxlens platforms`) or the file that describes it.
+        runtime: the runtime, its name or the file that describes it.
         phase: index or name of the phase that counts as the steady inference; None: the last
             inference, else the longest phase after the start.
         epc: size of the EPC that enclaves can use, in bytes or as in ``"64M"``; None: the
@@ -58,6 +67,7 @@ def predict(
         native_seconds: native time of the steady inference on the machine that counts; None: as
             recorded. With it, only that phase is predicted: the recorded times of the others are
             of another machine.
+        enclave_size: size of the enclave, as `epc`; None: the least that is enough.
         replicas: enclaves of this program that run at once and share the EPC.
         policy: which pages leave the EPC, see `sgxlens.enclave.epc`; None: as the platform's driver
             does it.
@@ -69,14 +79,23 @@ def predict(
     """
     source = opened(recording)
     place = _platform(platform, epc, llc)
+    inside = runtime if isinstance(runtime, Runtime) else load_runtime(runtime)
     if native_seconds is not None and not 0 < native_seconds < float("inf"):
         raise UsageError(f"a native time of {native_seconds} s: give one of more than nothing")
     steady = chosen_phase(source, phase)
     natives = NativeTimes(source, steady, native_seconds)
     native_basis(source, natives, steady)
     count = thread_count(source, steady, threads, native_is_given=native_seconds is not None)
-    enclaves = Enclaves(0, None, count, replicas, policy)
-    model = _Model(source, place, enclaves, natives)
+    size = sizing(source, steady, inside, count, _size(enclave_size))
+    enclaves = Enclaves(
+        # What the runtime itself uses all the time is little, and not known: see `limits`.
+        fixed_page_count=0,
+        committed_page_count=-(-size.added_page_bytes // PAGE_BYTES),
+        threads=count,
+        replicas=replicas,
+        policy=policy,
+    )
+    model = _Model(source, place, inside, enclaves, natives)
     of_process = [p for p in source.phases if p.process == steady.process and p.line_access_count]
     times: dict[Phase, PhaseTime] = {}
     charges: dict[Phase, Sequence[Charge]] = {}
@@ -89,18 +108,18 @@ def predict(
             platform=place.name,
             platform_title=place.title,
             generation=place.generation,
-            runtime="",
-            runtime_title="",
+            runtime=inside.name,
+            runtime_title=inside.title,
             epc_bytes=place.epc.usable_bytes.range,
             llc_bytes=place.cache.llc_bytes.range,
             threads=count,
             replicas=replicas,
             policy=policy,
-            enclave_bytes=0,
         ),
         steady=times[steady],
         phases=tuple(times.values()),
         startup=startup_time([], phases_to_first_result(source.phases, steady), times, charges),
+        sizing=size,
         epc=epc_needs(
             source,
             steady,
@@ -110,7 +129,8 @@ def predict(
             overheads_percent=overheads_percent,
         ),
         not_modelled=not_modelled(source, count, replicas),
-        notes=notes(source, place, times[steady]),
+        warnings=warnings(source, place, times[steady]),
+        notes=notes(source, place, inside),
     )
 
 
@@ -121,11 +141,13 @@ class _Model:
         self,
         recording: Recording,
         platform: Platform,
+        runtime: Runtime,
         enclaves: Enclaves,
         natives: NativeTimes,
     ) -> None:
         self._recording = recording
         self._platform = platform
+        self._runtime = runtime
         self._enclaves = enclaves
         self._natives = natives
 
@@ -142,8 +164,9 @@ class _Model:
         return compose(phase, basis, charges, operators, native), charges
 
     def _paging(self, phase: Phase) -> list[Charge]:
+        """Pages loaded; where pages are added as they are used, not those that come first."""
         enclaves = self._enclaves
-        return paging_charges(
+        charges = paging_charges(
             self._recording,
             phase,
             self._platform,
@@ -153,6 +176,19 @@ class _Model:
             policy=enclaves.policy,
             replicas=enclaves.replicas,
         )
+        commits = self._runtime.memory.commits
+        if commits == "at_build":
+            return charges
+        found = []
+        for charge in charges:
+            if charge.what != FIRST_PAGE_LOADS:
+                found.append(charge)
+            elif commits == "at_map":
+                # It may have left between being mapped and being used.
+                found.append(
+                    replace(charge, count=Range(0, charge.count.likely, charge.count.high))
+                )
+        return found
 
     def _operators(self, phase: Phase) -> list[Operator]:
         return [

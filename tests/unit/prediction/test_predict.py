@@ -12,6 +12,7 @@ import pytest
 import predictable
 import sgxlens
 from sgxlens.enclave.platform import load_platform
+from sgxlens.enclave.runtime import load_runtime
 from sgxlens.errors import UsageError
 from sgxlens.prediction import Prediction
 from sgxlens.recording.reader import Recording, open_recording
@@ -170,11 +171,57 @@ def test_a_child_that_was_not_recorded_is_told(make_recording: MakeRecording) ->
     assert not any("--follow-children" in s for s in sgxlens.predict(path, PLATFORM).not_modelled)
 
 
-def test_notes_tell_what_the_numbers_are_of(make_recording: MakeRecording) -> None:
+def test_warnings_tell_what_the_numbers_are_of(make_recording: MakeRecording) -> None:
     outcome = {"status": "interrupted", "exit_code": None, "signal": None, "message": "by you"}
     path = make_recording(predictable.tables(), **predictable.metadata(), outcome=outcome)
-    notes = " ".join(sgxlens.predict(path, PLATFORM).notes)
-    assert "not of a clean run: by you" in notes
-    assert "Native times are of A CPU" in notes
-    given = " ".join(sgxlens.predict(path, PLATFORM, native_seconds=1.0).notes)
+    warnings = " ".join(sgxlens.predict(path, PLATFORM).warnings)
+    assert "not of a clean run: by you" in warnings
+    assert "Native times are of A CPU" in warnings
+    given = " ".join(sgxlens.predict(path, PLATFORM, native_seconds=1.0).warnings)
     assert "Native times are of" not in given
+
+
+def test_the_size_of_the_enclave_is_suggested_or_given(recording: Recording) -> None:
+    suggested = predicted(recording).sizing
+    assert suggested.enclave_bytes >= suggested.total_bytes.high
+    assert suggested.enclave_bytes & (suggested.enclave_bytes - 1) == 0
+    assert not suggested.is_given
+    assert suggested.committed_bytes == predictable.MAPPING["size_bytes"]
+    given = predicted(recording, enclave_size="4G").sizing
+    assert (given.enclave_bytes, given.built_bytes, given.is_given) == (4 << 30, 4 << 30, True)
+    with pytest.raises(UsageError, match="64 MiB are what it maps; give at least 128 MiB"):
+        predicted(recording, enclave_size="64M")
+    with pytest.raises(UsageError, match="must be a power of two, such as 256 MiB"):
+        predicted(recording, enclave_size="200M")
+
+
+def test_runtimes_are_named_or_given(recording: Recording) -> None:
+    by_name = predicted(recording, runtime="gramine-edmm")
+    assert by_name.deployment.runtime == "gramine-edmm"
+    assert by_name == predicted(recording, runtime=load_runtime("gramine-edmm"))
+    # Pages that are added when they are mapped are not there to be evicted before.
+    assert by_name.sizing.built_bytes < predicted(recording).sizing.built_bytes
+    with pytest.raises(UsageError, match="gramine"):
+        predicted(recording, runtime="no-such")
+
+
+def test_a_tiny_epc_pages_and_more_replicas_page_more(recording: Recording) -> None:
+    def loads(**arguments: Any) -> float:
+        items = predicted(recording, **arguments).steady.items
+        return sum(i.count.likely for i in items if i.cause == "paging")
+
+    assert loads() == 0
+    with pytest.raises(UsageError, match="too small for the enclave"):
+        predicted(recording, epc="1M")
+    with pytest.raises(UsageError, match="policy 'best'"):
+        predicted(recording, policy="best")
+    with pytest.raises(UsageError, match="replicas"):
+        predicted(recording, replicas=0)
+
+
+def test_the_epc_for_an_overhead_is_told(recording: Recording) -> None:
+    needs = predicted(recording, overheads_percent=[50, 5, 5]).epc
+    assert [row.overhead_percent for row in needs.for_overhead] == [5, 50]
+    assert needs.for_overhead[0].epc_bytes.likely >= needs.for_overhead[1].epc_bytes.likely
+    assert [p.policy for p in needs.policies if p.is_used] == [needs.policy]
+    assert needs.footprint_bytes > 0

@@ -19,6 +19,7 @@ from sgxlens.report.terminal.layout import (
     titled,
     with_rest,
 )
+from sgxlens.report.terminal.sizing import sizing
 from sgxlens.report.terminal.values import (
     number,
     of_native,
@@ -153,8 +154,8 @@ def _details(
     yield ruled(
         one_line(f"{place.platform_title}, {place.runtime_title}", 70), ascii_only=ascii_only
     )
-    for note in prediction.notes:
-        yield Text(f"! {one_line(note)}", style="bold yellow")
+    for warning in prediction.warnings:
+        yield Text(f"! {one_line(warning)}", style="bold yellow")
     steady = prediction.steady
     yield titled("By cause", _causes(steady, width))
     yield titled("What happens, and what it costs", _items(steady.items, width))
@@ -169,11 +170,14 @@ def _details(
     yield titled("Start-up, to the first result", _startup(prediction.startup, width))
     if len(prediction.phases) > 1:
         yield titled("By phase", _phases(prediction, width))
+    yield titled("Size of the enclave", sizing(prediction.sizing, width))
     yield titled(
         f"EPC that {_phase_title(prediction)[:1].lower()}{_phase_title(prediction)[1:]} asks for",
         epc_needs(prediction, width, ascii_only=ascii_only),
     )
     yield titled("Not modelled", _sentences(prediction.not_modelled))
+    if prediction.notes:
+        yield titled("Notes", _sentences(prediction.notes))
 
 
 def _causes(steady: PhaseTime, width: int) -> RenderableType:

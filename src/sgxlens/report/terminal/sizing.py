@@ -1,0 +1,70 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The part of a terminal report of a prediction about the size of the enclave."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rich.console import Group
+from rich.text import Text
+
+from sgxlens.report.terminal.layout import fitted_table
+from sgxlens.report.terminal.values import value_range
+from sgxlens.text import one_line
+from sgxlens.units import format_bytes
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from sgxlens.prediction.sizing import Sizing
+
+
+def sizing(needs: Sizing, width: int) -> RenderableType:
+    """How large the enclave must be, what that consists of, and what to set."""
+    enclave = "size of the enclave, as given" if needs.is_given else "size that is enough"
+    resident = needs.resident_bytes
+    rows = [
+        [
+            "natively resident, at its most",
+            "not known" if resident is None else format_bytes(resident),
+        ],
+        [
+            f"mapped, all of which the enclave holds ({one_line(needs.committed_phase, 20)})",
+            format_bytes(needs.committed_bytes),
+        ],
+        *(
+            [what, value_range(size, format_bytes)]
+            for what, size in (
+                ("the runtime itself", needs.own_bytes),
+                (f"the runtime, for {needs.max_threads} threads", needs.threads_bytes),
+                ("the program, for threads beyond those recorded", needs.added_threads_bytes),
+            )
+            if size.high
+        ),
+        ["all together", value_range(needs.total_bytes, format_bytes)],
+        [f"{enclave}, a power of two", format_bytes(needs.enclave_bytes)],
+        ["added before the program starts", format_bytes(needs.built_bytes)],
+    ]
+    parts: list[RenderableType] = [fitted_table(["what", "size"], rows, width, (0,))]
+    if needs.settings:
+        settings = [
+            [
+                setting.name,
+                _size(setting.value) if setting.unit == "bytes" else str(setting.value),
+                setting.reason,
+            ]
+            for setting in needs.settings
+        ]
+        parts += [
+            Text("\nSuggested settings"),
+            fitted_table(["setting", "value", "because"], settings, width, (2,), whole=(0,)),
+        ]
+    return Group(*parts)
+
+
+def _size(size_bytes: int) -> str:
+    """A size as manifests have it: ``1G``, ``512M``."""
+    for unit, factor in (("G", 1 << 30), ("M", 1 << 20), ("K", 1 << 10)):
+        if size_bytes % factor == 0 and size_bytes:
+            return f"{size_bytes // factor}{unit}"
+    return str(size_bytes)
