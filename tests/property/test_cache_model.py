@@ -108,7 +108,7 @@ def _cache(low: int, likely: int, high: int) -> Cache:
 
 @settings(deadline=None, max_examples=60)
 @given(
-    programs(),
+    programs(is_dense=True),
     st.integers(0, len(PHASES) - 1),
     st.lists(st.integers(2, 30), min_size=3, max_size=3).map(sorted),
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import attributed
@@ -71,3 +72,21 @@ def test_the_published_cost_of_a_working_set_of_about_the_cache_is_explained() -
     size = platform.cache.llc_bytes
     missed = miss_probability([14_300_000 // 64], size.likely, platform.cache.llc_ways)[0]
     assert 1.2 < missed * platform.encryption.sequential_ns.likely < 2.5
+
+
+@pytest.mark.parametrize(
+    ("area_mib", "published"), [(16, 0.0166), (32, 0.3138), (64, 0.6675), (128, 0.8371)]
+)
+def test_published_misses_of_random_reads_are_within_the_range(
+    area_mib: int, published: float
+) -> None:
+    """LLC misses a read on a Xeon Gold 6326, as its platform file says where they are from."""
+    cache = load_platform("xeon-gold-6326").cache
+    # Of independent uniform accesses all positions in the LRU stack are as likely.
+    distances = np.linspace(0, area_mib * 16384 - 1, 4000, dtype=np.int64)
+    low, high = (
+        miss_probability(distances, size, cache.llc_ways).mean()
+        for size in (cache.llc_bytes.high, cache.llc_bytes.low)
+    )
+    assert low - 0.005 < published < high + 0.005
+    assert high - low < 0.15
