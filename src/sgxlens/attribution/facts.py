@@ -213,25 +213,21 @@ class PhaseFacts:
         return self._page_use[1]
 
     @cached_property
-    def region_map(self) -> RegionMap:
-        """Which region, by its index, lines are of and when; without what is unmapped."""
+    def use_pieces(self) -> UsePieces:
+        """`uses` by region: that in effect at the end of the context, but what is unmapped then."""
+        uses = self.uses
         extents = _rows_of(self._recording, "extents", self.phase.process)
         region = self._index(extents["region"], self._region_numbers, "extents", "region")
         unmapped = np.array([r.kind == "unmapped" for r in self.regions], dtype=bool)
         mapped = ~unmapped[region] if region.size else np.zeros(0, dtype=bool)
-        return RegionMap(
+        regions = RegionMap(
             region[mapped],
             _unsigned(extents["address"])[mapped],
             _unsigned(extents["size_bytes"])[mapped],
             _unsigned(extents["start_position"])[mapped],
         )
-
-    @cached_property
-    def use_pieces(self) -> UsePieces:
-        """`uses` by region: that in effect at the end of the context, but what is unmapped then."""
-        uses = self.uses
         last = np.maximum(self.contexts.end_position, 1) - 1
-        pieces = self.region_map.pieces(self.pages[uses.page], last[uses.context])
+        pieces = regions.pieces(self.pages[uses.page], last[uses.context])
         lines = pieces.lines & uses.lines[pieces.row]
         is_used = lines != 0
         row = pieces.row[is_used]

@@ -8,7 +8,7 @@ A page that is accessed and not in the EPC is loaded. Who leaves for it is a mat
   pages are free (`Reclaimer`), batches of the 16 pages at the head are looked at until 64 are
   free. One that was accessed since it was last looked at goes to the end, the others leave; a batch
   is not filled up. The kernel clears the accessed bit of a page that it has just loaded
-  (arch/x86/kernel/cpu/sgx/encl.c), but then the access for which it was loaded is repeated, and
+  (the same @05f1941:encl.c, sgx_vma_fault()), but then the access for which it was loaded is repeated, and
   sets it. Reclaiming is done in no time here; a thread of the kernel does it.
 - ``out_of_tree``: Intel's driver (intel/linux-sgx-driver@fc0cb15:sgx_page_cache.c). The same but
   for one thing: each enclave has a list, and batches are taken from them in turn.

@@ -1,60 +1,33 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Pages that the EPC has no room for: how many are loaded again, by operator and role of memory.
+"""What paging costs: charges of a phase, curves over sizes of EPC, other policies of eviction.
 
-The simulation (`sgxlens.enclave.epc`) runs from the start of the process, so that a phase finds the
-EPC as the phases before have left it. It is of one process, that of the phase: each process has an
-enclave of its own, and others that run at the same time are left out.
-
-Of the EPC, the following is never free for the program's pages, of each enclave:
-
-- the SECS, one page;
-- version arrays, one page for every 512 pages added to the enclave (torvalds/linux@019bc1f:
-  arch/x86/kernel/cpu/sgx/ioctl.c, sgx_encl_grow(); intel/linux-sgx-driver@fc0cb15 alike);
-- what the runtime itself uses all the time, as the caller says.
-
-All pages of an enclave are added when it is built. If they fit the EPC, nothing is ever loaded. If
-not, those not accessed for longest have left by the time the program runs: the first access to a
-page loads it. Where memory is added only when it is accessed (EDMM), the first loads are no loads;
-they are counted on their own.
+What is simulated, `sgxlens.enclave.page_loads` says.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
-from weakref import WeakKeyDictionary
 
 import numpy as np
 
-from sgxlens._native import NativeEpcVisitsError
-from sgxlens.attribution.facts import NO_OPERATOR, facts_of
 from sgxlens.enclave.charges import Charge
-from sgxlens.enclave.epc import EPC_POLICIES, EpcPolicy, EpcSimulation, Reclaimer
+from sgxlens.enclave.epc import EPC_POLICIES, EpcPolicy
+from sgxlens.enclave.page_loads import paged_phase
 from sgxlens.enclave.platform import PAGE_BYTES
 from sgxlens.enclave.quantities import Range
-from sgxlens.errors import RecordingError, UsageError
-from sgxlens.recording.bitmaps import popcount
-from sgxlens.reuse.page_visits import PageVisits
-from sgxlens.units import format_bytes
+from sgxlens.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from sgxlens.attribution.facts import PhaseFacts
-    from sgxlens.enclave.epc import EpcRun
     from sgxlens.enclave.platform import Platform
     from sgxlens.enclave.quantities import Constant
     from sgxlens.recording.bitmaps import Integers
     from sgxlens.recording.reader import Phase, Recording
 
-#: What is counted, in the order of `Charge.what` here: pages that had been in the EPC before, and
-#: pages at the first access to them.
+#: `Charge.what` of pages that had been in the EPC before, and of pages at the first access to them.
 PAGE_LOADS, FIRST_PAGE_LOADS = "page loads", "first page loads"
-#: A version array has 512 slots of 8 bytes, one for each page that may be evicted.
-_PAGES_PER_VERSION_ARRAY = 512
-_SECS_PAGE_COUNT = 1
-#: Sizes of a paging curve where none are given.
-_CURVE_SIZE_COUNT = 40
 #: Beyond the cliff a phase loads no more than this share of its pages.
 _CLIFF_SHARE = 0.1
 
@@ -91,7 +64,7 @@ def paging_charges(
         UsageError: there is no such phase, or the EPC is too small.
         RecordingError: the recording has no page visits, or is damaged.
     """
-    paged = _paged_phase(
+    paged = paged_phase(
         recording,
         phase,
         policy or platform.epc.driver,
@@ -157,7 +130,7 @@ def compare_policies(
     constant = platform.paging.page_swap_ns.at(threads * replicas)
     found = []
     for policy in policies:
-        paged = _paged_phase(
+        paged = paged_phase(
             recording,
             phase,
             policy,
@@ -271,7 +244,7 @@ def paging_curve(
         phase: the phase, its index in its process or its name.
         platform: gives the driver, and what a page costs.
         sizes: usable sizes of the EPC in bytes; None: 40 from the smallest that can be simulated to
-            what the phase needs, with the platform's own and the one in which everything fits.
+            the one in which everything fits, and the platform's own.
         fixed_page_count: as for `paging_charges`.
         committed_page_count: as for `paging_charges`.
         threads: as for `paging_charges`.
@@ -282,7 +255,7 @@ def paging_curve(
         UsageError: there is no such phase, or a size is too small.
         RecordingError: the recording has no page visits, or is damaged.
     """
-    paged = _paged_phase(
+    paged = paged_phase(
         recording,
         phase,
         policy or platform.epc.driver,
@@ -290,7 +263,9 @@ def paging_curve(
         committed_page_count=committed_page_count,
         replicas=replicas,
     )
-    chosen = sorted(set(paged.default_sizes(platform) if sizes is None else sizes))
+    if sizes is None:
+        sizes = paged.default_sizes(int(platform.epc.usable_bytes.likely))
+    chosen = sorted(set(sizes))
     if not chosen:
         raise UsageError("a paging curve takes at least one size of EPC")
     return PagingCurve(
@@ -304,204 +279,4 @@ def paging_curve(
         fitting_bytes=paged.fitting_page_count * PAGE_BYTES,
         page_swap=platform.paging.page_swap_ns.at(threads * replicas),
         _counts_at=paged.load_counts,
-    )
-
-
-@dataclass(frozen=True)
-class _Key:
-    """What loads are summed by; `order` is the operator's place in the phase."""
-
-    is_first: bool
-    order: int
-    operator: int | None
-    role: str
-
-
-class _Visits:
-    """The page visits of a process, simulated by phase."""
-
-    def __init__(self, recording: Recording, facts: PhaseFacts, filter_page_count: int) -> None:
-        visits = PageVisits.from_table(
-            recording.table("page_visits"), filter_page_count, facts.phase.process
-        )
-        self.context = facts.column("page_visits", "context")
-        self.phase = facts.phases_of(self.context).astype(np.uint32)
-        try:
-            self.simulation = EpcSimulation(visits, self.phase)
-        except NativeEpcVisitsError as error:
-            raise RecordingError(
-                f"{recording.path} is corrupted: page_visits.parquet: {error}"
-            ) from error
-        pages = self.simulation.pages
-        #: By index of the page, the number of its first visit.
-        order = np.argsort(pages)
-        self.first_visit = np.empty(pages.size, dtype=np.int64)
-        self.first_visit[order] = np.unique(visits.page, return_index=True)[1]
-
-
-_cache: WeakKeyDictionary[Recording, dict[int, _Visits]] = WeakKeyDictionary()
-
-
-def _visits_of(recording: Recording, facts: PhaseFacts) -> _Visits:
-    filter_page_count = recording.metadata.settings.visit_page_count
-    if filter_page_count is None:
-        raise _no_visits(recording)
-    kept = _cache.setdefault(recording, {})
-    process = facts.phase.process
-    if process not in kept:
-        kept[process] = _Visits(recording, facts, filter_page_count)
-    return kept[process]
-
-
-def _no_visits(recording: Recording) -> RecordingError:
-    return RecordingError(
-        f"{recording.path} has no page visits, from which paging is told: record it again with this"
-        " version of sgxlens, and without sampling"
-    )
-
-
-class _PagedPhase:
-    """One phase and the enclaves that it runs in."""
-
-    def __init__(
-        self,
-        facts: PhaseFacts,
-        visits: _Visits,
-        policy: EpcPolicy,
-        *,
-        fixed_page_count: int,
-        committed_page_count: int | None,
-        replicas: int,
-    ) -> None:
-        self.facts = facts
-        self.policy = policy
-        self._visits = visits
-        self._replicas = replicas
-        used = visits.simulation.pages.size + fixed_page_count
-        added = max(used, committed_page_count or 0)
-        version_arrays = -(-added // _PAGES_PER_VERSION_ARRAY)
-        self.reserved_page_count = replicas * (_SECS_PAGE_COUNT + version_arrays + fixed_page_count)
-        kept_free = Reclaimer().low_page_count if policy in ("linux", "out_of_tree") else 0
-        #: Pages of the smallest EPC into which all pages of the enclaves go.
-        self.fitting_page_count = replicas * (_SECS_PAGE_COUNT + version_arrays + added) + kept_free
-
-    def default_sizes(self, platform: Platform) -> list[int]:
-        """Sizes of EPC from the smallest on, in bytes."""
-        least = self.reserved_page_count + self._least_capacity
-        enough = self.reserved_page_count + int(self._replicas * self.facts.pages.size * 1.2)
-        enough = min(max(enough, least), self.fitting_page_count)
-        pages = np.linspace(least, enough, _CURVE_SIZE_COUNT - 2).astype(np.int64)
-        likely = int(platform.epc.usable_bytes.likely)
-        more = [size for size in (likely,) if size // PAGE_BYTES >= least]
-        return [*(pages * PAGE_BYTES).tolist(), self.fitting_page_count * PAGE_BYTES, *more]
-
-    @property
-    def _least_capacity(self) -> int:
-        return self._visits.simulation.capacity_min(self.policy, self._replicas)
-
-    def _capacity(self, epc_bytes: int) -> int | None:
-        """Pages that the program can have at once; None: it can have all of its pages."""
-        pages = epc_bytes // PAGE_BYTES
-        if pages >= self.fitting_page_count:
-            return None
-        capacity = pages - self.reserved_page_count
-        if capacity < self._least_capacity:
-            needed = (self.reserved_page_count + self._least_capacity) * PAGE_BYTES
-            enclaves = "the enclave" if self._replicas == 1 else f"{self._replicas} enclaves"
-            raise UsageError(
-                f"an EPC of {format_bytes(epc_bytes)} is too small for {enclaves}:"
-                f" {format_bytes(self.reserved_page_count * PAGE_BYTES)} of it are taken by SECS,"
-                f" version arrays and the runtime, and it takes {format_bytes(needed)} in all"
-            )
-        return capacity
-
-    def _counted(self) -> slice:
-        """The visits of the phase, for ``pinned``."""
-        here = np.flatnonzero(self._visits.phase == self.facts.phase.index)
-        return slice(int(here[0]), int(here[-1]) + 1) if here.size else slice(0, 0)
-
-    def load_counts(self, sizes: Sequence[int]) -> list[int]:
-        """Pages loaded in the phase with EPCs of these sizes in bytes."""
-        capacities = [self._capacity(size) for size in sizes]
-        simulated = sorted({capacity for capacity in capacities if capacity is not None})
-        runs = self._visits.simulation.sweep(
-            self.policy, simulated, replicas=self._replicas, counted=self._counted()
-        )
-        index = self.facts.phase.index
-        found: dict[int | None, int] = {None: 0}
-        for run in runs:
-            is_there = index < run.load_count.size
-            found[run.capacity_pages] = int(run.load_count[index]) if is_there else 0
-        return [found[capacity] for capacity in capacities]
-
-    def loads(self, epc_bytes: int) -> dict[_Key, int]:
-        """Pages loaded in the phase with an EPC of this size."""
-        capacity = self._capacity(epc_bytes)
-        if capacity is None:
-            return {}
-        run = self._visits.simulation.run(
-            self.policy,
-            capacity,
-            replicas=self._replicas,
-            counted=self._counted(),
-            keep_events=True,
-        )
-        return self._by_key(run)
-
-    def _by_key(self, run: EpcRun) -> dict[_Key, int]:
-        visits, facts = self._visits, self.facts
-        here = visits.phase[run.loads.visit] == facts.phase.index
-        visit = run.loads.visit[here].astype(np.int64)
-        page = run.loads.page[here].astype(np.int64)
-        # Nothing but the start of a page's first visit loads it for the first time.
-        is_first = visits.first_visit[page] == visit
-        context = np.searchsorted(facts.contexts.number, visits.context[visit])
-        operator = facts.contexts.operator[context]
-        end = np.maximum(facts.contexts.end_position[context], 1) - 1
-        role = self._roles(visits.simulation.pages[page], end)
-        names, _ = facts.roles
-        key = (is_first * (len(facts.operators) + 1) + operator + 1) * len(names) + role
-        found, counts = np.unique(key, return_counts=True)
-        result = {}
-        for value, count in zip(found.tolist(), counts.tolist(), strict=True):
-            rest, role_index = divmod(value, len(names))
-            first, place = divmod(rest, len(facts.operators) + 1)
-            index = place - 1
-            number = None if index == NO_OPERATOR else facts.operators[index].number
-            result[_Key(bool(first), index, number, names[role_index])] = count
-        return result
-
-    def _roles(self, page: Integers, position: Integers) -> Integers:
-        """For each page the role of most of its lines then, as in `PhaseFacts.roles`."""
-        names, role_of = self.facts.roles
-        pieces = self.facts.region_map.pieces(page, position)
-        key = pieces.row * len(names) + role_of[pieces.region]
-        lines = np.bincount(key, popcount(pieces.lines), page.size * len(names))
-        found: Integers = lines.reshape(page.size, len(names)).argmax(axis=1)
-        return found
-
-
-def _paged_phase(
-    recording: Recording,
-    phase: Phase | int | str,
-    policy: EpcPolicy,
-    *,
-    fixed_page_count: int,
-    committed_page_count: int | None,
-    replicas: int,
-) -> _PagedPhase:
-    if replicas < 1:
-        raise UsageError(f"{replicas} replicas make no sense: give at least 1")
-    if policy not in EPC_POLICIES:
-        raise UsageError(f"no policy {policy!r}: there is {', '.join(EPC_POLICIES)}")
-    if not recording.has_table("page_visits"):
-        raise _no_visits(recording)
-    facts = facts_of(recording, phase)
-    return _PagedPhase(
-        facts,
-        _visits_of(recording, facts),
-        policy,
-        fixed_page_count=fixed_page_count,
-        committed_page_count=committed_page_count,
-        replicas=replicas,
     )

@@ -1,0 +1,302 @@
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+from collections import Counter, OrderedDict
+from functools import cache
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+import attributed
+from sgxlens.enclave.charges import Charge
+from sgxlens.enclave.paging import (
+    FIRST_PAGE_LOADS,
+    PAGE_LOADS,
+    PagingCurve,
+    compare_policies,
+    paging_charges,
+    paging_curve,
+)
+from sgxlens.enclave.platform import PAGE_BYTES, Platform, load_platform
+from sgxlens.errors import RecordingError, UsageError
+from sgxlens.recording.reader import Recording
+from simulated import Extent, Program, Span
+
+LAST = "inference 2"
+#: SECS, and a version array: of small enclaves.
+RESERVED = 2
+WEIGHT_PAGES = 400
+
+
+def platform_with(*pages: int) -> Platform:
+    """A platform whose EPC has so many usable pages: low, likely, high, or one number of them."""
+    platform = load_platform("xeon-e-2288g")
+    low, likely, high = pages * 3 if len(pages) == 1 else pages
+    usable = platform.epc.usable_bytes.model_copy(
+        update={
+            "low": float(low * PAGE_BYTES),
+            "likely": float(likely * PAGE_BYTES),
+            "high": float(high * PAGE_BYTES),
+        }
+    )
+    return platform.model_copy(
+        update={"epc": platform.epc.model_copy(update={"usable_bytes": usable})}
+    )
+
+
+def total(charges: list[Charge], what: str | None = None) -> tuple[float, float, float]:
+    chosen = [c.count for c in charges if what in (None, c.what)]
+    return sum(c.low for c in chosen), sum(c.likely for c in chosen), sum(c.high for c in chosen)
+
+
+@cache
+def streaming() -> Recording:
+    """One operator that reads all weights, page by page, in each of two inferences."""
+    weights = tuple((1, page * 64, "load") for page in range(10, 10 + WEIGHT_PAGES))
+    other = tuple((1, line, "store") for line in range(3))
+    program = Program(
+        ("load", "inference 1", "inference 2"),
+        [
+            Span(0, None, (*other, *((1, line, "store") for _, line, _ in weights))),
+            Span(1, 0, weights),
+            Span(2, 1, weights),
+            Span(2, None, other),
+        ],
+        ["MatMul", "MatMul"],
+        (("heap", "unclassified"), ("constant", "weights")),
+        [Extent(0, 0, 640 + 64 * WEIGHT_PAGES), Extent(1, 640, 64 * WEIGHT_PAGES)],
+    )
+    return program.record()
+
+
+@pytest.mark.parametrize("phase", attributed.PHASES)
+@pytest.mark.parametrize("capacity", [2, 3, 4, 6])
+def test_loads_are_charged_to_the_operator_and_the_role_of_the_page(
+    capacity: int, phase: str
+) -> None:
+    program = attributed.program()
+    # Of page 6 no more than 20 lines are activations, but the others are not used.
+    role = {**dict.fromkeys(range(1, 6), "weights"), 6: "activations", 7: "unclassified"}
+    resident: OrderedDict[int, None] = OrderedDict()
+    known: set[int] = set()
+    expected: Counter[tuple[str, int | None, str]] = Counter()
+    for access in program.run():
+        page = access.page
+        if page not in resident and program.phases[access.phase] == phase:
+            what = PAGE_LOADS if page in known else FIRST_PAGE_LOADS
+            expected[what, access.operator, role[page]] += 1
+        known.add(page)
+        resident[page] = None
+        resident.move_to_end(page)
+        if len(resident) > capacity:
+            resident.popitem(last=False)
+    charges = paging_charges(
+        program.record(), phase, platform_with(RESERVED + capacity), policy="lru"
+    )
+    assert {(c.what, c.operator, c.role): c.count.likely for c in charges} == expected
+    assert {c.cause for c in charges} <= {"paging"}
+    assert all(c.count.low == c.count.likely == c.count.high for c in charges)
+
+
+def test_a_program_that_streams_its_weights_loads_them_all_and_pays_by_threads() -> None:
+    platform = platform_with(RESERVED + 300)
+    charges = paging_charges(streaming(), LAST, platform, threads=8)
+    by_role = {(c.operator, c.role, c.what): c.count.likely for c in charges}
+    assert by_role[1, "weights", PAGE_LOADS] == WEIGHT_PAGES
+    # The other page was last used before the weights.
+    assert by_role[None, "unclassified", PAGE_LOADS] == 1
+    assert {c.constant for c in charges} == {platform.paging.page_swap_ns.at(8)}
+
+
+def test_what_fits_is_never_loaded_not_even_the_first_time() -> None:
+    pages = WEIGHT_PAGES + 1
+    # The kernel keeps 32 pages free.
+    for phase in ("load", LAST):
+        assert paging_charges(streaming(), phase, platform_with(RESERVED + pages + 32)) == []
+    short = platform_with(RESERVED + pages + 31)
+    assert total(paging_charges(streaming(), "load", short), FIRST_PAGE_LOADS)[1] == pages
+
+
+def test_pages_that_are_only_committed_make_the_first_loads() -> None:
+    platform = platform_with(1000)
+    assert paging_charges(streaming(), "load", platform) == []
+    charges = paging_charges(streaming(), "load", platform, committed_page_count=1001)
+    assert total(charges, FIRST_PAGE_LOADS)[1] == WEIGHT_PAGES + 1
+    assert total(charges, PAGE_LOADS)[1] == 0
+    # More of them also take more version arrays: 200 pages, of 800.
+    few = platform_with(800)
+    assert not total(paging_charges(streaming(), LAST, few, committed_page_count=1001))[1]
+    many = paging_charges(streaming(), LAST, few, committed_page_count=200 * 512)
+    assert not total(many)[1]
+    many = paging_charges(streaming(), LAST, few, committed_page_count=400 * 512)
+    assert total(many, PAGE_LOADS)[1] > WEIGHT_PAGES / 2
+
+
+def test_counts_are_ranges_as_the_size_of_the_epc_is() -> None:
+    fixed = 100
+    platform = platform_with(*(RESERVED + fixed + pages for pages in (300, 350, 433)))
+    charges = paging_charges(streaming(), LAST, platform, fixed_page_count=fixed)
+    low, likely, high = total(charges)
+    assert (low, likely, high) == (0, WEIGHT_PAGES + 1, WEIGHT_PAGES + 1)
+
+
+def test_replicas_wait_for_each_other_at_least_for_themselves() -> None:
+    charges = paging_charges(streaming(), LAST, platform_with(700), replicas=2)
+    assert total(charges) == (WEIGHT_PAGES + 1, 2 * (WEIGHT_PAGES + 1), 2 * (WEIGHT_PAGES + 1))
+    assert charges[0].constant == load_platform("xeon-e-2288g").paging.page_swap_ns.at(2)
+    # One of them alone has room.
+    assert paging_charges(streaming(), LAST, platform_with(700)) == []
+
+
+def curve_of(policy: str | None = None) -> PagingCurve:
+    platform = platform_with(700)
+    return paging_curve(streaming(), LAST, platform, policy=policy)  # type: ignore[arg-type]
+
+
+def test_a_curve_goes_from_the_smallest_epc_to_one_that_holds_all() -> None:
+    curve = curve_of()
+    assert 30 <= curve.epc_bytes.size <= 40
+    assert np.all(np.diff(curve.epc_bytes) > 0)
+    assert curve.footprint_bytes == (WEIGHT_PAGES + 1) * PAGE_BYTES
+    assert curve.reserved_bytes == RESERVED * PAGE_BYTES
+    assert curve.fitting_bytes == (RESERVED + WEIGHT_PAGES + 1 + 32) * PAGE_BYTES
+    assert 700 * PAGE_BYTES in curve.epc_bytes
+    fits = curve.epc_bytes >= curve.fitting_bytes
+    assert fits.any()
+    assert not curve.load_count[fits].any()
+    assert curve.load_count[0] == WEIGHT_PAGES + 1
+    swap = curve.page_swap
+    assert curve.seconds()[0].likely == pytest.approx(swap.likely * (WEIGHT_PAGES + 1) / 1e9)
+
+
+def test_each_point_of_a_curve_is_what_is_charged_there() -> None:
+    for policy in (None, "optimum", "fifo"):
+        curve = curve_of(policy)
+        for size, count in list(zip(curve.epc_bytes, curve.load_count, strict=True))[::9]:
+            charges = paging_charges(
+                streaming(),
+                LAST,
+                platform_with(int(size) // PAGE_BYTES),
+                policy=policy,
+            )
+            assert total(charges)[1] == count
+
+
+def test_the_cliff_is_where_a_stream_fits() -> None:
+    cliff = curve_of().cliff_bytes
+    assert cliff is not None
+    assert curve_of().fitting_bytes - 64 * PAGE_BYTES <= cliff <= curve_of().fitting_bytes
+    small = paging_curve(streaming(), LAST, platform_with(700), sizes=[1 << 20])
+    assert small.cliff_bytes is None
+    large = paging_curve(streaming(), LAST, platform_with(700), sizes=[8 << 20, 16 << 20])
+    assert large.cliff_bytes is None
+    assert large.load_count.tolist() == [0, 0]
+
+
+@pytest.mark.parametrize("policy", ["linux", "optimum"])
+@pytest.mark.parametrize("percent", [0, 5, 20, 1000])
+def test_the_epc_for_an_overhead_is_enough_and_hardly_more(policy: str, percent: float) -> None:
+    curve = curve_of(policy)
+    native_seconds = 0.01
+    sizes = curve.epc_for_overhead(native_seconds, percent)
+    for size, swap_ns in (
+        (sizes.low, curve.page_swap.low),
+        (sizes.likely, curve.page_swap.likely),
+        (sizes.high, curve.page_swap.high),
+    ):
+
+        def overhead(size_bytes: float, swap_ns: float = swap_ns) -> float:
+            found = paging_curve(
+                streaming(),
+                LAST,
+                platform_with(700),
+                sizes=[int(size_bytes)],
+                policy=policy,  # type: ignore[arg-type]
+            )
+            return float(found.load_count[0] * swap_ns / (native_seconds * 1e9) * 100)
+
+        assert overhead(size) <= percent
+        if size > curve.epc_bytes[0]:
+            assert overhead(max(size - 65 * PAGE_BYTES, curve.epc_bytes[0])) > percent
+
+
+def test_better_policies_save_what_fits() -> None:
+    platform = platform_with(RESERVED + 300)
+    found = {p.policy: p for p in compare_policies(streaming(), LAST, platform)}
+    assert found["linux"].load_count == found["lru"].load_count == WEIGHT_PAGES + 1
+    assert found["optimum"].load_count == pytest.approx(WEIGHT_PAGES - 300, abs=5)
+    assert found["pinned"].load_count == pytest.approx(WEIGHT_PAGES - 300, abs=5)
+    assert found["linux"].seconds.likely == pytest.approx(
+        platform.paging.page_swap_ns.at(1).likely / 1e9 * (WEIGHT_PAGES + 1)
+    )
+
+
+# ---- bad input ----
+
+
+def test_an_epc_that_is_too_small_is_refused() -> None:
+    with pytest.raises(UsageError, match=r"EPC of 264 KiB is too small .* takes 272 KiB in all"):
+        paging_charges(streaming(), LAST, platform_with(66))
+    with pytest.raises(UsageError, match=r"too small for 2 enclaves: 416 KiB of it are taken"):
+        paging_charges(streaming(), LAST, platform_with(150), replicas=2, fixed_page_count=50)
+    with pytest.raises(UsageError, match=r"EPC of 4 KiB is too small"):
+        paging_curve(streaming(), LAST, platform_with(700), sizes=[4096])
+    with pytest.raises(UsageError, match=r"EPC of 128 MiB is too small"):
+        paging_charges(
+            streaming(), LAST, platform_with(32768), committed_page_count=1 << 24, policy="lru"
+        )
+
+
+def test_arguments_that_make_no_sense_are_refused() -> None:
+    platform = platform_with(700)
+    with pytest.raises(UsageError, match="0 replicas make no sense"):
+        paging_charges(streaming(), LAST, platform, replicas=0)
+    with pytest.raises(UsageError, match=r"no policy 'best': there is linux, "):
+        paging_charges(streaming(), LAST, platform, policy="best")  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match="at least one size"):
+        paging_curve(streaming(), LAST, platform, sizes=[])
+    with pytest.raises(UsageError, match="no phase 'inference 9'"):
+        paging_charges(streaming(), "inference 9", platform)
+    with pytest.raises(UsageError, match="not for 32"):
+        paging_charges(streaming(), LAST, platform, threads=32)
+    with pytest.raises(UsageError, match="native time must be above 0"):
+        curve_of().epc_for_overhead(0, 5)
+    with pytest.raises(UsageError, match="at least 0 percent"):
+        curve_of().epc_for_overhead(1, -5)
+
+
+def changed(recording: Recording, column: str, value: int) -> Recording:
+    table = recording.table("page_visits")
+    values = table[column].to_pylist()
+    values[-1] = value
+    place = table.schema.get_field_index(column)
+    recording._tables["page_visits"] = table.set_column(
+        place, table.schema.field(column), pa.array(values, table.schema.field(column).type)
+    )
+    return recording
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "why"),
+    [
+        ("ended", 4000, "ends one before the first"),
+        ("idle", 4000, "last access is not in it"),
+        ("context", 4000, "a context that there is not"),
+    ],
+)
+def test_damaged_visits_are_refused(column: str, value: int, why: str) -> None:
+    recording = changed(attributed.program().record(), column, value)
+    with pytest.raises(RecordingError, match=rf"corrupted: page_visits.parquet: .*{why}"):
+        paging_charges(recording, LAST, platform_with(6), policy="lru")
+
+
+def test_recordings_without_page_visits_are_refused() -> None:
+    recording = attributed.program().record()
+    del recording.metadata.tables["page_visits"]
+    with pytest.raises(RecordingError, match=r"no page visits, .* record it again"):
+        paging_charges(recording, LAST, platform_with(700))
+    recording = attributed.program().record()
+    recording.metadata.settings.visit_page_count = None
+    with pytest.raises(RecordingError, match=r"no page visits, .* record it again"):
+        paging_curve(recording, LAST, platform_with(700))
