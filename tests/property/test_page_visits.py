@@ -23,7 +23,7 @@ from sgxlens.reuse.page_memory import (
     Policy,
     access_blocks,
 )
-from sgxlens.reuse.page_visits import PageVisits, simulate_visits
+from sgxlens.reuse.page_visits import PageVisits, _simulate_lru, lru_loads, simulate_visits
 
 COLUMNS = ("page", "access", "context", "position", "written", "ended", "idle")
 
@@ -169,6 +169,15 @@ def test_lru_from_visits_is_exact_from_the_size_of_the_filter_on(
     capacity = filter_page_count + more
     visits = visits_of(accesses, filter_page_count)
     assert simulate_visits(visits, "lru", capacity) == by_the_book(accesses, "lru", capacity)
+
+
+@given(ACCESSES, st.integers(1, 20), st.integers(0, 40))
+def test_native_lru_loads_equal_the_twins(
+    accesses: list[PageAccess], filter_page_count: int, more: int
+) -> None:
+    visits = visits_of(accesses, filter_page_count)
+    _, missing = _simulate_lru(visits, filter_page_count + more)
+    assert lru_loads(visits, filter_page_count + more).tolist() == missing
 
 
 @given(ACCESSES, st.sampled_from(POLICIES), st.integers(1, 60))

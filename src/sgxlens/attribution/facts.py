@@ -155,7 +155,7 @@ class PhaseFacts:
         numbers = _integers(self._all_contexts["context"])
         order = np.argsort(numbers)
         if np.any(np.diff(numbers[order]) == 0):
-            raise self._corrupted("contexts", "a context occurs twice")
+            raise self.corrupted("contexts", "a context occurs twice")
         self._all_contexts = self._all_contexts.take(pa.array(order))
         self._all_numbers = numbers[order]
         self._all_phases = _integers(self._all_contexts["phase"])
@@ -268,7 +268,7 @@ class PhaseFacts:
         source_is_null = pc.is_null(rows["source"]).to_numpy()
         is_cold = pc.is_null(rows["distance_min"]).to_numpy()
         if np.any(is_cold != source_is_null):
-            raise self._corrupted("reuse_sources", "a cold access has a source, or another none")
+            raise self.corrupted("reuse_sources", "a cold access has a source, or another none")
         source = np.full(context.size, -1, dtype=np.int64)
         source[~is_cold] = self._index(
             rows["source"].filter(pa.array(~is_cold)), self._all_numbers, "reuse_sources", "source"
@@ -290,7 +290,7 @@ class PhaseFacts:
             bins, first, of_warm = np.unique(low[warm], return_index=True, return_inverse=True)
             ends = high[warm][first]
             if np.any(ends[of_warm] != high[warm]):
-                raise self._corrupted("reuse_sources", "bins overlap")
+                raise self.corrupted("reuse_sources", "bins overlap")
             bin_of_row = np.full(context.size, bins.size, dtype=np.int64)
             bin_of_row[warm] = of_warm
             result[name] = ReuseRows(
@@ -327,7 +327,7 @@ class PhaseFacts:
         index = np.searchsorted(self._all_numbers, context)
         index = np.minimum(index, max(self._all_numbers.size - 1, 0))
         if context.size and not np.array_equal(self._all_numbers[index], context):
-            raise self._corrupted("page_visits", "it holds a context that there is not")
+            raise self.corrupted("page_visits", "it holds a context that there is not")
         return self._all_phases[index]
 
     def _kinds(self, operator: Integers, source: Integers, source_operator: Integers) -> Integers:
@@ -382,7 +382,7 @@ class PhaseFacts:
             index[operator.number] = i
         found = self._all_operators[self._here]
         if np.any((found != NO_OPERATOR) & (index[found] == NO_OPERATOR)):
-            raise self._corrupted("contexts", "an operator is not in the table of operators")
+            raise self.corrupted("contexts", "an operator is not in the table of operators")
         return index
 
     def _operators_at(self, contexts: Integers) -> Integers:
@@ -395,10 +395,11 @@ class PhaseFacts:
             return values
         index = np.minimum(np.searchsorted(known, values), max(known.size - 1, 0))
         if not known.size or np.any(known[index] != values):
-            raise self._corrupted(table, f"it holds a {what} that there is not")
+            raise self.corrupted(table, f"it holds a {what} that there is not")
         return index
 
-    def _corrupted(self, table: str, why: str) -> RecordingError:
+    def corrupted(self, table: str, why: str) -> RecordingError:
+        """The error to raise for a table that cannot be as it is."""
         return RecordingError(f"{self._recording.path} is corrupted: {table}.parquet: {why}")
 
 

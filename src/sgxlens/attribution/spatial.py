@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from sgxlens._native import NativeEpcVisitsError
 from sgxlens.attribution.facts import facts_of
 from sgxlens.errors import RecordingError, UsageError
 from sgxlens.recording.bitmaps import LINES_PER_PAGE, popcount, union
@@ -149,7 +150,10 @@ def _stays(recording: Recording, facts: PhaseFacts, memory_bytes: int) -> Stays:
     visits = PageVisits.from_table(
         recording.table("page_visits"), filter_pages, facts.phase.process
     )
-    loads = lru_loads(visits, capacity)
+    try:
+        loads = lru_loads(visits, capacity)
+    except NativeEpcVisitsError as error:
+        raise facts.corrupted("page_visits", str(error)) from error
     # Time goes by spans: of the threads of one span it is not known who was first.
     context = facts.column("page_visits", "context")
     spans = facts.spans_of(context)

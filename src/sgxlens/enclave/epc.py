@@ -7,8 +7,8 @@ A page that is accessed and not in the EPC is loaded. Who leaves for it is a mat
   One list of all enclaves' pages, to whose end a page goes when it is loaded. When less than 32
   pages are free (`Reclaimer`), batches of the 16 pages at the head are looked at until 64 are
   free. One that was accessed since it was last looked at goes to the end, the others leave; a batch
-  is not filled up. The kernel clears the accessed bit of a page that it has just loaded
-  (the same @05f1941:encl.c, sgx_vma_fault()), but then the access for which it was loaded is repeated, and
+  is not filled up. The kernel clears the accessed bit of a page that it has just loaded (encl.c
+  there, @05f1941, sgx_vma_fault()), but then the access for which it was loaded is repeated, and
   sets it. Reclaiming is done in no time here; a thread of the kernel does it.
 - ``out_of_tree``: Intel's driver (intel/linux-sgx-driver@fc0cb15:sgx_page_cache.c). The same but
   for one thing: each enclave has a list, and batches are taken from them in turn.
@@ -37,6 +37,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sgxlens._native import EpcVisits
+from sgxlens.reuse.page_visits import native_visits
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -107,19 +108,11 @@ class EpcSimulation:
             group.
 
     Raises:
-        ValueError: there cannot be such visits.
+        NativeEpcVisitsError: there cannot be such visits.
     """
 
     def __init__(self, visits: PageVisits, group: npt.NDArray[np.uint32] | None = None) -> None:
-        if group is None:
-            group = np.zeros(len(visits.page), np.uint32)
-        self._visits = EpcVisits(
-            np.ascontiguousarray(visits.page, np.uint64),
-            np.ascontiguousarray(visits.ended, np.uint32),
-            np.ascontiguousarray(visits.idle, np.uint32),
-            np.ascontiguousarray(group, np.uint32),
-            visits.filter_page_count,
-        )
+        self._visits = native_visits(visits, group)
         #: Numbers of the pages (addresses divided by 4,096), in the order of their first visits.
         self.pages: npt.NDArray[np.uint64] = self._visits.pages
 

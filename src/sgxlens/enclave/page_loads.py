@@ -77,9 +77,7 @@ class _Visits:
         try:
             self.simulation = EpcSimulation(visits, self.phase)
         except NativeEpcVisitsError as error:
-            raise RecordingError(
-                f"{recording.path} is corrupted: page_visits.parquet: {error}"
-            ) from error
+            raise facts.corrupted("page_visits", str(error)) from error
         pages = self.simulation.pages
         #: By index of the page, the number of its first visit.
         order = np.argsort(pages)

@@ -42,6 +42,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from sgxlens._native import EpcVisits
 from sgxlens.reuse.page_memory import PagingCounts, Policy
 
 
@@ -101,18 +102,39 @@ def _check_capacity(visits: PageVisits, capacity: int) -> None:
         )
 
 
+def native_visits(visits: PageVisits, group: npt.NDArray[np.uint32] | None = None) -> EpcVisits:
+    """The same for the native core; `group` is what loads are counted by, None: together.
+
+    Raises:
+        NativeEpcVisitsError: there cannot be such visits.
+    """
+    if group is None:
+        group = np.zeros(len(visits.page), np.uint32)
+    return EpcVisits(
+        np.ascontiguousarray(visits.page, np.uint64),
+        np.ascontiguousarray(visits.ended, np.uint32),
+        np.ascontiguousarray(visits.idle, np.uint32),
+        np.ascontiguousarray(group, np.uint32),
+        visits.filter_page_count,
+    )
+
+
 def lru_loads(visits: PageVisits, capacity: int) -> npt.NDArray[np.int64]:
     """The numbers of the visits at whose start an LRU memory, empty at first, loads the page.
 
     Raises:
+        NativeEpcVisitsError: there cannot be such visits.
         ValueError: `capacity` is below the number of pages in the filter.
     """
     _check_capacity(visits, capacity)
-    return np.array(_simulate_lru(visits, capacity)[1], dtype=np.int64)
+    (result,) = native_visits(visits).simulate(
+        "lru", np.array([capacity], np.uint64), keep_events=True
+    )
+    return result[2].astype(np.int64)
 
 
 def _simulate_lru(visits: PageVisits, capacity: int) -> tuple[PagingCounts, list[int]]:
-    """What happens, and which visits miss."""
+    """What happens, and which visits miss: the twin of `lru_loads`."""
     pages = visits.page.tolist()
     written = visits.written.tolist()
     # In memory but not in a visit, the page used longest ago first.
