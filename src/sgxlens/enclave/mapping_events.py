@@ -96,7 +96,7 @@ def _mapping_events(
         *("position", "event", "address", "size_bytes", "protection", "kind", "name"),
         *("file_offset", "from_address"),
     )
-    rows = [row for row in rows if not _is_tracer(row["name"])]
+    rows = [row for row in rows if not is_tracer_file(row["name"])]
     flags = _map_flags(recording, process)
     stacks = _stack_rows(recording, process, rows)
     for number, row in enumerate(rows):
@@ -135,7 +135,7 @@ def _mapping_events(
         yield _OF_MAPPINGS, event
 
 
-def _is_tracer(name: str) -> bool:
+def is_tracer_file(name: str) -> bool:
     """Whether a file is mapped only because the program is traced."""
     file = PurePosixPath(name).name
     return file.startswith(("vgpreload_", "sgxlens-amd64-"))

@@ -122,11 +122,13 @@ class CompiledRule:
         rule: the rule.
         when: its condition; None: always.
         counts: by field, expressions for low, likely and high; those that are 0 are left out.
+        names: the variables that the counts ask for.
     """
 
     rule: Rule
     when: Expression | None
     counts: Mapping[str, tuple[Expression, Expression, Expression]]
+    names: tuple[str, ...]
 
     def applies(self, facts: Mapping[str, Value]) -> bool:
         """Whether its condition holds."""
@@ -139,7 +141,7 @@ class CompiledRules:
 
     Attributes:
         rules: the rules.
-        names: the variables that they ask for.
+        names: the variables that their conditions ask for.
     """
 
     rules: tuple[CompiledRule, ...]
@@ -190,8 +192,8 @@ def compile_groups(
             if is_last != (rule.when is None):
                 problem = "the last rule has no `when`" if is_last else "rules after it never hold"
                 raise RuleError(f"{where}.{first}.rules.{index}.when", problem)
-        expressions = [e for r in rules for e in (r.when, *_flat(r.counts)) if e is not None]
-        names = tuple(sorted({name for e in expressions for name in e.names}))
+        conditions = [rule.when for rule in rules if rule.when is not None]
+        names = tuple(sorted({name for condition in conditions for name in condition.names}))
         for name in group.names:
             if name in found:
                 raise RuleError(f"{where}.{name}", "there are two groups of this name")
@@ -220,11 +222,17 @@ def _compiled_rule(
         )
         if texts == ("0", "0", "0"):
             continue
-        low, likely, high = (
-            _number(text, variables, definitions, f"{where}.{name}") for text in texts
+        # One object where all are alike, so that it is evaluated once.
+        low, likely, high = map(
+            {
+                text: _number(text, variables, definitions, f"{where}.{name}")
+                for text in dict.fromkeys(texts)
+            }.__getitem__,
+            texts,
         )
         counts[name] = (low, likely, high)
-    return CompiledRule(rule, when, counts)
+    asked = {n for triple in counts.values() for expression in triple for n in expression.names}
+    return CompiledRule(rule, when, counts, tuple(sorted(asked)))
 
 
 def _number(
@@ -249,7 +257,3 @@ def _compiled(
         return compile_expression(text, variables, definitions)
     except ExpressionError as error:
         raise RuleError(where, str(error)) from error
-
-
-def _flat(counts: Mapping[str, tuple[Expression, ...]]) -> list[Expression]:
-    return [expression for triple in counts.values() for expression in triple]

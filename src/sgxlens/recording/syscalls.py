@@ -4,7 +4,9 @@
 from __future__ import annotations
 
 import errno
+import re
 import signal
+from pathlib import PurePath
 
 # In the order of their numbers, as <asm/unistd_64.h> has them; up to Linux 6.17.
 _FROM_0 = """
@@ -60,6 +62,10 @@ _FROM_424 = """
 
 _SYSCALL_NAMES = dict(enumerate(_FROM_0.split())) | dict(enumerate(_FROM_424.split(), 424))
 _NUMBERS = {name: number for number, name in _SYSCALL_NAMES.items()}
+# Enclave runtimes replace the C library and its loader: a call from there never reaches the kernel
+# as an instruction, a call from anywhere else does.
+_LIBC = re.compile(r"lib(c|pthread|rt|dl|m)[.-]")
+_LOADER = re.compile(r"ld-linux|ld-musl|ld[.-]")
 #: The largest errno that a system call returns, negated.
 ERRNO_MAX = 4095
 
@@ -96,3 +102,13 @@ def signal_name(number: int) -> str:
 def signal_number(name: str) -> int:
     """The number of the signal that `signal_name` calls so."""
     return next(number for number in range(1, signal.NSIG) if signal_name(number) == name)
+
+
+def is_loader(object_file: str) -> bool:
+    """Whether an object file is the loader of the C library."""
+    return _LOADER.match(PurePath(object_file).name) is not None
+
+
+def is_libc(object_file: str) -> bool:
+    """Whether an object file is the C library or its loader."""
+    return _LIBC.match(PurePath(object_file).name) is not None or is_loader(object_file)

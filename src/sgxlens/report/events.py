@@ -3,22 +3,16 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field
-from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from sgxlens.recording.syscalls import ERRNO_MAX, errno_name
+from sgxlens.recording.syscalls import ERRNO_MAX, errno_name, is_libc
 
 if TYPE_CHECKING:
     from sgxlens.recording.reader import Recording
-
-# Enclave runtimes replace the C library and its loader: a call from there never reaches the kernel
-# as an instruction, a call from anywhere else does.
-_LIBC = re.compile(r"(lib(c|pthread|rt|dl|m)[.-]|ld-linux|ld-musl|ld[.-])")
 
 Keys = set[tuple[int, int]]
 
@@ -82,11 +76,6 @@ class ThreadSection:
     process_count: int
     alive_max: int
     unended_count: int
-
-
-def is_libc(object_file: str) -> bool:
-    """Whether an object file is the C library or its loader."""
-    return _LIBC.match(PurePath(object_file).name) is not None
 
 
 def syscall_rows(

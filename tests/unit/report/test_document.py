@@ -11,7 +11,7 @@ import pytest
 from sgxlens.errors import UsageError
 from sgxlens.recording.reader import open_recording
 from sgxlens.report.document import build_document
-from sgxlens.report.events import is_libc
+from sgxlens.recording.syscalls import is_libc
 
 MakeRecording = Callable[..., Path]
 

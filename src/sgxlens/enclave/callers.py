@@ -1,0 +1,131 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Who makes a system call: which object file, which operator, which kind of thread."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import PurePath
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from sgxlens.enclave.files import matcher
+from sgxlens.recording.operators import BACKGROUND_CALLS
+from sgxlens.recording.syscalls import is_libc, is_loader
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    import numpy.typing as npt
+
+    from sgxlens.enclave.call_replay import Call
+    from sgxlens.recording.reader import Recording
+
+
+class CallerClasses:
+    """Classes of the object files that make system calls.
+
+    Attributes:
+        unknown_count: calls whose caller is not known.
+    """
+
+    def __init__(self, patched_objects: Iterable[str]) -> None:
+        self._patched = matcher(patched_objects)
+        self._classes: dict[str, tuple[str, bool]] = {}
+        self.unknown_count = 0
+
+    def name_of(self, object_file: str) -> str:
+        """The class of an object file, as of `CALLERS`."""
+        self.unknown_count += not object_file
+        return self._class(object_file)[0]
+
+    def is_raw(self, object_file: str) -> bool:
+        """Whether its SYSCALL instructions are as they were compiled, not the runtime's."""
+        return self._class(object_file)[1]
+
+    def _class(self, object_file: str) -> tuple[str, bool]:
+        if object_file not in self._classes:
+            name = PurePath(object_file).name
+            found = "other"
+            if not object_file:
+                found = "unknown"
+            elif is_loader(object_file):
+                found = "loader"
+            elif is_libc(object_file):
+                found = "libc"
+            elif name.startswith("libgomp"):
+                found = "libgomp"
+            is_raw = found not in ("loader", "libc") and not self._patched.fullmatch(name)
+            self._classes[object_file] = (found, is_raw)
+        return self._classes[object_file]
+
+
+class OperatorFinder:
+    """Finds the operator in which a call is made, by the contexts of its thread."""
+
+    def __init__(self, recording: Recording) -> None:
+        self._spans: dict[tuple[int, int], tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]] = {}
+        if not recording.has_table("contexts") or not recording.operators:
+            return
+        table = recording.table("contexts")
+        process = np.asarray(table["process"].to_numpy(), dtype=np.int64)
+        thread = np.asarray(table["thread"].to_numpy(), dtype=np.int64)
+        start = np.asarray(table["start_position"].to_numpy(), dtype=np.int64)
+        operator = np.asarray(
+            pc.fill_null(table["operator"].cast(pa.int64()), -1).to_numpy(), dtype=np.int64
+        )
+        for key in set(zip(process.tolist(), thread.tolist(), strict=True)):
+            mine = np.flatnonzero((process == key[0]) & (thread == key[1]))
+            order = mine[np.argsort(start[mine], kind="stable")]
+            self._spans[key] = (start[order], operator[order])
+
+    def at(self, call: Call) -> int | None:
+        """The number of the operator; None: none."""
+        spans = self._spans.get((call.process, call.thread))
+        if spans is None:
+            return None
+        index = int(np.searchsorted(spans[0], call.position, "right")) - 1
+        operator = int(spans[1][index]) if index >= 0 else -1
+        return operator if operator >= 0 else None
+
+
+def background_threads(recording: Recording) -> set[tuple[int, int]]:
+    """Threads, each with its process, that do something else while operators run.
+
+    They are those that attribution leaves out of operators: they read and write files or talk to
+    the network meanwhile (see `BACKGROUND_CALLS`).
+    """
+    found: set[tuple[int, int]] = set()
+    if not recording.has_table("syscalls"):
+        return found
+    for process in {operator.process for operator in recording.operators}:
+        mine = [o for o in recording.operators if o.process == process]
+        table = recording.table("syscalls")
+        chosen = pc.and_(
+            pc.equal(table["process"], process),
+            pc.is_in(table["name"], pa.array(sorted(BACKGROUND_CALLS), pa.string())),
+        )
+        chosen = pc.and_(
+            chosen, pc.greater_equal(table["position"], min(o.start_position for o in mine))
+        )
+        chosen = pc.and_(chosen, pc.less(table["position"], max(o.end_position for o in mine)))
+        threads = pc.unique(table["thread"].filter(chosen)).to_pylist()
+        owners = {o.thread for o in mine}
+        found |= {(process, thread) for thread in threads if thread not in owners}
+    return found
+
+
+def threads_of_operators(recording: Recording) -> Counter[tuple[int, int]]:
+    """How many threads work in each operator, by process and operator."""
+    found: Counter[tuple[int, int]] = Counter()
+    if not recording.has_table("contexts"):
+        return found
+    table = recording.table("contexts")
+    table = table.filter(
+        pc.and_(pc.is_valid(table["operator"]), pc.greater(table["line_access_count"], 0))
+    )
+    for row in table.group_by(["process", "operator", "thread"]).aggregate([]).to_pylist():
+        found[row["process"], row["operator"]] += 1
+    return found

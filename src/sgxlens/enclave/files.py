@@ -1,0 +1,235 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Files of a recorded program: what a runtime takes them for, how large they are.
+
+A recording holds the paths and results of system calls, not the files. What it does not tell is
+taken from the files as they lie on this machine, if they are no younger than the recording, and is
+counted, so that whoever shows the result can say so.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sgxlens.enclave.quantities import Range
+from sgxlens.errors import UsageError
+from sgxlens.text import one_line
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from datetime import datetime
+
+    from sgxlens.enclave.runtime import Files
+
+
+@dataclass(frozen=True)
+class FileKinds:
+    """What the user says of files, as patterns of absolute paths; the rest is the runtime's to say.
+
+    In a pattern ``*`` is any text without a ``/``, ``**`` any text, ``?`` one character; a pattern
+    that ends with ``/`` is of everything below, as in Gramine's manifest. A file that several
+    patterns match is encrypted before allowed before trusted before tmpfs.
+
+    Attributes:
+        trusted: hashed by the manifest.
+        allowed: read and written on the host as they are.
+        encrypted: sealed by the runtime.
+        tmpfs: kept in the memory of the enclave.
+        look_on_disk: take from this machine what the recording does not tell of files: sizes,
+            entries of directories, which folders exist.
+
+    Raises:
+        UsageError: a pattern is not absolute.
+    """
+
+    trusted: tuple[str, ...] = ()
+    allowed: tuple[str, ...] = ()
+    encrypted: tuple[str, ...] = ()
+    tmpfs: tuple[str, ...] = ()
+    look_on_disk: bool = True
+
+    def __post_init__(self) -> None:
+        for pattern in (*self.trusted, *self.allowed, *self.encrypted, *self.tmpfs):
+            if not pattern.startswith(("/", "*")):
+                raise UsageError(
+                    f"pattern {one_line(pattern, 60)!r} of files should start with / or *"
+                )
+
+    def kind_of(self, path: str) -> str | None:
+        """The kind that the user gives a file; None: none."""
+        return next((kind for kind, pattern in self._patterns if pattern.fullmatch(path)), None)
+
+    @cached_property
+    def _patterns(self) -> tuple[tuple[str, re.Pattern[str]], ...]:
+        return tuple(
+            (kind, matcher(getattr(self, kind)))
+            for kind in ("encrypted", "allowed", "trusted", "tmpfs")
+            if getattr(self, kind)
+        )
+
+
+def matcher(patterns: Iterable[str]) -> re.Pattern[str]:
+    """A regular expression for the paths that one of some patterns matches."""
+    return re.compile("|".join(map(_translated, patterns)) or "(?!)", re.DOTALL)
+
+
+def _translated(pattern: str) -> str:
+    if pattern.endswith("/"):
+        pattern += "**"
+    below = pattern.endswith("/**")
+    if below:
+        pattern = pattern.removesuffix("/**")
+    # Runs of stars are one: alternatives that all match would take for ever to fail.
+    pieces = re.split(r"(\*+|\?)", pattern)
+    text = "".join(
+        {"*": "[^/]*", "?": "[^/]"}.get(piece, ".*" if piece.startswith("**") else re.escape(piece))
+        for piece in pieces
+    )
+    return text + "(?:/.*)?" if below else text
+
+
+@dataclass(eq=False)
+class KnownFile:
+    """What a recording tells of one path.
+
+    Attributes:
+        path: absolute, without ``.`` and ``..``; below ``.`` where the working directory is not
+            known.
+        exists: it was there at some time.
+        is_directory: None: not known.
+        is_written: it is opened for writing or changed.
+        read_end_bytes: where reading it ended at most; the file is at least as large.
+        size_bytes: its size, where a read or seek met its end.
+    """
+
+    path: str
+    exists: bool = False
+    is_directory: bool | None = None
+    is_written: bool = False
+    read_end_bytes: int = 0
+    size_bytes: int | None = None
+
+    def note_read(self, offset: int, asked: int, result: int) -> None:
+        """A read or mapping of `asked` bytes found `result` bytes."""
+        if result > 0:
+            self.read_end_bytes = max(self.read_end_bytes, offset + result)
+        if 0 <= result < asked and (result > 0 or offset == self.read_end_bytes):
+            self.size_bytes = offset + result
+
+
+class Disk:
+    """The files of this machine, as far as they tell of a recording.
+
+    Attributes:
+        sized: paths whose size was taken from here.
+        guessed: paths whose size is not known exactly.
+        unsized: paths of whose size nothing is known.
+    """
+
+    def __init__(self, created: datetime, *, look: bool) -> None:
+        self._look = look
+        self._before = created.timestamp()
+        self._stats: dict[str, os.stat_result | None] = {}
+        self.sized: set[str] = set()
+        self.guessed: set[str] = set()
+        self.unsized: set[str] = set()
+
+    def exists(self, path: str) -> bool | None:
+        """Whether a path is there; None: nobody looks."""
+        return self._stat(path) is not None if self._look else None
+
+    def is_directory(self, path: str) -> bool | None:
+        """Whether it is a folder; None: it is not there."""
+        found = self._stat(path)
+        return None if found is None else stat.S_ISDIR(found.st_mode)
+
+    def size_bytes(self, file: KnownFile) -> Range:
+        """The size of a file, as the recording or this machine tells."""
+        if file.size_bytes is not None:
+            return Range.exact(file.size_bytes)
+        found = self._stat(file.path)
+        if (
+            found is not None
+            and stat.S_ISREG(found.st_mode)
+            and found.st_size >= file.read_end_bytes
+            and found.st_mtime <= self._before
+        ):
+            self.sized.add(file.path)
+            return Range.exact(found.st_size)
+        if file.read_end_bytes:
+            # What is read of a library or model is most of it.
+            self.guessed.add(file.path)
+            return Range(file.read_end_bytes, file.read_end_bytes, 2 * file.read_end_bytes)
+        self.unsized.add(file.path)
+        return Range.exact(0)
+
+    def entries(self, path: str, size_bytes: int) -> tuple[str, ...] | None:
+        """The names in a folder, if they are those that took so many bytes in getdents64."""
+        if not self._look or not size_bytes:
+            return None
+        try:
+            names = os.listdir(path)
+        except OSError:
+            return None
+        # The 19 bytes before the name, the name and its zero, filled up to 8.
+        found = sum((19 + len(os.fsencode(name)) + 8) // 8 * 8 for name in (".", "..", *names))
+        return tuple(names) if found == size_bytes else None
+
+    def _stat(self, path: str) -> os.stat_result | None:
+        if not self._look or not path.startswith("/"):
+            return None
+        if path not in self._stats:
+            try:
+                self._stats[path] = Path(path).stat()
+            except (OSError, ValueError):
+                self._stats[path] = None
+        return self._stats[path]
+
+
+class Classifier:
+    """Says what files are: by the user's patterns, the runtime's, and what is done with them."""
+
+    def __init__(self, kinds: FileKinds, files: Files, disk: Disk) -> None:
+        self._kinds = kinds
+        self._files = files
+        self._disk = disk
+        self._pseudo = matcher(files.pseudo)
+        self._tmpfs = matcher(files.tmpfs)
+        self._inside: dict[str, str | None] = {}
+
+    def inside_kind(self, path: str) -> str | None:
+        """``tmpfs`` or ``pseudo``; None: it would be on the host."""
+        if path not in self._inside:
+            given = self._kinds.kind_of(path)
+            found = None
+            if given is not None:
+                found = given if given == "tmpfs" else None
+            elif self._tmpfs.fullmatch(path):
+                found = "tmpfs"
+            elif self._pseudo.fullmatch(path):
+                found = "pseudo"
+            self._inside[path] = found
+        return self._inside[path]
+
+    def is_directory(self, file: KnownFile) -> bool:
+        """Whether a path is of a folder."""
+        if file.is_directory is None:
+            return bool(self._disk.is_directory(file.path))
+        return file.is_directory
+
+    def kind(self, file: KnownFile) -> str:
+        """What a file is to the runtime."""
+        inside = self.inside_kind(file.path)
+        if inside is not None:
+            return inside
+        if self.is_directory(file):
+            return "directory"
+        given = self._kinds.kind_of(file.path)
+        if given is not None:
+            return given
+        return self._files.written if file.is_written else self._files.read_only

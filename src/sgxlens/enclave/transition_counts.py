@@ -1,0 +1,350 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How often a recorded program would leave the enclave, and why."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+from weakref import WeakKeyDictionary
+
+import numpy as np
+
+from sgxlens.enclave.call_facts import NO_FACTS, FactFinder
+from sgxlens.enclave.call_replay import replay_calls
+from sgxlens.enclave.callers import CallerClasses, OperatorFinder, background_threads
+from sgxlens.enclave.effects import Effect, EffectFinder
+from sgxlens.enclave.files import Classifier, Disk, FileKinds
+from sgxlens.enclave.mapping_events import is_tracer_file
+from sgxlens.enclave.quantities import Range
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from sgxlens.enclave.call_replay import Call, ReplayedCalls
+    from sgxlens.enclave.expressions import Value
+    from sgxlens.enclave.platform import Platform
+    from sgxlens.enclave.runtime import Runtime
+    from sgxlens.recording.reader import Phase, Recording
+
+#: System calls that read a clock.
+CLOCK_CALLS = frozenset({"clock_gettime", "gettimeofday", "time", "getitimer"})
+#: What ONNX Runtime's profile takes at each operator, beside the writing of it at the end.
+_PROFILE_CALLS = CLOCK_CALLS | {"getpid", "gettid"}
+_PROFILE_FILE = re.compile(r".*/sgxlens-[^/]*/profile[^/]*")
+#: CPUID leaves that answer by their subleaf (ECX); of the others, ECX is whatever was there.
+_LEAVES_WITH_SUBLEAVES = frozenset(
+    {0x4, 0x7, 0xB, 0xD, 0xF, 0x10, 0x12, 0x14, 0x17, 0x18, 0x1B, 0x1D, 0x1F, 0x20, 0x23, 0x24}
+)
+RAW_SYSCALL = "raw_syscall"
+
+
+@dataclass(frozen=True)
+class TransitionRow:
+    """All events of one kind in one place.
+
+    Attributes:
+        process, phase: where.
+        operator: number of the operator in which they happen; None: between operators.
+        name: system call, or event (see `EVENTS`).
+        caller: class of who made them, as of `CALLERS`; empty: of events.
+        is_background: made by a thread that works beside the inferences, not for them.
+        outcome: what becomes of them (see `Outcome`).
+        why: in words.
+        count: how many there are natively.
+        ocalls: OCALLs that they make.
+        real_ocalls: how many of these exit even where OCALLs are switchless.
+        exceptions: traps delivered to the runtime inside, each with its AEX.
+        aex: further AEXs, which the host handles alone.
+        hashed_bytes, encrypted_bytes, copied_bytes: what the runtime works on inside.
+    """
+
+    process: int
+    phase: int
+    operator: int | None
+    name: str
+    caller: str
+    is_background: bool
+    outcome: str
+    why: str
+    count: int
+    ocalls: Range
+    real_ocalls: Range
+    exceptions: Range
+    aex: Range
+    hashed_bytes: Range
+    encrypted_bytes: Range
+    copied_bytes: Range
+
+
+@dataclass(frozen=True, eq=False)
+class TransitionCounts:
+    """What becomes of every system call and trap of a recording.
+
+    Attributes:
+        rows: the counts, by process and phase.
+        left_out: what was not counted, in words, and how often it occurs.
+        unknown: system calls that the runtime's table does not know; each is taken for an OCALL.
+        notes: what else a reader must know.
+    """
+
+    rows: tuple[TransitionRow, ...]
+    left_out: Mapping[str, int]
+    unknown: Mapping[str, int]
+    notes: tuple[str, ...]
+
+    def of_phase(self, phase: Phase) -> tuple[TransitionRow, ...]:
+        """The rows of one phase."""
+        return tuple(r for r in self.rows if (r.process, r.phase) == (phase.process, phase.index))
+
+    def total(self, field: str) -> Range:
+        """The sum of a count over all rows, as if all ranges were low, or high, together."""
+        return sum((getattr(row, field) for row in self.rows), Range.exact(0))
+
+
+class _Key(NamedTuple):
+    process: int
+    phase: int
+    operator: int | None
+    name: str
+    caller: str = ""
+    is_background: bool = False
+
+
+def count_transitions(
+    recording: Recording, platform: Platform, runtime: Runtime, files: FileKinds | None = None
+) -> TransitionCounts:
+    """Counts what becomes of every system call and trap.
+
+    Args:
+        recording: the recording; what it does not hold is not counted and noted.
+        platform: says whether RDTSC traps.
+        runtime: whose rules hold.
+        files: what the user says of files.
+
+    Raises:
+        RecordingError: the recording is damaged.
+        UsageError: a rule of the runtime gives no number for a call.
+    """
+    kinds = files or FileKinds()
+    kept = _cache.setdefault(recording, {})
+    key = (platform.traps.rdtsc, id(runtime), kinds)
+    if key not in kept or kept[key][0] is not runtime:
+        counter = _Counter(recording, platform, runtime, kinds)
+        kept[key] = (runtime, counter.counted())
+    return kept[key][1]
+
+
+_cache: WeakKeyDictionary[
+    Recording, dict[tuple[str, int, FileKinds], tuple[Runtime, TransitionCounts]]
+] = WeakKeyDictionary()
+_replayed: WeakKeyDictionary[Recording, ReplayedCalls] = WeakKeyDictionary()
+
+
+class _Counter:
+    """Counts the transitions of one recording."""
+
+    def __init__(
+        self, recording: Recording, platform: Platform, runtime: Runtime, kinds: FileKinds
+    ) -> None:
+        if recording not in _replayed:
+            _replayed[recording] = replay_calls(recording)
+        self._recording = recording
+        self._replay = _replayed[recording]
+        self._rdtsc_traps = platform.traps.rdtsc == "traps"
+        self._disk = Disk(recording.metadata.created, look=kinds.look_on_disk)
+        classifier = Classifier(kinds, runtime.files, self._disk)
+        self._facts = FactFinder(
+            self._replay, classifier, self._disk, rdtsc_traps=self._rdtsc_traps
+        )
+        self._effects = EffectFinder(runtime)
+        self._callers = CallerClasses(runtime.patched_objects)
+        self._counts: Counter[tuple[_Key, Effect]] = Counter()
+        self._left_out: Counter[str] = Counter()
+        self._unknown: Counter[str] = Counter()
+        self._reasons: dict[str, str | None] = {}
+        self._natively: Counter[tuple[_Key, Effect]] = Counter()
+
+    def counted(self) -> TransitionCounts:
+        self._count_loads()
+        self._count_calls()
+        self._count_traps()
+        self._count_signals()
+        return TransitionCounts(
+            rows=tuple(sorted(self._rows(), key=lambda r: (r.process, r.phase))),
+            left_out=dict(self._left_out),
+            unknown=dict(self._unknown),
+            notes=tuple(self._notes()),
+        )
+
+    def _count_calls(self) -> None:
+        operators = OperatorFinder(self._recording)
+        background = background_threads(self._recording)
+        profiled = _profiled_phases(self._recording)
+        for call in self._replay.calls:
+            caller = self._callers.name_of(call.caller)
+            facts, maybe = self._facts.facts_of(call, caller)
+            is_background = (call.process, call.thread) in background
+            reason = self._reason_to_leave_out(call, profiled, is_background=is_background)
+            if reason is not None:
+                self._left_out[reason] += not call.is_part
+                continue
+            key = _Key(
+                call.process,
+                call.phase,
+                None if is_background else operators.at(call),
+                call.name,
+                caller,
+                is_background,
+            )
+            effect = self._effects.of_call(call.name, facts, maybe)
+            if not effect.is_known:
+                self._unknown[call.name] += 1
+            self._add(key, effect, natively=not call.is_part)
+            if not call.is_part and self._callers.is_raw(call.caller):
+                trap = self._effects.of_event(RAW_SYSCALL, self._event_facts())
+                if not call.caller:
+                    trap = trap.or_nothing()
+                self._add(key._replace(name=RAW_SYSCALL), trap)
+
+    def _reason_to_leave_out(
+        self, call: Call, profiled: set[tuple[int, int]], *, is_background: bool
+    ) -> str | None:
+        file = call.path_file or (call.handle.file if call.handle else None)
+        if file is not None:
+            if file.path not in self._reasons:
+                self._reasons[file.path] = _reason_of_path(file.path)
+            if (reason := self._reasons[file.path]) is not None:
+                return reason
+        if (
+            call.name in _PROFILE_CALLS
+            and not is_background
+            and (call.process, call.phase) in profiled
+        ):
+            return "clock reads and process ids for the profile, which sgxlens asked for"
+        return None
+
+    def _count_loads(self) -> None:
+        """The program and its loader, which are there before the first instruction."""
+        if not self._recording.has_table("mappings"):
+            return
+        started = {p.process for p in self._recording.metadata.processes if p.started == "exec"}
+        loaded: dict[tuple[int, str], list[tuple[int, int]]] = {}
+        for row in self._recording.table("mappings").to_pylist():
+            is_load = row["position"] == 0 and row["event"] == "map" and row["kind"] == "file"
+            if is_load and row["process"] in started and not is_tracer_file(row["name"]):
+                segments = loaded.setdefault((row["process"], row["name"]), [])
+                segments.append((row["file_offset"], row["size_bytes"]))
+        first = {p.process: p.index for p in reversed(self._recording.phases)}
+        for (process, path), segments in loaded.items():
+            facts = self._facts.load_facts(process, path, segments)
+            effect = self._effects.of_event("program_load", facts)
+            self._add(_Key(process, first.get(process, 0), None, "program_load"), effect)
+
+    def _count_traps(self) -> None:
+        if not self._recording.has_table("traps"):
+            return
+        seen: set[tuple[int, int, int]] = set()
+        rows = self._recording.table("traps").to_pylist()
+        for row in sorted(rows, key=lambda row: (row["process"], row["phase"])):
+            kind, count = row["kind"], row["count"]
+            key = _Key(row["process"], row["phase"], None, kind)
+            if kind == "cpuid":
+                leaf, subleaf = row["leaf"], row["subleaf"]
+                which = (row["process"], leaf, subleaf if leaf in _LEAVES_WITH_SUBLEAVES else 0)
+                if which not in seen:
+                    seen.add(which)
+                    first = self._event_facts(leaf=leaf, is_first_use=True)
+                    self._add(key, self._effects.of_event(kind, first))
+                    count -= 1
+                facts = self._event_facts(leaf=leaf)
+            else:
+                facts = self._event_facts()
+            if count:
+                self._add(key, self._effects.of_event(kind, facts), count)
+
+    def _count_signals(self) -> None:
+        if not self._recording.has_table("signals"):
+            return
+        starts = {
+            process: [p for p in self._recording.phases if p.process == process]
+            for process in {p.process for p in self._recording.phases}
+        }
+        for row in self._recording.table("signals").to_pylist():
+            phases = starts.get(row["process"], [])
+            index = np.searchsorted([p.start_position for p in phases], row["position"], "right")
+            phase = phases[max(int(index) - 1, 0)].index if phases else 0
+            effect = self._effects.of_event("signal", self._event_facts())
+            self._add(_Key(row["process"], phase, None, "signal"), effect)
+
+    def _event_facts(self, **facts: Value) -> dict[str, Value]:
+        return {**NO_FACTS, "rdtsc_traps": self._rdtsc_traps, **facts}
+
+    def _add(self, key: _Key, effect: Effect, count: int = 1, *, natively: bool = True) -> None:
+        self._counts[key, effect] += count
+        if natively:
+            self._natively[key, effect] += count
+
+    def _rows(self) -> Iterable[TransitionRow]:
+        merged: dict[tuple[_Key, str, str], list[tuple[Effect, int, int]]] = {}
+        for (key, effect), count in self._counts.items():
+            native = self._natively[key, effect]
+            merged.setdefault((key, effect.outcome, effect.why), []).append((effect, count, native))
+        for (key, outcome, why), found in merged.items():
+            sums = {
+                name: sum((e.counts[name].scaled(n) for e, n, _ in found), Range.exact(0))
+                for name in found[0][0].counts
+            }
+            yield TransitionRow(
+                **key._asdict(),
+                outcome=outcome,
+                why=why,
+                count=sum(n for *_, n in found),
+                ocalls=sums["ocalls"],
+                real_ocalls=sums["real_ocalls"],
+                exceptions=sums["exceptions"],
+                aex=sums["aex"],
+                hashed_bytes=sums["hashed_bytes"],
+                encrypted_bytes=sums["encrypted_bytes"],
+                copied_bytes=sums["copied_bytes"],
+            )
+
+    def _notes(self) -> Iterable[str]:
+        recording, disk = self._recording, self._disk
+        for table, what in (("syscalls", "system calls"), ("traps", "CPUID and RDTSC")):
+            if not recording.has_table(table):
+                yield f"{what} were not recorded, so that their transitions are not counted"
+        if disk.sized:
+            yield f"sizes of {len(disk.sized)} files are those they have on this machine"
+        if disk.guessed:
+            yield f"of {len(disk.guessed)} files only what is read is known, not the size"
+        if disk.unsized:
+            yield f"of {len(disk.unsized)} files no size is known: hashing them is not counted"
+        if self._facts.guessed_folder_count:
+            yield (
+                f"of {self._facts.guessed_folder_count} missing paths it is not known how much of"
+                " them exists"
+            )
+        if self._replay.unknown_descriptor_count:
+            yield (
+                f"{self._replay.unknown_descriptor_count} descriptors were not opened in the"
+                " recording: what they are of is not known"
+            )
+        if self._callers.unknown_count:
+            yield f"{self._callers.unknown_count} system calls have no known caller: they may trap"
+
+
+def _profiled_phases(recording: Recording) -> set[tuple[int, int]]:
+    """Phases in which ONNX Runtime profiles operators because sgxlens asked it to."""
+    if recording.metadata.target.kind != "onnx":
+        return set()
+    return {(o.process, o.phase) for o in recording.operators if o.source == "onnxruntime_profile"}
+
+
+def _reason_of_path(path: str) -> str | None:
+    if is_tracer_file(path):
+        return "system calls on files of the tracer"
+    if _PROFILE_FILE.fullmatch(path):
+        return "system calls on the profile of ONNX Runtime, which sgxlens asked for"
+    return None
