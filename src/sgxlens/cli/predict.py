@@ -133,26 +133,41 @@ def command(  # noqa: PLR0917 -- click passes them by name
     if phase is not None and phase.isdecimal() and all(p.name != phase for p in source.phases):
         chosen = int(phase)
     overheads = OVERHEADS_PERCENT if overhead is None else (*OVERHEADS_PERCENT, overhead)
-    predictions = [
-        predict(
-            source,
-            platform,
-            runtime or DEFAULT_RUNTIME,
-            phase=chosen,
-            epc=epc,
-            llc=llc,
-            threads=threads,
-            native_seconds=None if native_time is None else parse_seconds(native_time),
-            enclave_size=enclave_size,
-            replicas=replicas,
-            policy=policy,
-            overheads_percent=overheads,
-        )
-        for platform in platforms or platform_names()
-    ]
+    given_seconds = None if native_time is None else parse_seconds(native_time)
+    predictions, left_out = [], []
+    for platform in platforms or platform_names():
+        try:
+            prediction = predict(
+                source,
+                platform,
+                runtime or DEFAULT_RUNTIME,
+                phase=chosen,
+                epc=epc,
+                llc=llc,
+                threads=threads,
+                native_seconds=given_seconds,
+                enclave_size=enclave_size,
+                replicas=replicas,
+                policy=policy,
+                overheads_percent=overheads,
+            )
+        except UsageError as error:
+            # What was asked for may make no sense for one of the platforms that nobody named.
+            if platforms:
+                raise
+            left_out.append((platform, error))
+        else:
+            predictions.append(prediction)
+    if not predictions:
+        raise left_out[0][1]
     # Where it costs most there is most to be learnt.
     slowest = max(range(len(predictions)), key=lambda i: predictions[i].steady.slowdown.likely)
-    document = prediction_document(source, predictions, None if platforms else (slowest,))
+    document = prediction_document(
+        source,
+        predictions,
+        detailed=None if platforms else (slowest,),
+        left_out=[(name, error.message) for name, error in left_out],
+    )
     if as_json:
         from sgxlens.report.prediction_json import json_text
 

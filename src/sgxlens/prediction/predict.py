@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from sgxlens.enclave.encryption import encryption_charges
@@ -11,6 +11,8 @@ from sgxlens.enclave.paging import FIRST_PAGE_LOADS, paging_charges
 from sgxlens.enclave.platform import PAGE_BYTES, Platform, load_platform
 from sgxlens.enclave.quantities import Range
 from sgxlens.enclave.runtime import Runtime, load_runtime
+from sgxlens.enclave.runtime_work import runtime_charges
+from sgxlens.enclave.startup import startup_charges
 from sgxlens.errors import UsageError
 from sgxlens.prediction.compose import compose, compute_charges
 from sgxlens.prediction.inputs import chosen_phase, native_basis, opened, thread_count
@@ -95,7 +97,15 @@ def predict(
         replicas=replicas,
         policy=policy,
     )
-    model = _Model(source, place, inside, enclaves, natives)
+    model = _Model(
+        recording=source,
+        platform=place,
+        runtime=inside,
+        enclaves=enclaves,
+        natives=natives,
+        built_bytes=size.built_bytes,
+    )
+    build = startup_charges(place, inside, size.built_bytes)
     of_process = [p for p in source.phases if p.process == steady.process and p.line_access_count]
     times: dict[Phase, PhaseTime] = {}
     charges: dict[Phase, Sequence[Charge]] = {}
@@ -118,7 +128,7 @@ def predict(
         ),
         steady=times[steady],
         phases=tuple(times.values()),
-        startup=startup_time([], phases_to_first_result(source.phases, steady), times, charges),
+        startup=startup_time(build, phases_to_first_result(source.phases, steady), times, charges),
         sizing=size,
         epc=epc_needs(
             source,
@@ -134,49 +144,51 @@ def predict(
     )
 
 
+@dataclass(frozen=True, eq=False)
 class _Model:
     """All that an enclave adds to the phases of one recording."""
 
-    def __init__(
-        self,
-        recording: Recording,
-        platform: Platform,
-        runtime: Runtime,
-        enclaves: Enclaves,
-        natives: NativeTimes,
-    ) -> None:
-        self._recording = recording
-        self._platform = platform
-        self._runtime = runtime
-        self._enclaves = enclaves
-        self._natives = natives
+    recording: Recording
+    platform: Platform
+    runtime: Runtime
+    enclaves: Enclaves
+    natives: NativeTimes
+    built_bytes: int
 
     def time(self, phase: Phase) -> tuple[PhaseTime, list[Charge]]:
         """The time of a phase that has a native one, and what it was made of."""
-        basis = native_basis(self._recording, self._natives, phase)
+        basis = native_basis(self.recording, self.natives, phase)
         operators = self._operators(phase)
-        native = self._natives.of_operators(phase, basis, operators)
+        native = self.natives.of_operators(phase, basis, operators)
         charges = [
-            *compute_charges(self._platform.compute.slowdown, basis, native),
-            *encryption_charges(self._recording, phase, self._platform),
+            *compute_charges(self.platform.compute.slowdown, basis, native),
+            *encryption_charges(self.recording, phase, self.platform),
             *self._paging(phase),
+            *runtime_charges(
+                self.recording,
+                phase,
+                self.runtime,
+                self.platform,
+                self.built_bytes,
+                threads=self.enclaves.threads,
+            ),
         ]
         return compose(phase, basis, charges, operators, native), charges
 
     def _paging(self, phase: Phase) -> list[Charge]:
         """Pages loaded; where pages are added as they are used, not those that come first."""
-        enclaves = self._enclaves
+        enclaves = self.enclaves
         charges = paging_charges(
-            self._recording,
+            self.recording,
             phase,
-            self._platform,
+            self.platform,
             fixed_page_count=enclaves.fixed_page_count,
             committed_page_count=enclaves.committed_page_count,
             threads=enclaves.threads,
             policy=enclaves.policy,
             replicas=enclaves.replicas,
         )
-        commits = self._runtime.memory.commits
+        commits = self.runtime.memory.commits
         if commits == "at_build":
             return charges
         found = []
@@ -193,7 +205,7 @@ class _Model:
     def _operators(self, phase: Phase) -> list[Operator]:
         return [
             operator
-            for operator in self._recording.operators
+            for operator in self.recording.operators
             if (operator.process, operator.phase) == (phase.process, phase.index)
         ]
 

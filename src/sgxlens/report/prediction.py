@@ -17,6 +17,14 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
+class LeftOut:
+    """A platform that nobody named and that what was asked for makes no sense for."""
+
+    platform: str
+    reason: str
+
+
+@dataclass(frozen=True)
 class PredictionDocument:
     """A report of one recording on one or several platforms.
 
@@ -25,16 +33,22 @@ class PredictionDocument:
         metadata: its ``recording.json``.
         predictions: one for each platform and runtime, at least one.
         detailed: which of them are shown in full, as indices; the others are only compared.
+        left_out: platforms that could not be compared.
     """
 
     path: str
     metadata: RecordingMetadata
     predictions: tuple[Prediction, ...]
     detailed: tuple[int, ...]
+    left_out: tuple[LeftOut, ...]
 
 
 def prediction_document(
-    recording: Recording, predictions: Sequence[Prediction], detailed: Sequence[int] | None = None
+    recording: Recording,
+    predictions: Sequence[Prediction],
+    *,
+    detailed: Sequence[int] | None = None,
+    left_out: Sequence[tuple[str, str]] = (),
 ) -> PredictionDocument:
     """The report of `predictions` of a recording.
 
@@ -42,6 +56,7 @@ def prediction_document(
         recording: the recording.
         predictions: what it would cost, at least one.
         detailed: indices of those that are shown in full; None: all.
+        left_out: names of platforms that could not be compared, and why.
 
     Raises:
         UsageError: there is no prediction.
@@ -53,4 +68,5 @@ def prediction_document(
         metadata=recording.metadata,
         predictions=tuple(predictions),
         detailed=tuple(range(len(predictions)) if detailed is None else detailed),
+        left_out=tuple(LeftOut(*pair) for pair in left_out),
     )

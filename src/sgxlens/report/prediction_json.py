@@ -15,6 +15,7 @@ from pydantic import Field
 from sgxlens.prediction.model import Prediction
 from sgxlens.recording.metadata import printable
 from sgxlens.report.json import Part, RecordingPart, published_json, published_schema
+from sgxlens.report.prediction import LeftOut
 
 if TYPE_CHECKING:
     from sgxlens.report.prediction import PredictionDocument
@@ -25,12 +26,16 @@ _SCHEMA_FILE = "schema/predict.schema.json"
 
 
 class PredictReport(Part):
-    """What `sgxlens predict` says of a recording: one prediction for each platform and runtime."""
+    """What `sgxlens predict` says of a recording: one prediction for each platform.
+
+    ``left_out``: platforms that what was asked for makes no sense for; only where none was named.
+    """
 
     schema_name: Literal["sgxlens-predict"] = Field(alias="schema")
     schema_version: Literal[1]
     recording: RecordingPart
     predictions: list[Prediction]
+    left_out: list[LeftOut]
 
 
 def json_text(document: PredictionDocument) -> str:
@@ -56,4 +61,5 @@ def json_report(document: PredictionDocument) -> PredictReport:
         schema_version=SCHEMA_VERSION,
         recording=RecordingPart(path=printable(document.path), metadata=content),
         predictions=list(document.predictions),
+        left_out=list(document.left_out),
     )

@@ -154,6 +154,12 @@ def test_another_phase_may_be_predicted(path: str, run: Run) -> None:
         (["--native-time", "0ms"], "more than nothing"),
         (["--phase", "no such"], "has no phase 'no such': there are 0 (start)"),
         (["--threads", "4"], "the native times are of 1 thread, not of 4"),
+        (["--runtime", "no-such"], "gramine-exitless"),
+        (["--enclave-size", "64M"], "an enclave of 64 MiB is too small"),
+        (["--enclave-size", "100M"], "must be a power of two"),
+        (["--policy", "best"], "no policy 'best'"),
+        (["--replicas", "0"], "0 is not in the range"),
+        (["--overhead", "-1"], "-1.0 is not in the range"),
         (["--json", "--top", "3"], "--json has all rows"),
     ],
 )
@@ -218,3 +224,16 @@ def test_a_recording_without_page_visits_is_refused(
     message = refused(str(make_recording(tables, **fields)), *GIVEN)
     assert "has no page visits" in message
     assert ("without --sampling-rate" in message) == (rate < 1)
+
+
+def test_platforms_that_nobody_named_may_not_fit_what_was_asked(
+    path: str, run: Run, refused: Run
+) -> None:
+    content = predicted(run(path, "--epc", "2G", "--json"))
+    names = {p["deployment"]["platform"] for p in content["predictions"]}
+    assert names == {"ice-lake-cloud", "xeon-gold-6326"}
+    assert {p["platform"] for p in content["left_out"]} == set(platform_names()) - names
+    assert "Not for sgx1-client: EPC: 2 GiB are more than any SGX1" in run(path, "--epc", "2G")
+    assert "more than any SGX1" in refused(path, "--epc", "2G", "--platform", "sgx1-client")
+    assert "too small for the enclave" in refused(path, "--epc", "1M")
+    assert "which takes SGX2" in " ".join(run(path, "--runtime", "gramine-edmm").split())

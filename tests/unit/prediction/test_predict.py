@@ -79,6 +79,10 @@ def test_every_phase_adds_up(recording: Recording) -> None:
 def test_start_up_ends_with_the_first_result(recording: Recording) -> None:
     prediction = predicted(recording)
     startup = prediction.startup
+    assert startup.build_seconds.likely > 0
+    assert math.fsum(i.added_seconds.likely for i in startup.items) == pytest.approx(
+        startup.build_seconds.likely
+    )
     assert startup.phases == ("start", "load", "warm-up 1")
     until = prediction.phases[:3]
     assert startup.native_seconds == pytest.approx(sum(p.native.median_seconds for p in until))
@@ -196,13 +200,16 @@ def test_the_size_of_the_enclave_is_suggested_or_given(recording: Recording) -> 
 
 
 def test_runtimes_are_named_or_given(recording: Recording) -> None:
-    by_name = predicted(recording, runtime="gramine-edmm")
+    by_name = sgxlens.predict(recording, "xeon-gold-6326", "gramine-edmm")
     assert by_name.deployment.runtime == "gramine-edmm"
-    assert by_name == predicted(recording, runtime=load_runtime("gramine-edmm"))
+    given = sgxlens.predict(recording, "xeon-gold-6326", load_runtime("gramine-edmm"))
+    assert by_name == given
     # Pages that are added when they are mapped are not there to be evicted before.
     assert by_name.sizing.built_bytes < predicted(recording).sizing.built_bytes
     with pytest.raises(UsageError, match="gramine"):
         predicted(recording, runtime="no-such")
+    with pytest.raises(UsageError, match="takes SGX2"):
+        predicted(recording, runtime="gramine-edmm")
 
 
 def test_a_tiny_epc_pages_and_more_replicas_page_more(recording: Recording) -> None:
