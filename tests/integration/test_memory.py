@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -14,9 +15,12 @@ from sgxlens.enclave.charges import Charge
 from sgxlens.enclave.memory import PhaseMemory, memory_needs
 from sgxlens.enclave.platform import load_platform
 from sgxlens.enclave.quantities import Range
-from sgxlens.enclave.runtime import Runtime
+from sgxlens.enclave.runtime import Runtime, load_runtime
 from sgxlens.enclave.runtime_work import runtime_charges
 from sgxlens.recording.reader import Recording
+from sgxlens.recording.record import record_target
+from sgxlens.recording.session import TracerOptions
+from sgxlens.recording.targets.onnx import OnnxTarget
 
 pytestmark = needs_tracer
 _MIB = 1 << 20
@@ -166,3 +170,40 @@ def test_pages_are_added_as_memory_is_mapped_or_touched(recording: Recording) ->
     touched = _counts(recording, "use", at_touch, 1 << 30)
     assert 24 * _PAGES <= touched[added].likely < 25 * _PAGES
     assert touched[faults] == touched[added]
+
+
+@pytest.mark.slow
+def test_resident_memory_of_a_real_model_is_near_that_of_a_native_run(tmp_path: Path) -> None:
+    onnx = pytest.importorskip("onnx")
+    pytest.importorskip("onnxruntime")
+    model = Path(onnx.__file__).parent / "backend/test/data/light/light_squeezenet.onnx"
+    target = OnnxTarget(str(model), warmup=0, runs=1)
+    recording = record_target(target, tmp_path / "recording", TracerOptions())
+    needs = memory_needs(recording, load_runtime("gramine"))
+    output = subprocess.run(
+        [sys.executable, "-c", _RUN_NATIVELY, str(model)],
+        check=True,
+        capture_output=True,
+        text=True,
+    ).stdout
+    native_bytes = int(output) << 10
+    assert needs.resident_bytes is not None
+    # Linux maps more of the libraries than is touched.
+    assert 0.7 * native_bytes < needs.resident_bytes < 1.05 * native_bytes
+    # Threads' stacks and arenas, OpenBLAS's buffers, libraries.
+    assert needs.committed_bytes > 2 * native_bytes
+    (size,) = [s.value for s in needs.settings if s.name == "sgx.enclave_size"]
+    assert size & (size - 1) == 0
+    assert needs.total_bytes.high <= size < 2 * needs.total_bytes.high
+
+
+_RUN_NATIVELY = """
+import sys
+import numpy, onnxruntime
+options = onnxruntime.SessionOptions()
+options.intra_op_num_threads = options.inter_op_num_threads = 1
+session = onnxruntime.InferenceSession(sys.argv[1], options)
+(given,) = session.get_inputs()
+session.run(None, {given.name: numpy.zeros(given.shape, "float32")})
+print(next(l.split()[1] for l in open("/proc/self/status") if l.startswith("VmHWM")))
+"""
