@@ -3,6 +3,10 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import threading
+import time
 from collections import Counter
 from collections.abc import Sequence
 from typing import get_args
@@ -220,6 +224,29 @@ def test_a_sweep_is_its_sizes_one_by_one() -> None:
             assert run.load_count.tolist() == alone.load_count.tolist()
             assert not run.loads.visit.size
     assert simulation.sweep("lru", []) == []
+
+
+@pytest.mark.parametrize("policy", ["linux", "out_of_tree", "fifo", "second_chance", "optimum"])
+def test_loads_are_near_those_of_the_accesses_themselves(policy: EpcPolicy) -> None:
+    accesses = make_accesses(3, 60_000, 500)
+    # With a filter of one page nothing happens in a visit but accesses to its page.
+    exact = EpcSimulation(visits_of(accesses, 1))
+    from_visits = EpcSimulation(visits_of(accesses, 20))
+    for capacity in (160, 240, 320, 480):
+        expected = int(exact.run(policy, capacity).load_count.sum())
+        found = int(from_visits.run(policy, capacity).load_count.sum())
+        assert found == pytest.approx(expected, rel=0.01)
+
+
+def test_a_sweep_can_be_interrupted() -> None:
+    simulation = EpcSimulation(visits_of(make_accesses(7, 20_000, 300), 16))
+    timer = threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT))
+    timer.start()
+    start = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        simulation.sweep("optimum", [200] * 200_000)
+    timer.join()
+    assert time.monotonic() - start < 20
 
 
 def test_no_visits_are_no_loads() -> None:

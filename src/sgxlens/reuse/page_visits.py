@@ -68,8 +68,9 @@ class PageVisits:
     @classmethod
     def from_table(cls, table: pa.Table, filter_page_count: int, process: int = 0) -> PageVisits:
         """The visits of one process in the table ``page_visits`` of a recording."""
-        rows = table.filter(pc.equal(table["process"], process))
-
+        # Columns that are not needed would be copied.
+        columns = table.select(["page", "written", "ended", "idle"])
+        rows = columns.filter(pc.equal(table["process"], process))
         return cls(
             rows["page"].to_numpy(),
             rows["written"].to_numpy(),
