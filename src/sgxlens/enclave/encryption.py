@@ -64,16 +64,20 @@ class LineMisses:
     random_count: Range
 
 
-def encryption_charges(recording: Recording, phase: Phase, platform: Platform) -> list[Charge]:
-    """What the lines of a phase that miss the last-level cache cost.
+def encryption_charges(
+    recording: Recording, phase: Phase, platform: Platform, *, threads: int = 1
+) -> list[Charge]:
+    """What the lines of a phase that miss the last-level cache cost when `threads` work at once.
 
     Raises:
+        UsageError: the platform does not tell for so many threads.
         RecordingError: the recording is damaged.
     """
+    sequential = platform.encryption.sequential_ns.at(threads)
     charges = []
     for row in line_misses(recording, phase, platform.cache):
         for what, constant, count in (
-            ("sequential lines", platform.encryption.sequential_ns, row.sequential_count),
+            ("sequential lines", sequential, row.sequential_count),
             ("random lines", platform.encryption.random_ns, row.random_count),
         ):
             if count.high > 0:

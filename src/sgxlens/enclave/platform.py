@@ -67,28 +67,6 @@ class Cache(_Part):
         return self
 
 
-class Encryption(_Part):
-    """What a line costs that enters the last-level cache from the EPC, or leaves it.
-
-    Attributes:
-        sequential_ns: a line beside others that are used with it, beyond what it costs natively.
-        random_ns: a line alone, beyond what it costs natively.
-    """
-
-    sequential_ns: Constant
-    random_ns: Constant
-
-
-class Compute(_Part):
-    """What the program's own instructions cost more inside.
-
-    Attributes:
-        slowdown: nanoseconds added for each native nanosecond.
-    """
-
-    slowdown: Constant
-
-
 class ByThreads(RootModel[dict[int, Constant]]):
     """A constant that depends on how many threads work at once, as a table of it."""
 
@@ -136,11 +114,35 @@ class ByThreads(RootModel[dict[int, Constant]]):
         )
 
 
+class Encryption(_Part):
+    """What a line costs that enters the last-level cache from the EPC, or leaves it.
+
+    Attributes:
+        sequential_ns: by threads: a line beside others that are used with it, beyond what it costs
+            natively. Threads share the memory: it is the time between two lines of all of them.
+        random_ns: a line alone, beyond what it costs natively.
+    """
+
+    sequential_ns: ByThreads
+    random_ns: Constant
+
+
+class Compute(_Part):
+    """What the program's own instructions cost more inside.
+
+    Attributes:
+        slowdown: nanoseconds added for each native nanosecond.
+    """
+
+    slowdown: Constant
+
+
 class Transitions(_Part):
     """What leaving and entering an enclave costs.
 
     Attributes:
-        ecall_ns: an ECALL: EENTER, an empty function inside, EEXIT.
+        ecall_ns: an ECALL that does work: EENTER, EEXIT, and fetching again what they flush: TLBs
+            and first-level caches.
         ocall_ns: an OCALL: EEXIT, an empty function outside, EENTER.
         switchless_ocall_ns: the same handed to another thread, without leaving.
         aex_ns: an asynchronous exit (interrupt, fault) and ERESUME, the kernel included.

@@ -131,7 +131,9 @@ def _encryption(extra_bytes: Range, platform: Platform) -> Charge:
         extra_bytes.likely / LINE_BYTES if extra_bytes.likely > llc.likely else 0,
         extra_bytes.high / LINE_BYTES if extra_bytes.high > llc.low else 0,
     )
-    return Charge("encryption", "lines cleared", platform.encryption.sequential_ns, lines)
+    # It is the thread that maps that clears.
+    sequential = platform.encryption.sequential_ns.at(1)
+    return Charge("encryption", "lines cleared", sequential, lines)
 
 
 def _fits(platform: Platform, built_bytes: int) -> tuple[bool, bool, bool]:

@@ -162,7 +162,9 @@ class _Model:
         native = self.natives.of_operators(phase, basis, operators)
         charges = [
             *compute_charges(self.platform.compute.slowdown, basis, native),
-            *encryption_charges(self.recording, phase, self.platform),
+            *encryption_charges(
+                self.recording, phase, self.platform, threads=self.enclaves.threads
+            ),
             *self._paging(phase),
             *runtime_charges(
                 self.recording,

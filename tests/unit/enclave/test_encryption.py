@@ -45,7 +45,7 @@ def test_weights_that_do_not_fit_are_charged_to_who_reads_them(
         == (
             platform.encryption.random_ns
             if c.what == "random lines"
-            else platform.encryption.sequential_ns
+            else platform.encryption.sequential_ns.at(1)
         )
         for c in charges
     )
@@ -71,7 +71,7 @@ def test_the_published_cost_of_a_working_set_of_about_the_cache_is_explained() -
     platform = load_platform("xeon-e-2288g")
     size = platform.cache.llc_bytes
     missed = miss_probability([14_300_000 // 64], size.likely, platform.cache.llc_ways)[0]
-    assert 1.2 < missed * platform.encryption.sequential_ns.likely < 2.5
+    assert 1.2 < missed * platform.encryption.sequential_ns.at(1).likely < 2.5
 
 
 @pytest.mark.parametrize(
