@@ -5,13 +5,14 @@
 BIN := .venv/bin
 C_SOURCES = $(shell find native tracer tests -name '*.[ch]' -o -name '*.[ch]pp')
 
-.PHONY: help demo test lint bench sanitize stubs clean setup
+.PHONY: help demo test lint bench validate sanitize stubs clean setup
 
 help:
 	@echo "make demo      record a real model and show its data reuse"
 	@echo "make test      lint and test"
 	@echo "make lint      lint only"
 	@echo "make bench     benchmarks: tracing and analysis against the native run"
+	@echo "make validate  predictions against published measurements"
 	@echo "make sanitize  test the native core with address and undefined-behaviour checks"
 	@echo "make stubs     write the type stub of sgxlens._native anew"
 	@echo "make clean     remove what was built"
@@ -37,6 +38,11 @@ test: lint $(if $(filter true,$(CI)),sanitize)
 
 bench: setup
 	@$(BIN)/python benchmarks/run.py
+
+# `make validate ARGUMENTS=--anew` records again what is recorded.
+validate:
+	@tools/setup.sh validate
+	@$(BIN)/python -m validation.run $(ARGUMENTS)
 
 sanitize: setup
 	@cmake -S . -B build/sanitize -DSGXLENS_SANITIZE=ON -DSGXLENS_DEVELOPER=ON >build/sanitize.log

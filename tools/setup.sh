@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
 #
-# Sets up .venv with sgxlens built from this tree. Usage: tools/setup.sh demo|dev
-#   demo  what `make demo` needs: the package and ONNX Runtime
-#   dev   also the tests' and linters' packages; PyTorch only where CI=true, for its size
+# Sets up .venv with sgxlens built from this tree. Usage: tools/setup.sh demo|validate|dev
+#   demo      what `make demo` needs: the package and ONNX Runtime
+#   validate  also PyTorch, if it can be installed
+#   dev       also the tests' and linters' packages; PyTorch only where CI=true, for its size
 # What the system lacks comes from apt, where the user may install packages; else one line says what
 # to run. Nothing is done twice: stamps in .venv say what it was made from.
 set -euo pipefail
@@ -138,6 +139,9 @@ sources=$(
 )
 once package "$sources" "building sgxlens" pip install --no-build-isolation --editable '.[onnx]'
 
-if [ "$profile" = dev ] && [ "${CI:-}" = true ]; then
-    once torch "$torch" "installing $torch" pip install "$torch"
+install_torch() { once torch "$torch" "installing $torch" pip install "$torch"; }
+if [ "$profile" = validate ]; then
+    (install_torch) || say "without PyTorch: what needs it is left out"
+elif [ "$profile" = dev ] && [ "${CI:-}" = true ]; then
+    install_torch
 fi
