@@ -17,6 +17,7 @@ from sgxlens.enclave.platform import load_platform
 from sgxlens.enclave.quantities import Range
 from sgxlens.enclave.runtime import Runtime, load_runtime
 from sgxlens.enclave.runtime_work import runtime_charges
+from sgxlens.enclave.transition_counts import count_transitions
 from sgxlens.recording.reader import Recording
 from sgxlens.recording.record import record_target
 from sgxlens.recording.session import TracerOptions
@@ -170,6 +171,25 @@ def test_pages_are_added_as_memory_is_mapped_or_touched(recording: Recording) ->
     touched = _counts(recording, "use", at_touch, 1 << 30)
     assert 24 * _PAGES <= touched[added].likely < 25 * _PAGES
     assert touched[faults] == touched[added]
+
+
+def test_bytes_of_system_calls_are_priced_by_the_runtime(recording: Recording) -> None:
+    runtime = load_runtime("gramine")
+    platform = load_platform("xeon-gold-6326")
+    start = recording.phases[0]
+    charges = runtime_charges(recording, start, runtime, platform, 128 * _MIB)
+    rows = count_transitions(recording, platform, runtime).of_phase(start)
+    for what, constant, field in (
+        ("files hashed", runtime.work.hash_byte_ns, "hashed_bytes"),
+        ("bytes copied across the border", runtime.work.copy_byte_ns, "copied_bytes"),
+    ):
+        (charge,) = [charge for charge in charges if charge.what == what]
+        assert charge.constant is constant
+        # The C library alone is larger.
+        assert charge.count.likely == sum(getattr(row, field).likely for row in rows) > _MIB
+    # Nothing of the base phase reads a file.
+    (base,) = recording.select_phases("base")
+    assert runtime_charges(recording, base, runtime, platform, 128 * _MIB) == []
 
 
 @pytest.mark.slow

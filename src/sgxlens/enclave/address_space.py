@@ -65,6 +65,7 @@ class Event(NamedTuple):
         from_address: of ``move``.
         name: file that is mapped; empty: none.
         file_offset: where in the file, in bytes.
+        thread: number of the thread that makes it happen; None: not known.
     """
 
     position: int
@@ -75,6 +76,7 @@ class Event(NamedTuple):
     from_address: int = 0
     name: str = ""
     file_offset: int = 0
+    thread: int | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,6 +107,7 @@ class AddressSpaceHistory:
 
     Attributes:
         position: from when on it was so (line accesses).
+        thread: who changed it then; -1: not known.
         sizes_bytes: bytes mapped, a column for each state.
         copied_bytes: bytes of a block that is kept beside its copy at that moment only.
         resident_page_count: the most pages that were mapped and had been accessed since, until the
@@ -116,6 +119,7 @@ class AddressSpaceHistory:
     """
 
     position: Integers
+    thread: Integers
     sizes_bytes: Integers
     copied_bytes: Integers
     resident_page_count: Integers | None
@@ -307,9 +311,10 @@ def replay(events: Sequence[Event], touches: Touches | None) -> AddressSpaceHist
     changes = [event for event in events if event.action in _CHANGES]
     ranges = _Ranges()
     residency = None if touches is None else _Residency(touches, events, len(changes))
-    positions: list[int] = [0]
+    positions = [0, *(event.position for event in events)]
+    threads = [-1, *(-1 if event.thread is None else event.thread for event in events)]
     sizes: list[tuple[int, ...]] = [tuple(ranges.sizes_bytes)]
-    copied: list[int] = [0]
+    copied = [0, *(e.size_bytes if e.action == "copy" else 0 for e in events)]
     pages: list[tuple[int, int, int, int]] = []
 
     def advance(position: int | None) -> None:
@@ -323,9 +328,7 @@ def replay(events: Sequence[Event], touches: Touches | None) -> AddressSpaceHist
         advance(event.position)
         number += event.action in _CHANGES
         _apply(event, ranges, residency, number)
-        positions.append(event.position)
         sizes.append(tuple(ranges.sizes_bytes))
-        copied.append(event.size_bytes if event.action == "copy" else 0)
     advance(None)
     counts: Sequence[int | None] = [None] * len(changes)
     resident = lazy_resident = touched = lazy_touched = None
@@ -335,6 +338,7 @@ def replay(events: Sequence[Event], touches: Touches | None) -> AddressSpaceHist
         touched, lazy_touched = np.diff(touched, prepend=0), np.diff(lazy_touched, prepend=0)
     return AddressSpaceHistory(
         position=np.array(positions, dtype=np.int64),
+        thread=np.array(threads, dtype=np.int64),
         sizes_bytes=np.array(sizes, dtype=np.int64),
         copied_bytes=np.array(copied, dtype=np.int64),
         resident_page_count=resident,

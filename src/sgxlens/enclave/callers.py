@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    from sgxlens.enclave.call_replay import Call
     from sgxlens.recording.reader import Recording
 
 
@@ -63,7 +62,7 @@ class CallerClasses:
 
 
 class OperatorFinder:
-    """Finds the operator in which a call is made, by the contexts of its thread."""
+    """Finds the operator that a thread runs, by its contexts."""
 
     def __init__(self, recording: Recording) -> None:
         self._spans: dict[tuple[int, int], tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]] = {}
@@ -81,12 +80,12 @@ class OperatorFinder:
             order = mine[np.argsort(start[mine], kind="stable")]
             self._spans[key] = (start[order], operator[order])
 
-    def at(self, call: Call) -> int | None:
-        """The number of the operator; None: none."""
-        spans = self._spans.get((call.process, call.thread))
+    def at(self, process: int, thread: int, position: int) -> int | None:
+        """The number of the operator at a position; None: none."""
+        spans = self._spans.get((process, thread))
         if spans is None:
             return None
-        index = int(np.searchsorted(spans[0], call.position, "right")) - 1
+        index = int(np.searchsorted(spans[0], position, "right")) - 1
         operator = int(spans[1][index]) if index >= 0 else -1
         return operator if operator >= 0 else None
 

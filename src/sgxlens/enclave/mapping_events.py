@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 
 from sgxlens.enclave.address_space import (
     PAGE_BYTES,
+    Action,
     AddressSpaceHistory,
     Event,
     State,
@@ -31,7 +32,15 @@ _STACK_BYTES_MAX = 64 << 20
 # mmap(2) and madvise(2) on x86-64.
 _MAP_NORESERVE = 0x4000
 _MADV_DONTNEED = 4
-_ANONYMOUS = MAPPING_KINDS.index("anonymous")
+_CALLS = ("mmap", "munmap", "brk", "mremap", "madvise")
+_ACTIONS: dict[str, Action] = {
+    "map": "map",
+    "unmap": "unmap",
+    "protect": "protect",
+    "remap": "move",
+    "break_grow": "map",
+    "break_shrink": "unmap",
+}
 _HEAP_STATE = State(MAPPING_KINDS.index("heap"), is_accessible=True, is_lazy=False)
 _STACK = MAPPING_KINDS.index("stack")
 # Events at the same position: what a system call did, then what is said of the call, then marks.
@@ -59,9 +68,10 @@ def address_space(recording: Recording, process: int) -> AddressSpaceHistory:
 def _replayed(recording: Recording, process: int) -> AddressSpaceHistory:
     touches = _touches(recording, process)
     phases = recording.select_phases(None, process)
+    calls = _Calls(recording, process)
     numbered = [
-        *_mapping_events(recording, process, touches),
-        *_call_events(recording, process),
+        *_mapping_events(recording, process, touches, calls),
+        *calls.events(),
         *((_OF_PHASES, Event(phase.start_position, "mark")) for phase in phases),
     ]
     # Stable: within a table the order of the rows is kept.
@@ -87,7 +97,7 @@ def _touches(recording: Recording, process: int) -> Touches | None:
 
 
 def _mapping_events(
-    recording: Recording, process: int, touches: Touches | None
+    recording: Recording, process: int, touches: Touches | None, calls: _Calls
 ) -> Iterator[tuple[int, Event]]:
     rows = _rows(
         recording,
@@ -96,43 +106,40 @@ def _mapping_events(
         *("position", "event", "address", "size_bytes", "protection", "kind", "name"),
         *("file_offset", "from_address"),
     )
-    rows = [row for row in rows if not is_tracer_file(row["name"])]
-    flags = _map_flags(recording, process)
+    rows = [row for row in rows if row["size_bytes"] and not is_tracer_file(row["name"])]
     stacks = _stack_rows(recording, process, rows)
     for number, row in enumerate(rows):
+        position, address = row["position"], row["address"]
         # Linux maps whole pages; sizes of files and heaps need not be.
-        start = row["address"] // PAGE_BYTES * PAGE_BYTES
-        end = -(-(row["address"] + row["size_bytes"]) // PAGE_BYTES) * PAGE_BYTES
-        if row["size_bytes"] == 0:
-            continue
+        start = address // PAGE_BYTES * PAGE_BYTES
+        end = -(-(address + row["size_bytes"]) // PAGE_BYTES) * PAGE_BYTES
         if end > _ADDRESSES:
             raise RecordingError(
                 f"{recording.path} is corrupted: mappings has a range beyond the last address"
             )
-        is_accessible = any(letter in row["protection"] for letter in "rwx")
-        if row["event"] == "map":
-            kind = _STACK if number in stacks else MAPPING_KINDS.index(row["kind"])
-            if row["kind"] == "stack":
-                start = _stack_start(start, rows, touches)
-            is_lazy = bool(flags.get((row["position"], row["address"]), 0) & _MAP_NORESERVE)
-            event = Event(
-                *(row["position"], "map", start, end - start),
-                state=State(kind, is_accessible, is_lazy),
+        if row["kind"] == "stack":
+            start = _stack_start(start, rows, touches)
+        state = State(
+            _STACK if number in stacks else MAPPING_KINDS.index(row["kind"] or "anonymous"),
+            is_accessible=any(letter in row["protection"] for letter in "rwx"),
+            is_lazy=bool(calls.map_flags.get((position, address), 0) & _MAP_NORESERVE),
+        )
+        if row["event"] == "break_grow":
+            state = _HEAP_STATE
+        yield (
+            _OF_MAPPINGS,
+            Event(
+                position,
+                _ACTIONS[row["event"]],
+                start,
+                end - start,
+                state=state,
+                from_address=row["from_address"] or 0,
                 name=row["name"],
                 file_offset=row["file_offset"],
-            )
-        elif row["event"] == "break_grow":
-            event = Event(row["position"], "map", start, end - start, state=_HEAP_STATE)
-        elif row["event"] == "remap":
-            event = Event(
-                *(row["position"], "move", start, end - start), from_address=row["from_address"]
-            )
-        elif row["event"] == "protect":
-            state = State(_ANONYMOUS, is_accessible, is_lazy=False)
-            event = Event(row["position"], "protect", start, end - start, state=state)
-        else:
-            event = Event(row["position"], "unmap", start, end - start)
-        yield _OF_MAPPINGS, event
+                thread=calls.threads.get(position),
+            ),
+        )
 
 
 def is_tracer_file(name: str) -> bool:
@@ -141,36 +148,49 @@ def is_tracer_file(name: str) -> bool:
     return file.startswith(("vgpreload_", "sgxlens-amd64-"))
 
 
-def _calls(recording: Recording, process: int, *names: str) -> list[dict[str, Any]]:
-    """System calls that succeeded."""
-    if not recording.has_table("syscalls"):
-        return []
-    table = recording.table("syscalls")
-    chosen = pc.and_(
-        pc.equal(table["process"], process), pc.is_in(table["name"], pa.array(names, pa.string()))
-    )
-    rows = table.filter(chosen).select(
-        ["position", "name", "result", "arg0", "arg1", "arg2", "arg3"]
-    )
-    return [row for row in rows.to_pylist() if row["result"] is not None and row["result"] >= 0]
+class _Calls:
+    """System calls of a process that change its address space, and succeeded.
+
+    Attributes:
+        rows: the calls.
+        threads: who made them, by position.
+        map_flags: flags of mmap(2) by position and address of the mapping.
+    """
+
+    def __init__(self, recording: Recording, process: int) -> None:
+        self.rows: list[dict[str, Any]] = []
+        if recording.has_table("syscalls"):
+            table = recording.table("syscalls")
+            chosen = pc.and_(
+                pc.equal(table["process"], process),
+                pc.is_in(table["name"], pa.array(_CALLS, pa.string())),
+            )
+            columns = ["position", "thread", "name", "result", *(f"arg{i}" for i in range(4))]
+            rows = table.filter(chosen).select(columns).to_pylist()
+            self.rows = [r for r in rows if r["result"] is not None and r["result"] >= 0]
+        self.threads = {row["position"]: row["thread"] for row in self.rows}
+        self.map_flags = {
+            (row["position"], row["result"]): row["arg3"]
+            for row in self.rows
+            if row["name"] == "mmap"
+        }
+
+    def events(self) -> Iterator[tuple[int, Event]]:
+        """What the mappings do not tell: content that is discarded, or copied."""
+        for row in self.rows:
+            if row["name"] == "madvise" and row["arg2"] == _MADV_DONTNEED:
+                start = row["arg0"] // PAGE_BYTES * PAGE_BYTES
+                found = Event(row["position"], "discard", start, _pages_bytes(row["arg1"]))
+            elif row["name"] == "mremap" and row["arg2"] > row["arg1"]:
+                found = Event(row["position"], "copy", row["result"], _pages_bytes(row["arg1"]))
+            else:
+                continue
+            if found.size_bytes:
+                yield _OF_CALLS, found._replace(thread=row["thread"])
 
 
-def _map_flags(recording: Recording, process: int) -> dict[tuple[int, int], int]:
-    """Flags of mmap(2) by position and address of the mapping."""
-    calls = _calls(recording, process, "mmap")
-    return {(row["position"], row["result"]): row["arg3"] for row in calls}
-
-
-def _call_events(recording: Recording, process: int) -> Iterator[tuple[int, Event]]:
-    for row in _calls(recording, process, "madvise", "mremap"):
-        if row["name"] == "madvise" and row["arg2"] == _MADV_DONTNEED:
-            start = row["arg0"] // PAGE_BYTES * PAGE_BYTES
-            size_bytes = -(-row["arg1"] // PAGE_BYTES) * PAGE_BYTES
-            if size_bytes:
-                yield _OF_CALLS, Event(row["position"], "discard", start, size_bytes)
-        elif row["name"] == "mremap" and row["arg2"] > row["arg1"]:
-            size_bytes = -(-row["arg1"] // PAGE_BYTES) * PAGE_BYTES
-            yield _OF_CALLS, Event(row["position"], "copy", row["result"], size_bytes)
+def _pages_bytes(size_bytes: int) -> int:
+    return -(-size_bytes // PAGE_BYTES) * PAGE_BYTES
 
 
 def _stack_rows(recording: Recording, process: int, rows: list[dict[str, Any]]) -> set[int]:

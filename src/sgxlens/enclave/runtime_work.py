@@ -1,32 +1,42 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Memory that the runtime clears and adds in place of the kernel.
+"""What the runtime does in place of the kernel: it clears and adds memory, hashes files, copies.
 
 The kernel clears memory too, page by page as the program first touches it, and that is in the
 native time. So only what the runtime does beyond it is charged: what it clears in its whole length
 although the program touches a part of it. A native page fault that an enclave does not take (a
 block mapped again in memory that is there already) is not taken off the native time.
+
+What threads do in the background is left out, since the phase does not wait for it.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from sgxlens.enclave.address_space import PAGE_BYTES, AddressSpaceHistory, Change
+from sgxlens.enclave.address_space import PAGE_BYTES
+from sgxlens.enclave.callers import OperatorFinder, background_threads
 from sgxlens.enclave.charges import Charge
 from sgxlens.enclave.mapping_events import address_space
 from sgxlens.enclave.platform import LINE_BYTES
 from sgxlens.enclave.quantities import Range
+from sgxlens.enclave.transition_counts import count_transitions
 from sgxlens.recording.format import MAPPING_KINDS
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import numpy.typing as npt
+
+    from sgxlens.enclave.address_space import AddressSpaceHistory, Change, Integers
+    from sgxlens.enclave.files import FileKinds
     from sgxlens.enclave.platform import Platform
     from sgxlens.enclave.runtime import Runtime
-    from sgxlens.recording.reader import Operator, Phase, Recording
+    from sgxlens.enclave.transition_counts import TransitionRow
+    from sgxlens.recording.reader import Phase, Recording
 
 _FILE = MAPPING_KINDS.index("file")
 _NONE = Range.exact(0)
@@ -54,10 +64,12 @@ def runtime_charges(
     platform: Platform,
     built_bytes: int,
     *,
+    files: FileKinds | None = None,
     threads: int = 1,
 ) -> list[Charge]:
-    """What clearing and adding memory costs in a phase.
+    """What the runtime's own work costs in a phase.
 
+    - Bytes hashed, encrypted and copied across the border, by the rules of the system calls.
     - Memory cleared: in whole lengths, where the runtime does (``work.clears``). The lines written
       go through memory encryption if there are more of them than the last-level cache holds.
     - Pages of an enclave that is built at once: each is mapped into the process by a fault when it
@@ -73,12 +85,15 @@ def runtime_charges(
         runtime: the runtime.
         platform: the platform.
         built_bytes: pages that were added before the start, as `MemoryNeeds.built_bytes`.
+        files: what the user says of files.
         threads: threads that page at once.
 
     Raises:
         RecordingError: the recording holds no mappings, or is damaged.
+        UsageError: a rule gives no number for a call.
     """
-    history = address_space(recording, phase.process)
+    counts = count_transitions(recording, platform, runtime, files)
+    history = _foreground(recording, phase, address_space(recording, phase.process))
     cleared = list(_cleared(recording, phase, history, runtime))
     charges = [
         Charge("runtime", "memory cleared", runtime.work.clear_byte_ns, size, operator)
@@ -87,22 +102,82 @@ def runtime_charges(
     extra = sum((item.extra_bytes for item in cleared), _NONE)
     charges.append(_encryption(extra, platform))
     if runtime.memory.commits == "at_build":
-        faults = _first_faults(phase, history, runtime, platform, built_bytes)
+        faults = _first_faults(history, runtime, platform, built_bytes)
         charges += [faults, _loads_to_clear(extra, platform, built_bytes, threads)]
     else:
-        charges += _added_pages(phase, history, runtime, platform)
+        charges += _added_pages(history, runtime, platform)
+    charges += _byte_charges(counts.of_phase(phase), runtime)
     return [charge for charge in charges if charge.count.high > 0]
 
 
+def _byte_charges(rows: tuple[TransitionRow, ...], runtime: Runtime) -> list[Charge]:
+    hashed: dict[int | None, Range] = defaultdict(lambda: _NONE)
+    encrypted: dict[int | None, Range] = defaultdict(lambda: _NONE)
+    copied: dict[int | None, Range] = defaultdict(lambda: _NONE)
+    for row in rows:
+        if not row.is_background:
+            hashed[row.operator] += row.hashed_bytes
+            encrypted[row.operator] += row.encrypted_bytes
+            copied[row.operator] += row.copied_bytes
+    work = runtime.work
+    return [
+        Charge("runtime", what, constant, count, operator)
+        for what, constant, found in (
+            ("files hashed", work.hash_byte_ns, hashed),
+            ("bytes encrypted or decrypted", work.encrypt_byte_ns, encrypted),
+            ("bytes copied across the border", work.copy_byte_ns, copied),
+        )
+        for operator, count in found.items()
+    ]
+
+
+@dataclass(frozen=True, eq=False)
+class _Foreground:
+    """What the threads that a phase waits for do with the address space.
+
+    Attributes:
+        history: what is done with it.
+        chosen: the intervals of `history` that begin in the phase.
+        is_background: those that begin with what other threads do.
+        changes: the changes in the phase.
+    """
+
+    history: AddressSpaceHistory
+    chosen: npt.NDArray[np.bool_]
+    is_background: npt.NDArray[np.bool_]
+    changes: tuple[Change, ...]
+
+    def sum(self, counts: Integers | None) -> int:
+        """The sum of what is counted in the intervals; 0: it is not known."""
+        return 0 if counts is None else int(counts[self.chosen].sum())
+
+
+def _foreground(recording: Recording, phase: Phase, history: AddressSpaceHistory) -> _Foreground:
+    others = {t for process, t in background_threads(recording) if process == phase.process}
+    start, end = phase.start_position, phase.end_position
+    return _Foreground(
+        history=history,
+        chosen=(history.position >= start) & (history.position < end),
+        is_background=np.isin(history.thread, list(others)),
+        changes=tuple(
+            change
+            for change in history.changes
+            if start <= change.event.position < end and change.event.thread not in others
+        ),
+    )
+
+
 def _cleared(
-    recording: Recording, phase: Phase, history: AddressSpaceHistory, runtime: Runtime
+    recording: Recording, phase: Phase, history: _Foreground, runtime: Runtime
 ) -> Iterator[_Cleared]:
-    operators = _Operators(recording, phase)
+    operators = OperatorFinder(recording)
     for change in history.changes:
         event = change.event
-        is_here = phase.start_position <= event.position < phase.end_position
-        if is_here and event.action in runtime.work.clears:
-            yield _Cleared(operators.at(event.position), event.size_bytes, _extra(change))
+        if event.action in runtime.work.clears:
+            operator = None
+            if event.thread is not None:
+                operator = operators.at(phase.process, event.thread, event.position)
+            yield _Cleared(operator, event.size_bytes, _extra(change))
 
 
 def _extra(change: Change) -> Range:
@@ -143,24 +218,17 @@ def _fits(platform: Platform, built_bytes: int) -> tuple[bool, bool, bool]:
 
 
 def _first_faults(
-    phase: Phase,
-    history: AddressSpaceHistory,
-    runtime: Runtime,
-    platform: Platform,
-    built_bytes: int,
+    history: _Foreground, runtime: Runtime, platform: Platform, built_bytes: int
 ) -> Charge:
     surely, likely, perhaps = _fits(platform, built_bytes)
-    most = np.maximum.accumulate(history.mapped_bytes)
-    new = _in_phase(history, phase, np.diff(most, prepend=0)) // PAGE_BYTES
-    if runtime.work.preheats:
-        new = 0
+    most = np.maximum.accumulate(history.history.mapped_bytes)
+    new_bytes = np.where(history.is_background, 0, np.diff(most, prepend=0))
+    new = 0 if runtime.work.preheats else history.sum(new_bytes) // PAGE_BYTES
     # The kernel takes a fault for each page touched natively.
-    least = max(new - _in_phase(history, phase, history.touched_page_count), 0)
-    least = least if surely else 0
+    least = max(new - history.sum(history.history.touched_page_count), 0) if surely else 0
     count = Range(least, new if likely else least, new if perhaps else least)
-    return Charge(
-        "transitions", "first faults of enclave pages", platform.transitions.aex_ns, count
-    )
+    aex_ns = platform.transitions.aex_ns
+    return Charge("transitions", "first faults of enclave pages", aex_ns, count)
 
 
 def _loads_to_clear(
@@ -174,23 +242,18 @@ def _loads_to_clear(
     return Charge("paging", "pages loaded to be cleared", swap_ns, count)
 
 
-def _added_pages(
-    phase: Phase, history: AddressSpaceHistory, runtime: Runtime, platform: Platform
-) -> list[Charge]:
+def _added_pages(history: _Foreground, runtime: Runtime, platform: Platform) -> list[Charge]:
     if runtime.memory.commits == "at_map":
         mapped = sum(
             change.event.size_bytes // PAGE_BYTES
             for change in history.changes
-            if change.event.action == "map"
-            and not change.event.state.is_lazy
-            and phase.start_position <= change.event.position < phase.end_position
+            if change.event.action == "map" and not change.event.state.is_lazy
         )
-        touched = _in_phase(history, phase, history.lazy_touched_page_count)
+        touched = history.sum(history.history.lazy_touched_page_count)
         # The fault of the program, its delivery, and the fault of EACCEPT.
-        faults = Range.exact(2 * touched)
-        traps = Range.exact(touched)
+        faults, traps = Range.exact(2 * touched), Range.exact(touched)
     else:
-        mapped, touched = 0, _in_phase(history, phase, history.touched_page_count)
+        mapped, touched = 0, history.sum(history.history.touched_page_count)
         faults, traps = Range.exact(touched), Range.exact(touched)
     transitions = platform.transitions
     added = Range.exact(mapped + touched)
@@ -199,36 +262,3 @@ def _added_pages(
         Charge("transitions", "faults of pages added when touched", transitions.aex_ns, faults),
         Charge("transitions", "traps of pages added when touched", transitions.exception_ns, traps),
     ]
-
-
-def _in_phase(history: AddressSpaceHistory, phase: Phase, counts: object) -> int:
-    """The sum of what is counted in the intervals of a phase; 0: it is not known."""
-    if counts is None:
-        return 0
-    chosen = (history.position >= phase.start_position) & (history.position < phase.end_position)
-    return int(np.asarray(counts)[chosen].sum())
-
-
-class _Operators:
-    """Which operator of a phase runs at a position: the innermost."""
-
-    def __init__(self, recording: Recording, phase: Phase) -> None:
-        self._operators: dict[int, Operator] = {
-            operator.number: operator
-            for operator in recording.operators
-            if (operator.process, operator.phase) == (phase.process, phase.index)
-        }
-        by_start = sorted(self._operators.values(), key=lambda o: (o.start_position, o.number))
-        self._numbers = [operator.number for operator in by_start]
-        self._starts = np.array([o.start_position for o in by_start], dtype=np.int64)
-
-    def at(self, position: int) -> int | None:
-        """The operator's number; None: there is none."""
-        last = int(np.searchsorted(self._starts, position, "right")) - 1
-        number = self._numbers[last] if last >= 0 else None
-        while number is not None:
-            operator = self._operators.get(number)
-            if operator is None or position < operator.end_position:
-                return number if operator else None
-            number = operator.parent
-        return None

@@ -193,7 +193,7 @@ class _Counter:
             key = _Key(
                 call.process,
                 call.phase,
-                None if is_background else operators.at(call),
+                None if is_background else operators.at(call.process, call.thread, call.position),
                 call.name,
                 caller,
                 is_background,
