@@ -10,8 +10,8 @@ import pytest
 
 from sgxlens.errors import UsageError
 from sgxlens.recording.reader import open_recording
-from sgxlens.report.document import build_document
 from sgxlens.recording.syscalls import is_libc
+from sgxlens.report.document import build_document
 
 MakeRecording = Callable[..., Path]
 
