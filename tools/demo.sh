@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
 #
-# Records SqueezeNet, which comes inside the onnx package, and shows what was recorded.
+# Records SqueezeNet, which comes inside the onnx package, shows what was recorded, and predicts
+# what it would cost inside an enclave.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -20,4 +21,7 @@ run sgxlens record "$model" --force -o "$recording"
 echo
 run sgxlens show "$recording"
 echo
-echo "The recording is in $PWD/$recording; look at it again with: .venv/bin/sgxlens show $recording"
+run sgxlens predict "$recording"
+echo
+echo "The recording is in $PWD/$recording; look at it again with: .venv/bin/sgxlens show $recording
+or predict another machine with: .venv/bin/sgxlens predict $recording --platform NAME"

@@ -90,7 +90,7 @@ def _parts(document: PredictionDocument, console: Console, top: int) -> Iterable
         f"{_phase_title(first)} inside an enclave, by platform", _comparison(document, width)
     )
     for skipped in document.left_out:
-        yield Text(f"Not for {skipped.platform}: {one_line(skipped.reason)}")
+        yield Text(f"Not for {one_line(skipped.platform, 40)}: {one_line(skipped.reason)}")
     for index in document.detailed:
         yield from _details(document.predictions[index], width, top, ascii_only=ascii_only)
 
