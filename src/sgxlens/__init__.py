@@ -17,7 +17,7 @@ _OWNERS = {
     "miss_ratio_curve": "sgxlens.reuse.curves",
     "operator": "sgxlens.annotation",
     "predict": "sgxlens.prediction.predict",
-    "Prediction": "sgxlens.prediction.model",
+    "Prediction": "sgxlens.prediction.result",
     "record": "sgxlens.recording.api",
     "region": "sgxlens.annotation",
     "region_end": "sgxlens.annotation",

@@ -82,6 +82,24 @@ def _print_schema(context: click.Context, _: click.Parameter, is_wanted: bool) -
     " 25.",
 )
 @click.option(
+    "--trusted",
+    multiple=True,
+    metavar="GLOB",
+    help="Files that are hashed by the manifest, as in '/models/**'.",
+)
+@click.option(
+    "--allowed",
+    multiple=True,
+    metavar="GLOB",
+    help="Files that are used on the host as they are, as in '/models/**'.",
+)
+@click.option(
+    "--encrypted",
+    multiple=True,
+    metavar="GLOB",
+    help="Files that are sealed by the runtime, as in '/models/**'.",
+)
+@click.option(
     "--top", type=click.IntRange(min=1), metavar="N", help="Show N operators.  [default: 10]"
 )
 @click.option(
@@ -108,6 +126,9 @@ def command(  # noqa: PLR0917 -- click passes them by name
     replicas: int,
     policy: EpcPolicy | None,
     overhead: float | None,
+    trusted: tuple[str, ...],
+    allowed: tuple[str, ...],
+    encrypted: tuple[str, ...],
     top: int | None,
     as_json: bool,
 ) -> None:
@@ -118,6 +139,7 @@ def command(  # noqa: PLR0917 -- click passes them by name
     predicted from the recording of a smaller one.
     """
     from sgxlens.enclave.platform import platform_names
+    from sgxlens.enclave.runtime import load_runtime
     from sgxlens.errors import UsageError
     from sgxlens.prediction import predict
     from sgxlens.prediction.inputs import opened
@@ -134,13 +156,15 @@ def command(  # noqa: PLR0917 -- click passes them by name
         chosen = int(phase)
     overheads = OVERHEADS_PERCENT if overhead is None else (*OVERHEADS_PERCENT, overhead)
     given_seconds = None if native_time is None else parse_seconds(native_time)
+    # Read once: what is counted by its rules is kept with it.
+    inside = load_runtime(runtime or DEFAULT_RUNTIME)
     predictions, left_out = [], []
     for platform in platforms or platform_names():
         try:
             prediction = predict(
                 source,
                 platform,
-                runtime or DEFAULT_RUNTIME,
+                inside,
                 phase=chosen,
                 epc=epc,
                 llc=llc,
@@ -150,6 +174,9 @@ def command(  # noqa: PLR0917 -- click passes them by name
                 replicas=replicas,
                 policy=policy,
                 overheads_percent=overheads,
+                trusted=trusted,
+                allowed=allowed,
+                encrypted=encrypted,
             )
         except UsageError as error:
             # What was asked for may make no sense for one of the platforms that nobody named.

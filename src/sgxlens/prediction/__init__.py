@@ -4,7 +4,7 @@
 It is not called ``predict`` since `sgxlens.predict` is the function.
 """
 
-from sgxlens.prediction.model import Prediction
 from sgxlens.prediction.predict import predict
+from sgxlens.prediction.result import Prediction
 
 __all__ = ["Prediction", "predict"]

@@ -12,11 +12,9 @@ if TYPE_CHECKING:
 
     from sgxlens.enclave.platform import Platform
     from sgxlens.enclave.runtime import Runtime
+    from sgxlens.enclave.transitions import TransitionCounts
     from sgxlens.prediction.model import PhaseTime
     from sgxlens.recording.reader import Recording
-
-#: Recordings of these kinds hold sgxlens's own profiling.
-_PROFILED_SOURCES = ("onnxruntime_profile",)
 
 
 def not_modelled(recording: Recording, threads: int, replicas: int) -> tuple[str, ...]:
@@ -41,15 +39,9 @@ def warnings(recording: Recording, platform: Platform, steady: PhaseTime) -> tup
     return tuple(map(_sentence, found))
 
 
-def notes(recording: Recording, platform: Platform, runtime: Runtime) -> tuple[str, ...]:
+def notes(platform: Platform, runtime: Runtime, counts: TransitionCounts) -> tuple[str, ...]:
     """What else one must keep in mind, one sentence each."""
-    found = []
-    if any(operator.source in _PROFILED_SOURCES for operator in recording.operators):
-        found.append(
-            "ONNX Runtime profiled itself for sgxlens. What it wrote and which clocks it read for"
-            " that is left out of the transitions; its memory accesses are not."
-        )
-    return tuple(map(_sentence, (*found, *platform.notes, *runtime.notes)))
+    return tuple(map(_sentence, (*counts.notes, *platform.notes, *runtime.notes)))
 
 
 def _sentence(text: str) -> str:

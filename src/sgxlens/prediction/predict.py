@@ -7,19 +7,22 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from sgxlens.enclave.encryption import encryption_charges
+from sgxlens.enclave.files import FileKinds
 from sgxlens.enclave.paging import FIRST_PAGE_LOADS, paging_charges
 from sgxlens.enclave.platform import PAGE_BYTES, Platform, load_platform
 from sgxlens.enclave.quantities import Range
 from sgxlens.enclave.runtime import Runtime, load_runtime
 from sgxlens.enclave.runtime_work import runtime_charges
 from sgxlens.enclave.startup import startup_charges
+from sgxlens.enclave.transitions import count_transitions, transition_charges
 from sgxlens.errors import UsageError
 from sgxlens.prediction.compose import compose, compute_charges
+from sgxlens.prediction.exits import exits
 from sgxlens.prediction.inputs import chosen_phase, native_basis, opened, thread_count
 from sgxlens.prediction.limits import not_modelled, notes, warnings
-from sgxlens.prediction.model import Deployment, Prediction
 from sgxlens.prediction.native import NativeTimes
 from sgxlens.prediction.paging import OVERHEADS_PERCENT, Enclaves, epc_needs
+from sgxlens.prediction.result import Deployment, Prediction
 from sgxlens.prediction.sizing import sizing
 from sgxlens.prediction.startup import phases_to_first_result, startup_time
 from sgxlens.units import parse_size
@@ -50,6 +53,9 @@ def predict(
     replicas: int = 1,
     policy: EpcPolicy | None = None,
     overheads_percent: Sequence[float] = OVERHEADS_PERCENT,
+    trusted: Sequence[str] = (),
+    allowed: Sequence[str] = (),
+    encrypted: Sequence[str] = (),
 ) -> Prediction:
     """What a recorded program would cost inside an enclave.
 
@@ -74,6 +80,11 @@ def predict(
         policy: which pages leave the EPC, see `sgxlens.enclave.epc`; None: as the platform's driver
             does it.
         overheads_percent: overheads of paging that the EPC is told for.
+        trusted: patterns of absolute paths of files that the manifest hashes, as for
+            `sgxlens.enclave.files.FileKinds`.
+        allowed: the same of files that are used on the host as they are.
+        encrypted: the same of files that the runtime seals. Files that no pattern is of are what
+            the runtime takes them for.
 
     Raises:
         UsageError: an argument makes no sense, or contradicts another or the recording.
@@ -97,11 +108,13 @@ def predict(
         replicas=replicas,
         policy=policy,
     )
+    files = FileKinds(tuple(trusted), tuple(allowed), tuple(encrypted))
     model = _Model(
         recording=source,
         platform=place,
         runtime=inside,
         enclaves=enclaves,
+        files=files,
         natives=natives,
         built_bytes=size.built_bytes,
     )
@@ -112,6 +125,7 @@ def predict(
     for one in of_process:
         if natives.of_phase(one) is not None:
             times[one], charges[one] = model.time(one)
+    counts = count_transitions(source, place, inside, files)
     return Prediction(
         recording=str(source.path),
         deployment=Deployment(
@@ -138,9 +152,10 @@ def predict(
             native_seconds=times[steady].native.median_seconds,
             overheads_percent=overheads_percent,
         ),
+        exits=exits(counts, steady),
         not_modelled=not_modelled(source, count, replicas),
         warnings=warnings(source, place, times[steady]),
-        notes=notes(source, place, inside),
+        notes=notes(place, inside, counts),
     )
 
 
@@ -152,6 +167,7 @@ class _Model:
     platform: Platform
     runtime: Runtime
     enclaves: Enclaves
+    files: FileKinds
     natives: NativeTimes
     built_bytes: int
 
@@ -162,6 +178,15 @@ class _Model:
         native = self.natives.of_operators(phase, basis, operators)
         charges = [
             *compute_charges(self.platform.compute.slowdown, basis, native),
+            *transition_charges(
+                self.recording,
+                phase,
+                self.platform,
+                self.runtime,
+                self.files,
+                threads=self.enclaves.threads,
+                native_seconds=basis.median_seconds,
+            ),
             *encryption_charges(
                 self.recording, phase, self.platform, threads=self.enclaves.threads
             ),

@@ -11,7 +11,7 @@ from sgxlens.errors import UsageError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from sgxlens.prediction.model import Prediction
+    from sgxlens.prediction.result import Prediction
     from sgxlens.recording.metadata import RecordingMetadata
     from sgxlens.recording.reader import Recording
 

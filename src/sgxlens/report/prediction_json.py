@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 from pydantic import Field
 
-from sgxlens.prediction.model import Prediction
+from sgxlens.prediction.result import Prediction
 from sgxlens.recording.metadata import printable
 from sgxlens.report.json import Part, RecordingPart, published_json, published_schema
 from sgxlens.report.prediction import LeftOut

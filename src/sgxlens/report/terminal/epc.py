@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
     from rich.console import RenderableType
 
-    from sgxlens.prediction.model import Prediction
     from sgxlens.prediction.paging import CurvePoint, EpcNeeds
+    from sgxlens.prediction.result import Prediction
 
 _POINTS_MAX = 10
 _BAR_CELLS = 24

@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from sgxlens.report.terminal.epc import epc_needs
+from sgxlens.report.terminal.exits import exits
 from sgxlens.report.terminal.layout import (
     INDENT,
     fitted_table,
@@ -42,10 +43,10 @@ if TYPE_CHECKING:
         NativeBasis,
         OperatorTime,
         PhaseTime,
-        Prediction,
         StartupTime,
         Swing,
     )
+    from sgxlens.prediction.result import Prediction
     from sgxlens.report.prediction import PredictionDocument
 
 _ITEMS_MAX = 12
@@ -169,6 +170,7 @@ def _details(
         "What makes the range: the time with one value changed",
         _sensitivity(steady.sensitivity, width),
     )
+    yield titled("What leaves the enclave, and what does not", exits(prediction.exits, width, top))
     yield titled("Start-up, to the first result", _startup(prediction.startup, width))
     if len(prediction.phases) > 1:
         yield titled("By phase", _phases(prediction, width))
