@@ -525,7 +525,10 @@ class _Process:
 
     def range_of_memory(self, row: _Row, call: Call) -> None:
         _set_length(call.facts, row.a[2] if row.name == "mremap" else row.a[1])
-        if row.name == "madvise":
+        if row.name == "mprotect":
+            call.facts["readable"] = bool(row.a[2] & _PROT_READ)
+            call.facts["writable"] = bool(row.a[2] & _PROT_WRITE)
+        elif row.name == "madvise":
             call.facts["command"] = _MADVICE.get(row.a[2] & 0xFFFFFFFF, "other")
 
     def moved_break(self, row: _Row, call: Call) -> None:

@@ -51,8 +51,10 @@ VARIABLES: dict[str, Variable] = {
     "past_end": Variable("flag", "the mapping reaches past the end of the file, rounded to pages"),
     "anonymous": Variable("flag", "the mapping is of no file"),
     "shared": Variable("flag", "the mapping is shared"),
-    "readable": Variable("flag", "the mapping may be read"),
-    "writable": Variable("flag", "the mapping may be written; of close: the handle was written to"),
+    "readable": Variable("flag", "the mapping may be read (mmap, mprotect)"),
+    "writable": Variable(
+        "flag", "the mapping may be written (mmap, mprotect); of close: the handle was written to"
+    ),
     "no_reserve": Variable("flag", "the mapping has MAP_NORESERVE"),
     "shared_bytes": Variable(
         "number", "bytes of shared writable file mappings in the range (munmap, msync)"

@@ -58,6 +58,7 @@ class Rule(BaseModel):
         real_ocalls: how many of these leave the enclave even where OCALLs are switchless.
         exceptions: traps delivered to the runtime inside.
         aex: asynchronous exits that the host handles alone.
+        ecalls: ECALLs, as of a thread that the host makes to run inside.
         hashed_bytes: bytes hashed inside (SHA-256).
         encrypted_bytes: bytes encrypted or decrypted inside (AES-GCM).
         copied_bytes: bytes copied across the border of the enclave.
@@ -74,6 +75,7 @@ class Rule(BaseModel):
     real_ocalls: Count = "0"
     exceptions: Count = "0"
     aex: Count = "0"
+    ecalls: Count = "0"
     hashed_bytes: Count = "0"
     encrypted_bytes: Count = "0"
     copied_bytes: Count = "0"
@@ -87,6 +89,7 @@ COUNT_FIELDS = (
     "real_ocalls",
     "exceptions",
     "aex",
+    "ecalls",
     "hashed_bytes",
     "encrypted_bytes",
     "copied_bytes",

@@ -57,6 +57,7 @@ class TransitionRow:
         real_ocalls: how many of these exit even where OCALLs are switchless.
         exceptions: traps delivered to the runtime inside, each with its AEX.
         aex: further AEXs, which the host handles alone.
+        ecalls: ECALLs.
         hashed_bytes, encrypted_bytes, copied_bytes: what the runtime works on inside.
     """
 
@@ -73,6 +74,7 @@ class TransitionRow:
     real_ocalls: Range
     exceptions: Range
     aex: Range
+    ecalls: Range
     hashed_bytes: Range
     encrypted_bytes: Range
     copied_bytes: Range
@@ -305,6 +307,7 @@ class _Counter:
                 real_ocalls=sums["real_ocalls"],
                 exceptions=sums["exceptions"],
                 aex=sums["aex"],
+                ecalls=sums["ecalls"],
                 hashed_bytes=sums["hashed_bytes"],
                 encrypted_bytes=sums["encrypted_bytes"],
                 copied_bytes=sums["copied_bytes"],

@@ -118,6 +118,7 @@ def _charges_of(row: TransitionRow, platform: Platform, runtime: Runtime) -> Ite
         yield charge("OCALLs", costs.ocall_ns, row.ocalls)
     yield charge("traps", costs.exception_ns, row.exceptions)
     yield charge("AEXs", costs.aex_ns, row.aex)
+    yield charge("ECALLs", costs.ecall_ns, row.ecalls)
 
 
 def _parallel_charges(
