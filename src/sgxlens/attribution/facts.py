@@ -49,6 +49,8 @@ _PHASE_NAMES = (
 #: Stands for "between operators" where operators are numbered.
 NO_OPERATOR = -1
 _Weight = TypeVar("_Weight", np.bool_, np.float64)
+#: Beyond so many pieces of a table a copy is better.
+_RUNS_MAX = 64
 _TABLES = ("contexts", "reuse_sources", "page_use")
 
 
@@ -369,10 +371,12 @@ class PhaseFacts:
         near = (context >= numbers[0]) & (context <= numbers[-1])
         if numbers[-1] - numbers[0] + 1 != numbers.size:
             near &= np.isin(context, numbers)
-        where = np.flatnonzero(near)
-        if where.size and where[-1] - where[0] + 1 == where.size:
-            return rows.slice(where[0], where.size)
-        return rows.take(pa.array(where))
+        # Rows come in few runs of contexts of one phase, which take no copy.
+        edges = np.flatnonzero(np.diff(near, prepend=False, append=False))
+        if edges.size > 2 * _RUNS_MAX:
+            return rows.filter(pa.array(near))
+        runs = zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True)
+        return pa.concat_tables([rows.slice(0, 0), *(rows.slice(a, b - a) for a, b in runs)])
 
     def _index_operators(self) -> Integers:
         largest = max((o.number for o in self.operators), default=-1)
