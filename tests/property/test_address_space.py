@@ -59,6 +59,15 @@ def _events(draw: st.DrawFn) -> list[Event]:
     ],
     touched=[(0, 0)],
 )
+@example(
+    # What moves stays resident and mapped with MAP_NORESERVE.
+    events=[
+        Event(0, "map", 2 * PAGE_BYTES, PAGE_BYTES, State(1, is_accessible=True, is_lazy=True)),
+        Event(2, "move", 0, PAGE_BYTES, from_address=2 * PAGE_BYTES),
+        Event(4, "unmap", 0, PAGE_BYTES),
+    ],
+    touched=[(2, 1)],
+)
 @given(
     _events(),
     st.lists(st.tuples(st.integers(0, 2 * _PAGES), st.integers(0, 40)), max_size=60).map(

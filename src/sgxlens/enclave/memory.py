@@ -20,6 +20,7 @@ from sgxlens.enclave.mapping_events import address_space
 from sgxlens.enclave.quantities import Range
 from sgxlens.errors import UsageError
 from sgxlens.recording.format import MAPPING_KINDS
+from sgxlens.units import format_bytes
 
 if TYPE_CHECKING:
     from sgxlens.enclave.memory_rules import Memory
@@ -288,13 +289,14 @@ def _settings(
 ) -> list[Setting]:
     names = memory.settings
     enclave = power_of_two(total.high)
+    reason = "all that must fit, at its most, as a power of two"
+    if power_of_two(total.likely) < enclave:
+        reason += f"; {format_bytes(power_of_two(total.likely))} are likely enough"
     program = _rounded(program_bytes, _MEBIBYTE)
     stack = _rounded(_main_stack_bytes(history), _STACK_UNIT_BYTES)
     heap = _rounded(int(history.kind_bytes("heap").max(initial=0)), _MEBIBYTE)
     found = [
-        Setting(
-            names.enclave, enclave, "bytes", "all that must fit, at its most, as a power of two"
-        ),
+        Setting(names.enclave, enclave, "bytes", reason),
         Setting(names.program, program, "bytes", "all that the program maps at its peak"),
         Setting(names.threads, max_threads, "threads", "the program's and the runtime's own"),
         Setting(names.stack, stack, "bytes", "what the first thread used of its stack"),

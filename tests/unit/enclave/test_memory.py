@@ -1,0 +1,203 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Sizes that follow from tables of mappings, system calls and threads."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import attributed
+from memory_runtimes import runtime_with
+from sgxlens.enclave.callers import background_threads
+from sgxlens.enclave.mapping_events import address_space
+from sgxlens.enclave.memory import live_thread_count, memory_needs, power_of_two
+from sgxlens.enclave.platform import load_platform
+from sgxlens.enclave.runtime import load_runtime
+from sgxlens.enclave.runtime_work import runtime_charges
+from sgxlens.errors import RecordingError, UsageError
+from sgxlens.recording.reader import Recording, open_recording
+
+MakeRecording = Callable[..., Path]
+
+_PAGE = 4096
+_MIB = 1 << 20
+
+
+def _mapping(position: int, event: str, page: int, pages: int, **more: Any) -> dict[str, Any]:
+    row = {
+        "process": 0, "position": position, "event": event, "address": page * _PAGE,
+        "size_bytes": pages * _PAGE, "protection": "rw-" if event == "map" else "",
+        "kind": "anonymous" if event == "map" else "", "name": "", "file_offset": 0,
+        "from_address": None,
+    }  # fmt: skip
+    return {**row, **more}
+
+
+def _thread(number: int, start: int, end: int | None, stack_pointer: int = 0) -> dict[str, Any]:
+    return {
+        "process": 0, "thread": number, "kernel_tid": number, "creator": None,
+        "stack_pointer": stack_pointer, "start_position": start, "end_position": end,
+    }  # fmt: skip
+
+
+def _syscall(position: int, name: str, thread: int = 1, **more: Any) -> dict[str, Any]:
+    row = {
+        "process": 0, "phase": 0, "thread": thread, "position": position, "number": 0,
+        "name": name, "caller": "/lib/libc.so.6", "result": 0, "kernel_read_bytes": 0,
+        "kernel_write_bytes": 0, "path": None, **{f"arg{i}": 0 for i in range(6)},
+    }  # fmt: skip
+    return {**row, **more}
+
+
+@pytest.fixture
+def recorded(make_recording: MakeRecording) -> Any:
+    def make(**tables: Any) -> Recording:
+        return open_recording(make_recording({**attributed.tables(), **tables}, force=True))
+
+    return make
+
+
+@pytest.mark.parametrize(
+    ("size", "expected"), [(1, 1), (2, 2), (3, 4), (4096.5, 8192), (1 << 29, 1 << 29)]
+)
+def test_a_power_of_two_is_not_below_the_size(size: float, expected: int) -> None:
+    assert power_of_two(size) == expected
+
+
+def test_parts_of_pages_are_whole_pages(recorded: Any) -> None:
+    row = {**_mapping(0, "map", 8, 1), "size_bytes": 10}
+    needs = memory_needs(recorded(mappings=[row]), runtime_with("at_build", "moves"))
+    assert needs.committed_bytes == _PAGE
+
+
+def test_a_heap_shrinks_where_it_grew(recorded: Any) -> None:
+    mappings = [
+        _mapping(1, "break_grow", 8, 6),
+        _mapping(2, "break_shrink", 12, 2),
+        _mapping(3, "break_grow", 12, 1),
+    ]
+    history = address_space(recorded(mappings=mappings), 0)
+    assert (history.kind_bytes("heap") // _PAGE).tolist()[-1] == 5
+    assert max(history.kind_bytes("heap") // _PAGE) == 6
+
+
+def test_files_of_the_tracer_are_none_of_the_program(recorded: Any) -> None:
+    mappings = [
+        _mapping(0, "map", 8, 1, kind="file", name="/x/vgpreload_core-amd64-linux.so"),
+        _mapping(0, "map", 16, 1, kind="file", name="/x/sgxlens-amd64-linux"),
+        _mapping(0, "map", 24, 1, kind="file", name="/x/libm.so"),
+    ]
+    needs = memory_needs(recorded(mappings=mappings), runtime_with("at_build", "moves"))
+    assert needs.kind_bytes["file"] == _PAGE
+
+
+def test_a_mapping_in_which_a_thread_starts_is_its_stack(recorded: Any) -> None:
+    mappings = [_mapping(1, "map", 8, 4), _mapping(2, "map", 8, 4), _mapping(3, "map", 16, 4)]
+    # The stack pointer is just above the last byte of the second mapping.
+    recording = recorded(mappings=mappings, threads=[_thread(2, 5, None, 12 * _PAGE)])
+    history = address_space(recording, 0)
+    kinds = [change.event.state.kind for change in history.changes]
+    assert kinds[0] == kinds[2] != kinds[1]
+    assert history.kind_bytes("stack").max() == 4 * _PAGE
+
+
+def test_threads_that_end_make_room_for_others(recorded: Any) -> None:
+    threads = [_thread(1, 0, None), _thread(2, 5, 9), _thread(2, 9, 20), _thread(3, 8, 9)]
+    recording = recorded(mappings=[], threads=threads)
+    assert live_thread_count(recording, 0) == 3
+
+
+def test_a_recording_without_threads_has_one(recorded: Any) -> None:
+    assert live_thread_count(recorded(mappings=[]), 0) == 1
+
+
+def test_the_least_number_of_threads_is_the_runtimes(recorded: Any) -> None:
+    needs = memory_needs(recorded(mappings=[_mapping(0, "map", 8, 1)]), load_runtime("gramine"))
+    assert needs.max_threads == 4
+    settings = {setting.name: setting.value for setting in needs.settings}
+    assert settings["sgx.max_threads"] == 4
+
+
+def test_an_enclave_just_above_a_power_of_two_says_what_is_likely_enough(recorded: Any) -> None:
+    own_bytes = load_runtime("gramine").memory.own_bytes
+    size = (256 << 20) - int(own_bytes.high) // 2
+    recording = recorded(mappings=[_mapping(0, "map", 8, size // _PAGE)])
+    (setting, *_) = memory_needs(recording, load_runtime("gramine")).settings
+    assert (setting.name, setting.value) == ("sgx.enclave_size", 512 << 20)
+    assert "256 MiB are likely enough" in setting.reason
+
+
+def test_a_block_that_grows_is_there_twice(recorded: Any) -> None:
+    mappings = [_mapping(1, "map", 8, 4), _mapping(5, "map", 12, 4)]
+    grow = _syscall(5, "mremap", arg0=8 * _PAGE, arg1=4 * _PAGE, arg2=8 * _PAGE, result=8 * _PAGE)
+    recording = recorded(mappings=mappings, syscalls=[grow])
+    copies = memory_needs(recording, runtime_with("at_build", "copies"))
+    assert copies.committed_bytes == 12 * _PAGE
+    assert copies.copied_bytes == 4 * _PAGE
+    moves = memory_needs(recording, runtime_with("at_build", "moves"))
+    assert moves.committed_bytes == 8 * _PAGE
+    assert moves.copied_bytes == 0
+
+
+def test_only_a_successful_call_discards(recorded: Any) -> None:
+    calls = [
+        _syscall(3, "madvise", arg0=8 * _PAGE, arg1=2 * _PAGE, arg2=4),
+        _syscall(4, "madvise", arg0=8 * _PAGE, arg1=2 * _PAGE, arg2=4, result=-22),
+        _syscall(5, "madvise", arg0=8 * _PAGE, arg1=2 * _PAGE, arg2=3),
+    ]
+    history = address_space(recorded(mappings=[_mapping(1, "map", 8, 4)], syscalls=calls), 0)
+    assert [c.event.action for c in history.changes] == ["map", "discard"]
+
+
+def test_what_background_threads_map_is_not_the_phases(recorded: Any) -> None:
+    tables = attributed.tables()
+    operators = tables["operators"]
+    start = min(row["start_position"] for row in operators)
+    phase = operators[-1]["phase"]
+    here = operators[-1]["start_position"]
+    mappings = [_mapping(0, "map", 8, 1), _mapping(here, "map", 1000, 50)]
+    own = _syscall(here, "mmap", thread=operators[-1]["thread"], result=1000 * _PAGE, phase=phase)
+    other = {**own, "thread": 7}
+    writes = _syscall(start + 1, "pwrite64", thread=7, phase=operators[0]["phase"])
+    counts = {}
+    for name, calls in (("own", [own]), ("other", [writes, other])):
+        recording = recorded(mappings=mappings, syscalls=calls)
+        assert ((0, 7) in background_threads(recording)) == (name == "other")
+        charges = runtime_charges(
+            recording,
+            recording.phases[phase],
+            load_runtime("gramine"),
+            load_platform("xeon-gold-6326"),
+            128 * _MIB,
+        )
+        counts[name] = {charge.what: charge for charge in charges}
+    cleared = counts["own"]["memory cleared"]
+    assert cleared.count.high == 50 * _PAGE
+    assert cleared.operator == operators[-1]["operator"]
+    assert counts["own"]["first faults of enclave pages"].count.high == 50
+    assert not {"memory cleared", "first faults of enclave pages"} & set(counts["other"])
+
+
+def test_threads_are_at_least_one(recorded: Any) -> None:
+    with pytest.raises(UsageError, match="give at least 1"):
+        memory_needs(recorded(mappings=[]), load_runtime("gramine"), threads=0)
+
+
+def test_a_process_that_is_not_there_is_said(recorded: Any) -> None:
+    with pytest.raises(UsageError, match="no process 3"):
+        memory_needs(recorded(mappings=[]), load_runtime("gramine"), process=3)
+
+
+def test_without_mappings_there_are_no_sizes(make_recording: MakeRecording) -> None:
+    recording = open_recording(make_recording(attributed.tables()))
+    with pytest.raises(RecordingError, match="no table mappings"):
+        memory_needs(recording, load_runtime("gramine"))
+
+
+def test_a_range_beyond_the_last_address_is_damage(recorded: Any) -> None:
+    row = {**_mapping(0, "map", 8, 1), "address": (1 << 64) - _PAGE, "size_bytes": 2 * _PAGE}
+    with pytest.raises(RecordingError, match="beyond the last address"):
+        memory_needs(recorded(mappings=[row]), load_runtime("gramine"))
