@@ -148,6 +148,10 @@ class AddressSpaceHistory:
         number = MAPPING_KINDS.index(kind)
         return self._bytes_of([state.kind == number for state in _STATES])
 
+    def accessible_bytes(self, kinds: Sequence[int]) -> Integers:
+        """What of some kinds, as indices into `MAPPING_KINDS`, could be accessed."""
+        return self._bytes_of([state.is_accessible and state.kind in kinds for state in _STATES])
+
     def _bytes_of(self, chosen: list[bool]) -> Integers:
         total: Integers = self.sizes_bytes[:, np.array(chosen)].sum(axis=1)
         return total

@@ -79,9 +79,9 @@ class MemoryNeeds:
         resident_phase: the phase in which it does.
         committed_bytes: most memory that the runtime must hold for what the program maps.
         committed_phase: the phase in which that is.
-        kind_bytes: what it consists of, by kinds of mapping; a stack is one of its threads or of
-            the first.
-        inaccessible_bytes: what of it the program may not access (``PROT_NONE``): reserved only.
+        kind_bytes: all that the program maps then, whether it is committed or not, by kinds of
+            mapping; a stack is one of its threads or of the first.
+        inaccessible_bytes: what of that it may not access (``PROT_NONE``): reserved only.
         copied_bytes: what of it is an old block beside its copy, for lack of ``mremap``.
         live_thread_count: most threads of the program at a time.
         max_threads: threads that must be set: those and the runtime's own.
@@ -162,8 +162,10 @@ def memory_needs(
     own_bytes = memory.own_bytes.range + _above(memory.stack_bytes.range, stack)
     total = Range.exact(int(committed[peak])) + added_bytes + threads_bytes + own_bytes
     resident = _largest(by_phase)
+    reserved = int((_reserved_bytes(history, memory) + _copied_bytes(history, memory)).max())
+    addresses = Range.exact(reserved - int(committed[peak])) + total
     settings = tuple(
-        _settings(memory, history, total, committed[peak] + added_bytes.high, max_threads)
+        _settings(memory, history, addresses, reserved + added_bytes.high, max_threads)
     )
     return MemoryNeeds(
         resident_bytes=resident.resident_bytes if resident else None,
@@ -172,7 +174,7 @@ def memory_needs(
         committed_phase=_phase_at(phases, int(history.position[peak])),
         kind_bytes=kinds,
         inaccessible_bytes=int(history.inaccessible_bytes[peak]),
-        copied_bytes=int(history.copied_bytes[peak]) if memory.mremap == "copies" else 0,
+        copied_bytes=int(_copied_bytes(history, memory)[peak]),
         live_thread_count=live,
         max_threads=max_threads,
         added_threads_bytes=added_bytes,
@@ -212,8 +214,19 @@ def _committed_bytes(history: AddressSpaceHistory, memory: Memory) -> Integers:
     elif memory.commits == "at_map" and lazy is not None:
         committed = history.mapped_bytes - history.lazy_bytes + lazy * PAGE_BYTES
     else:
-        committed = history.mapped_bytes
-    return committed + history.copied_bytes if memory.mremap == "copies" else committed
+        committed = _reserved_bytes(history, memory)
+    return committed + _copied_bytes(history, memory)
+
+
+def _reserved_bytes(history: AddressSpaceHistory, memory: Memory) -> Integers:
+    """Addresses that the program's mappings take, without copies."""
+    if memory.holds_inaccessible:
+        return history.mapped_bytes
+    return history.mapped_bytes - history.inaccessible_bytes
+
+
+def _copied_bytes(history: AddressSpaceHistory, memory: Memory) -> Integers:
+    return history.copied_bytes * (memory.mremap == "copies")
 
 
 def _by_phase(
@@ -288,6 +301,8 @@ def _settings(
     max_threads: int,
 ) -> list[Setting]:
     names = memory.settings
+    kinds = [MAPPING_KINDS.index(kind) for kind in ("anonymous", "shared_memory", "heap")]
+    allocated = _rounded(int(history.accessible_bytes(kinds).max()), _MEBIBYTE)
     enclave = power_of_two(total.high)
     reason = "all that must fit, at its most, as a power of two"
     if power_of_two(total.likely) < enclave:
@@ -298,6 +313,7 @@ def _settings(
     found = [
         Setting(names.enclave, enclave, "bytes", reason),
         Setting(names.program, program, "bytes", "all that the program maps at its peak"),
+        Setting(names.allocated, allocated, "bytes", "what the program allocates and may access"),
         Setting(names.threads, max_threads, "threads", "the program's and the runtime's own"),
         Setting(names.stack, stack, "bytes", "what the first thread used of its stack"),
         Setting(names.heap, heap, "bytes", "what the program got with brk"),

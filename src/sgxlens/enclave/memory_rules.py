@@ -20,6 +20,7 @@ class SettingNames(_Part):
     Attributes:
         enclave: size of the whole enclave, a power of two.
         program: size of what the program maps.
+        allocated: size of what it maps without a file and may access, and gets with ``brk``.
         threads: number of threads.
         stack: size of the stack of the first thread.
         heap: size up to which ``brk`` can grow.
@@ -27,6 +28,7 @@ class SettingNames(_Part):
 
     enclave: str = ""
     program: str = ""
+    allocated: str = ""
     threads: str = ""
     stack: str = ""
     heap: str = ""
@@ -39,6 +41,7 @@ class Memory(_Part):
         commits: ``at_build``: all pages of the enclave are there before it starts, and stay;
             ``at_map``: pages are added as the program maps memory, with ``MAP_NORESERVE`` as it
             touches them; ``at_touch``: all as it touches them.
+        holds_inaccessible: what the program maps without access takes memory, too.
         mremap: ``moves``: it works; ``copies``: it fails, and the C library gets a new block,
             copies the old one and then frees it.
         settings: names of the settings.
@@ -50,6 +53,7 @@ class Memory(_Part):
     """
 
     commits: Literal["at_build", "at_map", "at_touch"]
+    holds_inaccessible: bool = Field(default=True, strict=True)
     mremap: Literal["moves", "copies"]
     settings: SettingNames
     threads_min: int = Field(default=1, strict=True, ge=1, le=1 << 20)

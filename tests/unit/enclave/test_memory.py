@@ -181,6 +181,39 @@ def test_what_background_threads_map_is_not_the_phases(recorded: Any) -> None:
     assert not {"memory cleared", "first faults of enclave pages"} & set(counts["other"])
 
 
+def test_what_may_not_be_accessed_takes_no_memory_in_the_sdk(recorded: Any) -> None:
+    mappings = [
+        _mapping(0, "map", 256, 256, protection="---"),
+        _mapping(1, "break_grow", 1024, 256),
+        _mapping(2, "map", 2048, 512),
+        _mapping(3, "map", 4096, 1024, kind="file", name="/lib/libm.so"),
+    ]
+    recording = recorded(mappings=mappings)
+    needs = memory_needs(recording, load_runtime("sdk"))
+    assert needs.committed_bytes == 7 * _MIB
+    settings = {setting.name: setting.value for setting in needs.settings}
+    assert settings["HeapMaxSize"] == 3 * _MIB
+    assert memory_needs(recording, load_runtime("occlum")).committed_bytes == 8 * _MIB
+
+
+def test_addresses_must_do_for_all_that_is_mapped(recorded: Any) -> None:
+    recording = recorded(mappings=[_mapping(0, "map", 256, 256 * 64)])
+    settings = memory_needs(recording, load_runtime("occlum-edmm")).settings
+    sizes = {setting.name: setting.value for setting in settings}
+    assert sizes["resource_limits.user_space_max_size"] == 64 * _MIB
+
+
+def test_occlum_clears_what_is_unmapped(recorded: Any) -> None:
+    mappings = [_mapping(300, "map", 1000, 50), _mapping(310, "unmap", 1000, 50)]
+    recording = recorded(mappings=mappings)
+    platform = load_platform("xeon-gold-6326")
+    phase = next(p for p in recording.phases if p.start_position <= 300 < p.end_position)
+    for name, expected in (("occlum", 50 * _PAGE), ("sdk", 0)):
+        charges = runtime_charges(recording, phase, load_runtime(name), platform, 128 * _MIB)
+        cleared = sum(c.count.high for c in charges if c.what == "memory cleared")
+        assert cleared == expected
+
+
 def test_threads_are_at_least_one(recorded: Any) -> None:
     with pytest.raises(UsageError, match="give at least 1"):
         memory_needs(recorded(mappings=[]), load_runtime("gramine"), threads=0)
