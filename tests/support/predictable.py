@@ -27,7 +27,34 @@ def tables() -> dict[str, Any]:
             if run == 2 and not name.startswith(("start", "load")):
                 native.append(native_row(run, name, CONV_SECONDS, 0, attributed.CONV))
                 native.append(native_row(run, name, GEMM_SECONDS, 1, attributed.GEMM))
-    return {**attributed.tables(), "native_times": native, "mappings": [MAPPING]}
+    return {
+        **attributed.tables(),
+        "native_times": native,
+        "mappings": [MAPPING],
+        "syscalls": syscalls(),
+        "traps": [
+            {"process": 0, "phase": 4, "kind": "rdtsc", "leaf": None, "subleaf": None, "count": 7}
+        ],
+    }
+
+
+def syscalls(count: int = 3) -> list[dict[str, Any]]:
+    """Calls of ``getpid`` and ``sethostname`` in the second operator of the last inference."""
+    position = next(
+        row["start_position"] + 1
+        for row in attributed.tables()["operators"]
+        if (row["phase"], row["index"]) == (4, 1)
+    )
+    return [
+        {
+            "process": 0, "phase": 4, "thread": 1, "position": position, "number": number,
+            "name": name, "caller": "/lib/x86_64-linux-gnu/libc.so.6",
+            **{f"arg{i}": 0 for i in range(6)}, "result": 1, "kernel_read_bytes": 0,
+            "kernel_write_bytes": 0, "path": None,
+        }
+        for number, name in ((39, "getpid"), (170, "sethostname"))
+        for _ in range(count)
+    ]  # fmt: skip
 
 
 def native_row(

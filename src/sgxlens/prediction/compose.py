@@ -58,7 +58,6 @@ def compose(
     base = native.median_seconds
     added = added_seconds(charges)
     sgx = Range(base + added.low, base + added.likely, base + added.high)
-    by_cause = _groups(charges, lambda charge: charge.cause)
     return PhaseTime(
         process=phase.process,
         phase=phase.index,
@@ -67,12 +66,18 @@ def compose(
         added_seconds=added,
         sgx_seconds=sgx,
         slowdown=sgx.scaled(1 / base),
-        causes=tuple(CauseTime(cause, added_seconds(by_cause.get(cause, ()))) for cause in CAUSES),
+        causes=by_cause(charges),
         items=items(charges),
         operators=_operators(charges, operators, native_of_operators or {}, base),
         roles=_roles(charges),
         sensitivity=swings(charges, base),
     )
+
+
+def by_cause(charges: Iterable[Charge]) -> tuple[CauseTime, ...]:
+    """What each cause adds; all causes, in the order of `CAUSES`."""
+    groups = _groups(charges, lambda charge: charge.cause)
+    return tuple(CauseTime(cause, added_seconds(groups.get(cause, ()))) for cause in CAUSES)
 
 
 def items(charges: Iterable[Charge]) -> tuple[Item, ...]:
@@ -113,7 +118,7 @@ def _operators(
             type=operator.type,
             native_seconds=native.get(operator.number),
             added_seconds=added_seconds(groups.get(operator.number, ())),
-            added_seconds_by_cause=_by_cause(groups.get(operator.number, ())),
+            added_seconds_by_cause=_likely_by_cause(groups.get(operator.number, ())),
         )
         for operator in operators
     ]
@@ -125,20 +130,20 @@ def _operators(
         type="",
         native_seconds=max(base_seconds - math.fsum(native.values()), 0.0),
         added_seconds=added_seconds(rest),
-        added_seconds_by_cause=_by_cause(rest),
+        added_seconds_by_cause=_likely_by_cause(rest),
     )
     return (*rows, between)
 
 
 def _roles(charges: Sequence[Charge]) -> tuple[RoleTime, ...]:
     rows = [
-        RoleTime(role, added_seconds(group), _by_cause(group))
+        RoleTime(role, added_seconds(group), _likely_by_cause(group))
         for role, group in _groups(charges, lambda charge: charge.role).items()
     ]
     return tuple(sorted(rows, key=lambda row: (-row.added_seconds.likely, row.role or "")))
 
 
-def _by_cause(charges: Iterable[Charge]) -> dict[Cause, float]:
+def _likely_by_cause(charges: Iterable[Charge]) -> dict[Cause, float]:
     groups = _groups(charges, lambda charge: charge.cause)
     return {cause: added_seconds(groups[cause]).likely for cause in CAUSES if cause in groups}
 

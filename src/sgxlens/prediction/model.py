@@ -167,6 +167,8 @@ class StartupTime:
     Attributes:
         items: what is done before the program's first instruction, the most expensive first.
         build_seconds: all of that.
+        inside_items: what the enclave adds to the phases that follow, the most expensive first.
+        causes: what each cause adds to all of it; all causes, in the order of `CAUSES`.
         phases: names of the phases that follow, the first inference (or warm-up) too.
         native_seconds: native time of these phases.
         inside_seconds: their time inside.
@@ -178,6 +180,8 @@ class StartupTime:
 
     items: tuple[Item, ...]
     build_seconds: Range
+    inside_items: tuple[Item, ...]
+    causes: tuple[CauseTime, ...]
     phases: tuple[str, ...]
     native_seconds: float
     inside_seconds: Range

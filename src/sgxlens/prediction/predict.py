@@ -108,6 +108,7 @@ def predict(
         replicas=replicas,
         policy=policy,
     )
+    to_first_result = phases_to_first_result(source.phases, steady)
     files = FileKinds(tuple(trusted), tuple(allowed), tuple(encrypted))
     model = _Model(
         recording=source,
@@ -117,6 +118,7 @@ def predict(
         files=files,
         natives=natives,
         built_bytes=size.built_bytes,
+        repeated=None if to_first_result[-1] == steady else steady,
     )
     build = startup_charges(place, inside, size.built_bytes)
     of_process = [p for p in source.phases if p.process == steady.process and p.line_access_count]
@@ -161,7 +163,10 @@ def predict(
 
 @dataclass(frozen=True, eq=False)
 class _Model:
-    """All that an enclave adds to the phases of one recording."""
+    """All that an enclave adds to the phases of one recording.
+
+    ``repeated`` is the steady inference, if it is not the first run of the model.
+    """
 
     recording: Recording
     platform: Platform
@@ -170,13 +175,14 @@ class _Model:
     files: FileKinds
     natives: NativeTimes
     built_bytes: int
+    repeated: Phase | None
 
     def time(self, phase: Phase) -> tuple[PhaseTime, list[Charge]]:
         """The time of a phase that has a native one, and what it was made of."""
         basis = native_basis(self.recording, self.natives, phase)
         operators = self._operators(phase)
         native = self.natives.of_operators(phase, basis, operators)
-        charges = [
+        found = [
             *compute_charges(self.platform.compute.slowdown, basis, native),
             *transition_charges(
                 self.recording,
@@ -200,10 +206,11 @@ class _Model:
                 threads=self.enclaves.threads,
             ),
         ]
+        charges = [charge for charge in found if charge.count.high > 0]
         return compose(phase, basis, charges, operators, native), charges
 
     def _paging(self, phase: Phase) -> list[Charge]:
-        """Pages loaded; where pages are added as they are used, not those that come first."""
+        """Pages loaded."""
         enclaves = self.enclaves
         charges = paging_charges(
             self.recording,
@@ -215,19 +222,24 @@ class _Model:
             policy=enclaves.policy,
             replicas=enclaves.replicas,
         )
+        return [
+            replace(charge, count=self._first_loads(phase, charge.count))
+            if charge.what == FIRST_PAGE_LOADS
+            else charge
+            for charge in charges
+        ]
+
+    def _first_loads(self, phase: Phase, count: Range) -> Range:
+        """How many of the first loads of pages are loads that the phase stands for."""
         commits = self.runtime.memory.commits
-        if commits == "at_build":
-            return charges
-        found = []
-        for charge in charges:
-            if charge.what != FIRST_PAGE_LOADS:
-                found.append(charge)
-            elif commits == "at_map":
-                # It may have left between being mapped and being used.
-                found.append(
-                    replace(charge, count=Range(0, charge.count.likely, charge.count.high))
-                )
-        return found
+        if commits == "at_touch":
+            return Range.exact(0)
+        if phase == self.repeated:
+            # Pages that are new in a repeated inference are growth, as of ONNX Runtime's profile in
+            # memory: the inferences that follow do not have them.
+            return Range(0, 0, count.high)
+        # A page that was added when it was mapped may have left before it is used.
+        return count if commits == "at_build" else Range(0, count.likely, count.high)
 
     def _operators(self, phase: Phase) -> list[Operator]:
         return [

@@ -8,7 +8,7 @@ import re
 from typing import TYPE_CHECKING
 
 from sgxlens.enclave.quantities import Range
-from sgxlens.prediction.compose import items
+from sgxlens.prediction.compose import by_cause, items
 from sgxlens.prediction.model import StartupTime
 from sgxlens.prediction.ranges import added_seconds, swings
 
@@ -50,6 +50,8 @@ def startup_time(
     return StartupTime(
         items=items(build),
         build_seconds=added_seconds(build),
+        inside_items=items(of_phases),
+        causes=by_cause(everything),
         phases=tuple(phase.name for phase in timed),
         native_seconds=native,
         inside_seconds=_above(native, added_seconds(of_phases)),

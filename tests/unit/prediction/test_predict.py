@@ -12,6 +12,7 @@ import pytest
 import predictable
 import sgxlens
 from sgxlens.enclave.platform import load_platform
+from sgxlens.enclave.quantities import Range
 from sgxlens.enclave.runtime import load_runtime
 from sgxlens.errors import UsageError
 from sgxlens.prediction import Prediction
@@ -167,7 +168,7 @@ def test_a_child_that_was_not_recorded_is_told(make_recording: MakeRecording) ->
         "caller": "", **{f"arg{i}": 0 for i in range(6)}, "result": 101,
         "kernel_read_bytes": 0, "kernel_write_bytes": 0, "path": None,
     }  # fmt: skip
-    tables = predictable.tables() | {"syscalls": [call]}
+    tables = predictable.tables() | {"syscalls": [call], "traps": []}
     path = make_recording(tables, "child", **predictable.metadata())
     assert any("--follow-children" in s for s in sgxlens.predict(path, PLATFORM).not_modelled)
     tables["syscalls"] = [call | {"arg0": 0x10000}]  # a thread
@@ -232,3 +233,36 @@ def test_the_epc_for_an_overhead_is_told(recording: Recording) -> None:
     assert needs.for_overhead[0].epc_bytes.likely >= needs.for_overhead[1].epc_bytes.likely
     assert [p.policy for p in needs.policies if p.is_used] == [needs.policy]
     assert needs.footprint_bytes > 0
+
+
+def test_what_leaves_the_enclave_is_counted_and_charged_where_it_happens(
+    recording: Recording,
+) -> None:
+    prediction = predicted(recording)
+    rows = {row.name: row for row in prediction.exits.rows}
+    assert rows["rdtsc"].count == 7
+    assert rows["rdtsc"].exceptions.likely == 7
+    assert rows["getpid"].count == 3
+    leaving = [row for row in prediction.exits.rows if row.ocalls.likely]
+    charged = [i for i in prediction.steady.items if i.what.startswith("OCALLs of ")]
+    assert {f"OCALLs of {row.name}" for row in leaving} == {item.what for item in charged}
+    for item in charged:
+        (row,) = (row for row in leaving if item.what == f"OCALLs of {row.name}")
+        assert item.count == row.ocalls
+    # On SGX2, RDTSC does not trap.
+    native = sgxlens.predict(recording, "xeon-gold-6326")
+    assert not any(row.exceptions.high for row in native.exits.rows)
+
+
+def test_pages_that_are_new_in_a_repeated_inference_are_likely_growth(
+    make_recording: MakeRecording,
+) -> None:
+    path = make_recording(predictable.tables(), **predictable.metadata())
+
+    def first_loads(phase: str) -> list[Range]:
+        # The enclave does not fit, so that pages have left before they are used.
+        found = sgxlens.predict(path, PLATFORM, phase=phase, enclave_size="1G")
+        return [i.count for i in found.steady.items if i.what == "first page loads"]
+
+    assert [count.likely for count in first_loads("warm-up 1")] == [1]
+    assert first_loads("inference 2") == []

@@ -147,7 +147,7 @@ def test_names_carry_their_units(recording: Recording, prediction: Prediction) -
     plain |= {"process", "phase", "operator", "index", "count"}
     content = json.loads(json_text(prediction_document(recording, [paged(prediction)])))
     numbers = set(_numbers(content["predictions"]))
-    numbers -= set(prediction.sizing.kind_bytes) | {"is_given", "is_used"}
+    numbers -= set(prediction.sizing.kind_bytes) | {"is_background", "is_given", "is_used"}
     assert {n for n in numbers if not n.endswith(units)} <= plain
 
 

@@ -8,11 +8,14 @@ from typing import TYPE_CHECKING
 from rich.console import Group
 from rich.text import Text
 
-from sgxlens.report.terminal.layout import counted, fitted_table, with_rest
+from sgxlens.report.terminal.layout import fitted_table, with_rest
 from sgxlens.report.terminal.values import value_range
+from sgxlens.text import one_line
 from sgxlens.units import format_count
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from rich.console import RenderableType
 
     from sgxlens.prediction.exits import Exits
@@ -45,5 +48,13 @@ def exits(found: Exits, width: int, top: int) -> RenderableType:
         ("Not known to the runtime's rules, taken for an OCALL each", found.unknown),
     ):
         if counts:
-            parts.append(Text(f"{what}: {counted(counts, _COUNTED_MAX)}."))
+            parts.append(Text(f"{what}:"))
+            parts.append(Text(_listed(counts)))
     return Group(*parts)
+
+
+def _listed(counts: Mapping[str, int]) -> str:
+    ranked = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+    lines = [f"- {format_count(count)} {one_line(name, 120)}" for name, count in ranked]
+    rest = len(lines) - _COUNTED_MAX
+    return "\n".join([*lines[:_COUNTED_MAX], *([f"- and {rest} more"] if rest > 0 else [])])

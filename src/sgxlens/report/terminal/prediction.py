@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from rich.console import Console, RenderableType
 
     from sgxlens.enclave.charges import Cause
+    from sgxlens.enclave.quantities import Range
     from sgxlens.prediction.model import (
         Item,
         NativeBasis,
@@ -50,7 +51,10 @@ if TYPE_CHECKING:
     from sgxlens.report.prediction import PredictionDocument
 
 _ITEMS_MAX = 12
+_STARTUP_ITEMS_MAX = 6
 _SWINGS_MAX = 8
+#: Beside the widest swing, narrower ones than this share of it are not worth a line.
+_SWING_SHARE_MIN = 0.02
 _CAUSE_TITLES: dict[Cause, str] = {
     "compute": "slower instructions",
     "transitions": "leaving and entering",
@@ -209,7 +213,7 @@ def _causes(steady: PhaseTime, width: int) -> RenderableType:
     return fitted_table(headings, rows, width, (0,))
 
 
-def _items(items: Sequence[Item], width: int) -> RenderableType:
+def _items(items: Sequence[Item], width: int, count_max: int = _ITEMS_MAX) -> RenderableType:
     if not items:
         return Text("Nothing.")
     rows = [
@@ -219,10 +223,10 @@ def _items(items: Sequence[Item], width: int) -> RenderableType:
             value_range(item.constant_ns, number),
             format_seconds(item.added_seconds.likely),
         ]
-        for item in items[:_ITEMS_MAX]
+        for item in items[:count_max]
     ]
     table = fitted_table(["what", "count", "ns each", "adds"], rows, width, (0,))
-    return with_rest(table, len(items) - _ITEMS_MAX, "kinds")
+    return with_rest(table, len(items) - count_max, "kinds")
 
 
 def _operators(steady: PhaseTime, width: int, top: int) -> RenderableType:
@@ -272,6 +276,8 @@ def _roles(steady: PhaseTime, width: int) -> RenderableType:
 def _sensitivity(swings: Sequence[Swing], width: int) -> RenderableType:
     if not swings:
         return Text("Nothing: everything is known exactly.")
+    least = _SWING_SHARE_MIN * swings[0].swing_seconds
+    shown = [swing for swing in swings[:_SWINGS_MAX] if swing.swing_seconds >= least]
     rows = [
         [
             swing.name.removeprefix("platform."),
@@ -279,45 +285,35 @@ def _sensitivity(swings: Sequence[Swing], width: int) -> RenderableType:
             format_seconds(swing.low_seconds),
             format_seconds(swing.high_seconds),
         ]
-        for swing in swings[:_SWINGS_MAX]
+        for swing in shown
     ]
     headings = ["constant or count", "low to high", "time at\nlow", "time at\nhigh"]
     table = fitted_table(headings, rows, width, (0,))
-    return with_rest(table, len(swings) - _SWINGS_MAX, "constants and counts")
+    return with_rest(table, len(swings) - len(shown), "constants and counts that matter less")
 
 
 def _startup(startup: StartupTime, width: int) -> RenderableType:
+    def row(name: str, count: str, seconds: Range) -> list[str]:
+        return [name, count, format_seconds(seconds.likely), seconds_range(seconds)]
+
     rows = [
-        [
-            item.what,
-            value_range(item.count, format_count),
-            format_seconds(item.added_seconds.likely),
-            seconds_range(item.added_seconds),
-        ]
+        row(item.what, value_range(item.count, format_count), item.added_seconds)
         for item in startup.items
     ]
-    phases = one_line(", ".join(startup.phases))
-    rows.append(
-        [
-            phases,
-            f"natively {format_seconds(startup.native_seconds)}",
-            format_seconds(startup.inside_seconds.likely),
-            seconds_range(startup.inside_seconds),
+    natively = f"natively {format_seconds(startup.native_seconds)}"
+    rows.append(row(", ".join(startup.phases), natively, startup.inside_seconds))
+    rows.append(row("(all)", "", startup.total_seconds))
+    headings = ["what", "count", "takes", "range"]
+    parts: list[RenderableType] = [fitted_table(headings, rows, width, (0,))]
+    if startup.untimed_phases:
+        missing = one_line(", ".join(startup.untimed_phases))
+        parts.append(Text(f"Without a native time, and left out: {missing}."))
+    if startup.inside_items:
+        parts += [
+            Text("\nWhat the enclave adds to these phases"),
+            _items(startup.inside_items, width, _STARTUP_ITEMS_MAX),
         ]
-    )
-    rows.append(
-        [
-            "(all)",
-            "",
-            format_seconds(startup.total_seconds.likely),
-            seconds_range(startup.total_seconds),
-        ]
-    )
-    table = fitted_table(["what", "count", "takes", "range"], rows, width, (0,))
-    if not startup.untimed_phases:
-        return table
-    missing = one_line(", ".join(startup.untimed_phases))
-    return Group(table, Text(f"Without a native time, and left out: {missing}."))
+    return Group(*parts)
 
 
 def _phases(prediction: Prediction, width: int) -> RenderableType:
