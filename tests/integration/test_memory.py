@@ -146,6 +146,13 @@ def test_what_the_kernel_would_clear_too_is_not_charged(recording: Recording) ->
     assert not any(_LOADS in count for count in counts.values())
 
 
+def test_what_is_not_cleared_when_it_is_mapped_may_never_be_accessed(recording: Recording) -> None:
+    faults = _counts(recording, "reserve", load_runtime("occlum"), 1 << 30)[_FAULTS]
+    assert faults.low == 0
+    assert _PAGES <= faults.likely <= _PAGES + 16
+    assert 40 * _PAGES - 16 <= faults.high <= 40 * _PAGES
+
+
 def test_pages_are_loaded_to_be_cleared_where_the_enclave_does_not_fit(
     recording: Recording,
 ) -> None:

@@ -63,8 +63,6 @@ class Event(NamedTuple):
         address, size_bytes: the range.
         state: of ``map``; ``protect`` takes ``is_accessible`` only.
         from_address: of ``move``.
-        name: file that is mapped; empty: none.
-        file_offset: where in the file, in bytes.
         thread: number of the thread that makes it happen; None: not known.
     """
 
@@ -74,8 +72,6 @@ class Event(NamedTuple):
     size_bytes: int = 0
     state: State = State(0, is_accessible=True, is_lazy=False)
     from_address: int = 0
-    name: str = ""
-    file_offset: int = 0
     thread: int | None = None
 
 

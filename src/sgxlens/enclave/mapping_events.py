@@ -104,7 +104,7 @@ def _mapping_events(
         "mappings",
         process,
         *("position", "event", "address", "size_bytes", "protection", "kind", "name"),
-        *("file_offset", "from_address"),
+        "from_address",
     )
     rows = [row for row in rows if row["size_bytes"] and not is_tracer_file(row["name"])]
     stacks = _stack_rows(recording, process, rows)
@@ -135,8 +135,6 @@ def _mapping_events(
                 end - start,
                 state=state,
                 from_address=row["from_address"] or 0,
-                name=row["name"],
-                file_offset=row["file_offset"],
                 thread=calls.threads.get(position),
             ),
         )

@@ -224,9 +224,12 @@ def _first_faults(
     most = np.maximum.accumulate(history.history.mapped_bytes)
     new_bytes = np.where(history.is_background, 0, np.diff(most, prepend=0))
     new = 0 if runtime.work.preheats else history.sum(new_bytes) // PAGE_BYTES
+    touched = history.sum(history.history.touched_page_count)
+    # What is not cleared when it is mapped may never be accessed.
+    accessed = new if "map" in runtime.work.clears else min(new, touched)
     # The kernel takes a fault for each page touched natively.
-    least = max(new - history.sum(history.history.touched_page_count), 0) if surely else 0
-    count = Range(least, new if likely else least, new if perhaps else least)
+    least = max(accessed - touched, 0) if surely else 0
+    count = Range(least, accessed if likely else least, new if perhaps else least)
     aex_ns = platform.transitions.aex_ns
     return Charge("transitions", "first faults of enclave pages", aex_ns, count)
 
