@@ -55,7 +55,8 @@ class Sizing:
         added_threads_bytes: stacks and heaps of threads beyond those recorded.
         total_bytes: all that must fit into the enclave.
         max_threads: threads that must be set: the program's and the runtime's own.
-        enclave_bytes: size of the enclave: as given, else as suggested.
+        enclave_bytes: size of the enclave: as given, else as suggested; None: the runtime sets it
+            itself, and what must fit is what counts.
         is_given: whether it was given.
         built_bytes: pages that are added before the program starts.
         settings: what to set in the manifest of the runtime.
@@ -72,7 +73,7 @@ class Sizing:
     added_threads_bytes: Range
     total_bytes: Range
     max_threads: int
-    enclave_bytes: int
+    enclave_bytes: int | None
     is_given: bool
     built_bytes: int
     settings: tuple[Setting, ...]
@@ -101,7 +102,8 @@ def sizing(
         RecordingError: the recording holds no mappings, or is damaged.
     """
     needs = memory_needs(recording, runtime, threads=threads, process=phase.process)
-    suggested = power_of_two(needs.total_bytes.high)
+    name = runtime.memory.settings.enclave
+    suggested = next((setting.value for setting in needs.settings if setting.name == name), None)
     built = needs.built_bytes
     if enclave_bytes is not None:
         _check(enclave_bytes, needs, runtime)
@@ -136,6 +138,10 @@ def sizing(
 
 
 def _check(enclave_bytes: int, needs: MemoryNeeds, runtime: Runtime) -> None:
+    if not runtime.memory.settings.enclave:
+        raise UsageError(
+            f"{runtime.title} has no setting for the size of the enclave: leave it out"
+        )
     least = needs.total_bytes.low
     if enclave_bytes < least:
         raise UsageError(

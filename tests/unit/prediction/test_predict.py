@@ -13,7 +13,7 @@ import predictable
 import sgxlens
 from sgxlens.enclave.platform import load_platform
 from sgxlens.enclave.quantities import Range
-from sgxlens.enclave.runtime import load_runtime
+from sgxlens.enclave.runtime import load_runtime, runtime_names
 from sgxlens.errors import UsageError
 from sgxlens.prediction import Prediction
 from sgxlens.recording.reader import Recording, open_recording
@@ -188,6 +188,7 @@ def test_warnings_tell_what_the_numbers_are_of(make_recording: MakeRecording) ->
 
 def test_the_size_of_the_enclave_is_suggested_or_given(recording: Recording) -> None:
     suggested = predicted(recording).sizing
+    assert suggested.enclave_bytes is not None
     assert suggested.enclave_bytes >= suggested.total_bytes.high
     assert suggested.enclave_bytes & (suggested.enclave_bytes - 1) == 0
     assert not suggested.is_given
@@ -205,6 +206,9 @@ def test_runtimes_are_named_or_given(recording: Recording) -> None:
     assert by_name.deployment.runtime == "gramine-edmm"
     given = sgxlens.predict(recording, "xeon-gold-6326", load_runtime("gramine-edmm"))
     assert by_name == given
+    assert by_name.sizing.enclave_bytes is None
+    with pytest.raises(UsageError, match="no setting for the size of the enclave"):
+        sgxlens.predict(recording, "xeon-gold-6326", "gramine-edmm", enclave_size="1G")
     # Pages that are added when they are mapped are not there to be evicted before.
     assert by_name.sizing.built_bytes < predicted(recording).sizing.built_bytes
     with pytest.raises(UsageError, match="gramine"):
@@ -233,6 +237,14 @@ def test_the_epc_for_an_overhead_is_told(recording: Recording) -> None:
     assert needs.for_overhead[0].epc_bytes.likely >= needs.for_overhead[1].epc_bytes.likely
     assert [p.policy for p in needs.policies if p.is_used] == [needs.policy]
     assert needs.footprint_bytes > 0
+
+
+@pytest.mark.parametrize("name", runtime_names())
+def test_every_runtime_predicts(recording: Recording, name: str) -> None:
+    prediction = sgxlens.predict(recording, "xeon-gold-6326", name)
+    assert prediction.deployment.runtime == name
+    assert prediction.steady.slowdown.low >= 1
+    assert prediction.startup.build_seconds.likely > 0
 
 
 def test_what_leaves_the_enclave_is_counted_and_charged_where_it_happens(

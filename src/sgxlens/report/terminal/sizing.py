@@ -6,6 +6,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from rich.console import Group
+from rich.table import Table
 from rich.text import Text
 
 from sgxlens.report.terminal.layout import fitted_table
@@ -42,23 +43,23 @@ def sizing(needs: Sizing, width: int) -> RenderableType:
             if size.high
         ),
         ["all together", value_range(needs.total_bytes, format_bytes)],
-        [f"{enclave}, a power of two", format_bytes(needs.enclave_bytes)],
+        *(
+            [[f"{enclave}, a power of two", format_bytes(needs.enclave_bytes)]]
+            if needs.enclave_bytes is not None
+            else []
+        ),
         ["added before the program starts", format_bytes(needs.built_bytes)],
     ]
     parts: list[RenderableType] = [fitted_table(["what", "size"], rows, width, (0,))]
     if needs.settings:
-        settings = [
-            [
-                setting.name,
-                _size(setting.value) if setting.unit == "bytes" else str(setting.value),
-                setting.reason,
-            ]
-            for setting in needs.settings
-        ]
-        parts += [
-            Text("\nSuggested settings"),
-            fitted_table(["setting", "value", "because"], settings, width, (2,), whole=(0,)),
-        ]
+        grid = Table.grid(padding=(0, 2))
+        grid.add_column(no_wrap=True)
+        grid.add_column(no_wrap=True, justify="right")
+        grid.add_column(overflow="fold")
+        for setting in needs.settings:
+            value = _size(setting.value) if setting.unit == "bytes" else str(setting.value)
+            grid.add_row(setting.name, value, Text(setting.reason))
+        parts += [Text("\nSuggested settings"), grid]
     return Group(*parts)
 
 
