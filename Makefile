@@ -5,7 +5,7 @@
 BIN := .venv/bin
 C_SOURCES = $(shell find native tracer tests -name '*.[ch]' -o -name '*.[ch]pp')
 
-.PHONY: help demo test lint bench validate sanitize stubs clean setup
+.PHONY: help demo test lint bench validate sanitize stubs web clean setup
 
 help:
 	@echo "make demo      record a real model and show its data reuse"
@@ -15,6 +15,7 @@ help:
 	@echo "make validate  predictions against published measurements"
 	@echo "make sanitize  test the native core with address and undefined-behaviour checks"
 	@echo "make stubs     write the type stub of sgxlens._native anew"
+	@echo "make web       build the script and style of reports anew"
 	@echo "make clean     remove what was built"
 
 demo:
@@ -30,6 +31,7 @@ lint: setup
 	@$(BIN)/clang-format --dry-run -Werror $(C_SOURCES)
 	@$(BIN)/mypy --no-error-summary
 	@$(BIN)/lint-imports --no-logo >build/imports.log || { cat build/imports.log; exit 1; }
+	@cd web && node build.mjs --types && node_modules/.bin/tsc
 	@echo "lint: clean"
 
 # CI also runs the native core under sanitizers.
@@ -53,5 +55,9 @@ sanitize: setup
 stubs: setup
 	@$(BIN)/python -m nanobind.stubgen -q -m sgxlens._native -o src/sgxlens/_native.pyi
 
+# After a change of web/: what reports carry, kept in the package so that users need no Node.js.
+web: setup
+	@cd web && node build.mjs --types && node_modules/.bin/tsc && node build.mjs
+
 clean:
-	rm -rf build dist .venv demo-recording .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .benchmarks
+	rm -rf web/node_modules web/generated build dist .venv demo-recording demo-report.html .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .benchmarks

@@ -7,6 +7,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 recording=demo-recording
+report=demo-report.html
 model=$(.venv/bin/python -c 'import importlib.util, pathlib
 print(pathlib.Path(importlib.util.find_spec("onnx").origin).parent
       / "backend/test/data/light/light_squeezenet.onnx")')
@@ -23,5 +24,9 @@ run sgxlens show "$recording"
 echo
 run sgxlens predict "$recording"
 echo
-echo "The recording is in $PWD/$recording; look at it again with: .venv/bin/sgxlens show $recording
-or predict another machine with: .venv/bin/sgxlens predict $recording --platform NAME"
+run sgxlens report "$recording" -o "$report"
+echo
+echo "The recording is in $PWD/$recording; predict another machine with:
+.venv/bin/sgxlens predict $recording --platform NAME
+
+The report is $PWD/$report: open it in a browser."

@@ -4,7 +4,8 @@
 # Sets up .venv with sgxlens built from this tree. Usage: tools/setup.sh demo|validate|dev
 #   demo      what `make demo` needs: the package and ONNX Runtime
 #   validate  also PyTorch, if it can be installed
-#   dev       also the tests' and linters' packages; PyTorch only where CI=true, for its size
+#   dev       also the tests' and linters' packages, and those of the report's front end; PyTorch
+#             only where CI=true, for its size
 # What the system lacks comes from apt, where the user may install packages; else one line says what
 # to run. Nothing is done twice: stamps in .venv say what it was made from.
 set -euo pipefail
@@ -54,6 +55,8 @@ is_new_cmake() {
     [ -n "$version" ] && [ "$(printf '%s\n' 3.22 "$version" | sort -V | head -n 1)" = 3.22 ]
 }
 
+is_new_node() { node -e 'process.exit(process.versions.node.split(".")[0] < 18)' 2>/dev/null; }
+
 can_link_valgrind() {
     [ -e /usr/include/valgrind/pub_tool_tooliface.h ] &&
         compgen -G '/usr/lib*/x86_64-linux-gnu/valgrind/libcoregrind-amd64-linux.a' \
@@ -78,7 +81,13 @@ raise SystemExit(not os.path.exists(sysconfig.get_path("include") + "/Python.h")
     if [ "$(uname -m)" = x86_64 ]; then
         can_link_valgrind || missing+=(valgrind)
     fi
+    if [ "$profile" = dev ]; then
+        is_new_node || missing+=(nodejs)
+        command -v npm >/dev/null || missing+=(npm)
+    fi
 }
+
+has_chromium() { command -v chromium || command -v chromium-browser || command -v google-chrome; }
 
 find_missing
 if [ ${#missing[@]} -gt 0 ]; then
@@ -97,7 +106,15 @@ if [ ${#missing[@]} -gt 0 ]; then
     quietly "$install" $as_root $install
     find_missing
     [ ${#missing[@]} -eq 0 ] ||
-        fail "apt installed packages, yet these are missing or too old: ${missing[*]} (Python >= 3.10, CMake >= 3.22)"
+        fail "apt installed packages, yet these are missing or too old: ${missing[*]} (Python >= 3.10, CMake >= 3.22, Node.js >= 18)"
+fi
+
+# Only tests need it, and they say that they are skipped; Ubuntu's package is a snap.
+if [ "$profile" = dev ] && ! has_chromium >/dev/null && [ "$(id -u)" = 0 ] &&
+    apt-cache show chromium >/dev/null 2>&1; then
+    say "installing chromium with apt"
+    quietly "apt-get update" apt-get update
+    quietly "apt-get install chromium" apt-get install -y --no-install-recommends chromium
 fi
 
 # ---- the virtual environment ----
@@ -126,6 +143,14 @@ packages=$(sha256sum <pyproject.toml)
 once build "$packages" "installing what the build needs" pip install --group build
 if [ "$profile" = dev ]; then
     once dev "$packages" "installing what the tests need" pip install --group dev
+fi
+
+if [ "$profile" = dev ] && [ ! -d web/node_modules ]; then
+    rm -f "$venv/stamp-web"
+fi
+if [ "$profile" = dev ]; then
+    once web "$(cat web/package-lock.json | sha256sum)" "installing what the report is built with" \
+        npm ci --prefix web --ignore-scripts --no-audit --no-fund
 fi
 
 # An editable installation: Python sources are used where they are, what is compiled is compiled

@@ -83,6 +83,12 @@ def format_seconds(seconds: float) -> str:
     return f"{minutes // 60} h {minutes % 60:02d} min"
 
 
+def format_ratio(ratio: float) -> str:
+    """`ratio` as how many times as long: ``1.07``, ``17.1``, ``120``."""
+    digits = 2 if ratio < 9.995 else 1 if ratio < 99.95 else 0
+    return f"{ratio:,.{digits}f}"
+
+
 def _scaled(value: float, base: int, units: tuple[str, ...]) -> str:
     scaled = float(value)
     index = 0

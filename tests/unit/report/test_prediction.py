@@ -23,8 +23,8 @@ from sgxlens.recording.reader import Recording, open_recording
 from sgxlens.report.prediction import PredictionDocument, prediction_document
 from sgxlens.report.prediction_json import generated_schema_text, json_text, schema_text
 from sgxlens.report.terminal.prediction import print_predictions
-from sgxlens.report.terminal.values import of_native, ratio, seconds_range, value_range
-from sgxlens.units import format_bytes, format_count, format_seconds
+from sgxlens.report.terminal.values import of_native, seconds_range, value_range
+from sgxlens.units import format_bytes, format_count, format_ratio, format_seconds
 
 MakeRecording = Callable[..., Path]
 HOSTILE = "\x1b[31mred\x1b]0;title\x07 [bold red]x[/] \u202etxt\u200b\n" + "long" * 200
@@ -169,7 +169,7 @@ def test_ranges_are_short() -> None:
     assert seconds_range(Range(0, 0, 0)) == "0 ms"
     assert seconds_range(Range(60, 100, 245)) == "60.0 s to 4 min 05 s"
     assert seconds_range(Range(125, 180, 245)) == "2 min 05 s to 4 min 05 s"
-    assert value_range(Range(12.04, 12.1, 12.1), ratio) == "12.0 to 12.1"
+    assert value_range(Range(12.04, 12.1, 12.1), format_ratio) == "12.0 to 12.1"
     assert value_range(Range(1, 2, 2), format_count) == "1 to 2"
-    assert [ratio(v) for v in (1, 9.994, 12.34, 123.4)] == ["1.00", "9.99", "12.3", "123"]
+    assert [format_ratio(v) for v in (1, 9.994, 12.34, 123.4)] == ["1.00", "9.99", "12.3", "123"]
     assert [of_native(v, 2.0) for v in (0, 0.064, 17.4)] == ["0 %", "3.2 %", "870 %"]

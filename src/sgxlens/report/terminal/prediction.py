@@ -24,12 +24,12 @@ from sgxlens.report.terminal.sizing import sizing
 from sgxlens.report.terminal.values import (
     number,
     of_native,
-    ratio,
     seconds_range,
     value_range,
 )
+from sgxlens.report.verdict import CAUSE_TITLES
 from sgxlens.text import one_line
-from sgxlens.units import format_bytes, format_count, format_seconds
+from sgxlens.units import format_bytes, format_count, format_ratio, format_seconds
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -55,13 +55,6 @@ _STARTUP_ITEMS_MAX = 6
 _SWINGS_MAX = 8
 #: Beside the widest swing, narrower ones than this share of it are not worth a line.
 _SWING_SHARE_MIN = 0.02
-_CAUSE_TITLES: dict[Cause, str] = {
-    "compute": "slower instructions",
-    "transitions": "leaving and entering",
-    "encryption": "memory encryption",
-    "paging": "EPC paging",
-    "runtime": "the runtime's own work",
-}
 _CAUSE_HEADINGS: dict[Cause, str] = {
     "compute": "comp.",
     "transitions": "trans.",
@@ -147,7 +140,7 @@ def _comparison(document: PredictionDocument, width: int) -> RenderableType:
                 format_bytes(prediction.deployment.epc_bytes.likely),
                 format_seconds(steady.sgx_seconds.likely),
                 seconds_range(steady.sgx_seconds),
-                f"{ratio(steady.slowdown.likely)} x",
+                f"{format_ratio(steady.slowdown.likely)} x",
             ]
         )
     headings = ["platform", "runtime", "EPC", "inside", "range", "slower"]
@@ -192,7 +185,7 @@ def _causes(steady: PhaseTime, width: int) -> RenderableType:
     added = steady.added_seconds.likely
     rows = [
         [
-            _CAUSE_TITLES[row.cause],
+            CAUSE_TITLES[row.cause],
             format_seconds(row.added_seconds.likely),
             seconds_range(row.added_seconds),
             share(row.added_seconds.likely, added),
@@ -324,7 +317,7 @@ def _phases(prediction: Prediction, width: int) -> RenderableType:
             format_seconds(row.native.median_seconds),
             format_seconds(row.sgx_seconds.likely),
             seconds_range(row.sgx_seconds),
-            f"{ratio(row.slowdown.likely)} x",
+            f"{format_ratio(row.slowdown.likely)} x",
         ]
         for row in prediction.phases
     ]

@@ -39,12 +39,6 @@ def seconds_range(seconds: Range) -> str:
     return f"{low.removesuffix(f' {unit}') if same else low} to {high}"
 
 
-def ratio(value: float) -> str:
-    """How many times as long: ``1.07``, ``17.1``, ``120``."""
-    digits = 2 if value < 9.995 else 1 if value < 99.95 else 0
-    return f"{value:,.{digits}f}"
-
-
 def of_native(added_seconds: float, native_seconds: float) -> str:
     """What is added, in percent of a native time: ``870 %``, ``3.2 %``."""
     value = added_seconds / native_seconds

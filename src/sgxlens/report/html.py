@@ -1,0 +1,133 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Renders a report as one HTML file that needs nothing else: no network, no server.
+
+The page's script and style are built from ``web/`` and lie in this package. Their hashes stand in
+the page's Content-Security-Policy, which allows nothing beside them. What came from the recording
+is data in a script block of type ``application/json``, never markup.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import html
+import json
+import os
+import secrets
+from importlib.resources import files
+from typing import TYPE_CHECKING, Final
+
+from sgxlens.errors import UsageError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from sgxlens.report.page import PageReport
+
+#: The second line of each report, by which it is known as one.
+MARK: Final = "<!-- sgxlens report -->"
+_HEAD = f"<!doctype html>\n{MARK}\n"
+_SCRIPT_ESCAPES = {ord("<"): "\\u003c", ord(">"): "\\u003e", ord("&"): "\\u0026"}
+
+
+def html_text(report: PageReport) -> str:
+    """The page, ASCII only in its data."""
+    script, style = _asset("report.js"), _asset("report.css")
+    policy = "; ".join(
+        (
+            "default-src 'none'",
+            f"script-src '{_hash(script)}'",
+            f"style-src '{_hash(style)}'",
+            "img-src data:",
+            "base-uri 'none'",
+            "form-action 'none'",
+        )
+    )
+    title = html.escape(f"{report.title} in an enclave: sgxlens report")
+    return (
+        f'{_HEAD}<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        f'<meta http-equiv="Content-Security-Policy" content="{policy}">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        '<meta name="color-scheme" content="light dark">\n'
+        '<meta name="generator" content="sgxlens">\n'
+        '<meta name="referrer" content="no-referrer">\n'
+        f"<title>{title}</title>\n<style>{style}</style>\n</head>\n<body>\n"
+        f'<div id="report"></div>\n<noscript>\n{_plain(report)}</noscript>\n'
+        f'<script type="application/json" id="data">{_data(report)}</script>\n'
+        f"<script>{script}</script>\n</body>\n</html>\n"
+    )
+
+
+def is_report(path: Path) -> bool:
+    """Whether the file at `path` is a report that was written before."""
+    with path.open("rb") as file:
+        return file.read(len(_HEAD)) == _HEAD.encode()
+
+
+def check_writable(path: Path, *, force: bool) -> None:
+    """Refuse a file that cannot or must not be written, before there is anything to lose.
+
+    Args:
+        path: the file to be written.
+        force: whether a file that is no report may be replaced.
+
+    Raises:
+        UsageError: it is a folder, its folder is missing, or it is a file that is no report.
+    """
+    if path.is_dir():
+        raise UsageError(f"cannot write {path}: it is a folder")
+    folder = path.parent
+    if not folder.is_dir():
+        raise UsageError(f"cannot write {path}: there is no folder {folder}")
+    if not os.access(folder, os.W_OK):
+        raise UsageError(f"cannot write {path}: its folder is read-only")
+    if path.exists() and not force and not (path.is_file() and is_report(path)):
+        raise UsageError(f"{path} is there and no report: give another -o, or --force")
+
+
+def write_html(report: PageReport, path: Path) -> int:
+    """Write the page, whole or not at all.
+
+    Returns:
+        Its size in bytes.
+
+    Raises:
+        UsageError: it cannot be written.
+    """
+    content = html_text(report).encode("utf-8")
+    new = path.with_name(f".{path.name[:100]}.{secrets.token_hex(8)}")
+    try:
+        with new.open("xb") as file:
+            file.write(content)
+        new.replace(path)
+    except OSError as error:
+        raise UsageError(f"cannot write {path}: {error.strerror}") from error
+    finally:
+        new.unlink(missing_ok=True)
+    return len(content)
+
+
+def _asset(name: str) -> str:
+    return (files("sgxlens.report") / "web" / name).read_text(encoding="utf-8")
+
+
+def _hash(text: str) -> str:
+    digest = hashlib.sha256(text.encode("utf-8")).digest()
+    return f"sha256-{base64.b64encode(digest).decode('ascii')}"
+
+
+def _data(report: PageReport) -> str:
+    content = report.model_dump(mode="json", by_alias=True)
+    text = json.dumps(content, separators=(",", ":"), allow_nan=False)
+    return text.translate(_SCRIPT_ESCAPES)
+
+
+def _plain(report: PageReport) -> str:
+    """What a reader without JavaScript sees."""
+    sentences = report.verdicts or [report.no_prediction]
+    paragraphs = "".join(f"<p>{html.escape(text)}</p>\n" for text in sentences)
+    return (
+        f"<main><h1>{html.escape(report.title)}</h1>\n{paragraphs}"
+        "<p>Tables and charts need JavaScript. Without it: sgxlens show, sgxlens predict.</p>"
+        "</main>\n"
+    )

@@ -1,0 +1,130 @@
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import os
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import predictable
+from sgxlens.cli.main import main
+
+MakeRecording = Callable[..., Path]
+HOSTILE = "</script><!-- <script>alert(1)</script> \u202e &amp; \"'"
+
+
+def page_of(path: Path, tmp_path: Path) -> str:
+    output = tmp_path / "page.html"
+    assert main(["report", str(path), "-q", "-o", str(output), "--platform", "sgx1-client"]) == 0
+    return output.read_text(encoding="utf-8")
+
+
+def hostile_recording(make_recording: MakeRecording) -> Path:
+    tables = predictable.tables()
+    for operator in tables["operators"]:
+        operator["name"] = HOSTILE + "x" * 10_000
+    target = {"kind": "onnx", "model": f"/models/{HOSTILE.replace('/', '')}"}
+    return make_recording(
+        tables, **{**predictable.metadata(), "target": target, "command": [HOSTILE, "\x07"]}
+    )
+
+
+@pytest.fixture
+def path(make_recording: MakeRecording) -> Path:
+    return make_recording(predictable.tables(), **predictable.metadata())
+
+
+def data_of(page: str) -> Any:
+    found = re.search(r'<script type="application/json" id="data">(.*?)</script>', page, re.DOTALL)
+    assert found is not None
+    return json.loads(found[1])
+
+
+def test_policy_allows_nothing_but_its_own_script_and_style(path: Path, tmp_path: Path) -> None:
+    page = page_of(path, tmp_path)
+    policy = re.search(r'Content-Security-Policy" content="([^"]*)"', page)
+    assert policy is not None
+    for tag, rule in (("style", "style-src"), ("script", "script-src")):
+        content = re.findall(rf"<{tag}>(.*?)</{tag}>", page, re.DOTALL)
+        assert len(content) == 1
+        digest = base64.b64encode(hashlib.sha256(content[0].encode()).digest()).decode()
+        assert f"{rule} 'sha256-{digest}'" in policy[1]
+    assert policy[1].startswith("default-src 'none'; ")
+    assert "unsafe" not in policy[1]
+    assert not re.search(r"""(src|href)=["']?(https?:)?//""", page)
+
+
+def test_says_the_verdict_without_javascript(path: Path, tmp_path: Path) -> None:
+    page = page_of(path, tmp_path)
+    plain = page.partition("<noscript>")[2].partition("</noscript>")[0]
+    assert "times as long" in plain
+    assert data_of(page)["verdicts"][0] in plain.replace("&#x27;", "'")
+
+
+def test_hostile_names_stay_text(make_recording: MakeRecording, tmp_path: Path) -> None:
+    page = page_of(hostile_recording(make_recording), tmp_path)
+    data = data_of(page)
+    assert data["show"]["operators"]["rows"][0]["name"] == HOSTILE + "x" * 10_000
+    # The page's own tags, and none of the names.
+    assert page.count("<script") == 2
+    assert page.count("</script>") == 2
+    assert page.count("<!--") == 1
+    assert "alert(1)<" not in page
+
+
+def test_replaces_a_report_but_no_other_file(
+    path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page_of(path, tmp_path)
+    page_of(path, tmp_path)
+    other = tmp_path / "notes.html"
+    other.write_text("mine")
+    assert main(["report", str(path), "-o", str(other)]) == 2
+    assert "--force" in capsys.readouterr().err
+    assert other.read_text() == "mine"
+    arguments = ["report", str(path), "-q", "-o", str(other), "--platform", "sgx1-client"]
+    assert main([*arguments, "--force"]) == 0
+    assert other.read_text().startswith("<!doctype html>")
+    assert [p.name for p in tmp_path.iterdir() if p.name.startswith(".")] == []
+
+
+@pytest.mark.parametrize("output", ["", "missing/report.html"])
+def test_refuses_an_output_that_cannot_be(
+    output: str, path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["report", str(path), "-o", str(tmp_path / output)]) == 2
+    assert capsys.readouterr().err.startswith("sgxlens: error: cannot write ")
+
+
+def test_leaves_nothing_when_it_cannot_be_written(
+    path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Path, "replace", fail)
+    output = tmp_path / "new" / "page.html"
+    output.parent.mkdir()
+    arguments = ["report", str(path), "-o", str(output), "--platform", "sgx1-client"]
+    assert main(arguments) == 130
+    assert os.listdir(output.parent) == []
+
+
+def test_reports_without_native_times_and_says_why_nothing_is_predicted(
+    make_recording: MakeRecording, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tables = predictable.tables()
+    del tables["native_times"]
+    metadata = {**predictable.metadata(), "native": None}
+    page = page_of(make_recording(tables, **metadata), tmp_path)
+    assert "no native times" in capsys.readouterr().err
+    data = data_of(page)
+    assert data["predict"] is None
+    assert "no native times" in data["no_prediction"]
+    assert data["show"]["operators"]["rows"]

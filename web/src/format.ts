@@ -1,0 +1,120 @@
+// SPDX-License-Identifier: Apache-2.0
+// Quantities as text, to the character as sgxlens.units and sgxlens.report.terminal have them; a
+// test compares the two.
+import type { Range } from "./data";
+
+const BINARY = ["B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
+const DECIMAL = ["", "k", "M", "G", "T", "P", "E"];
+const EXACT_DIGITS = 60;
+
+/** As Python's `f"{value:.{digits}f}"`: of two equally near numbers the even one. */
+export function fixed(value: number, digits: number): string {
+  const text = value.toFixed(digits);
+  const exact = Math.abs(value).toFixed(Math.min(digits + EXACT_DIGITS, 100));
+  const rest = exact.slice(exact.length - EXACT_DIGITS);
+  if (rest[0] !== "5" || /[^0]/.test(rest.slice(1))) return text;
+  const below = exact.slice(0, exact.length - EXACT_DIGITS).replace(/\.$/, "");
+  const isEven = "02468".includes(below.at(-1) ?? "");
+  if (!isEven) return text;
+  return (value < 0 ? "-" : "") + below;
+}
+
+/** As Python's `f"{value:.{digits}g}"`. */
+export function general(value: number, digits: number): string {
+  if (value === 0) return "0";
+  const exponent = Number(value.toExponential(digits - 1).split("e")[1]);
+  if (exponent < -4 || exponent >= digits) {
+    const [mantissa = "", power = ""] = value.toExponential(digits - 1).split("e");
+    const short = mantissa.includes(".") ? mantissa.replace(/\.?0+$/, "") : mantissa;
+    return `${short}e${power[0]}${power.slice(1).padStart(2, "0")}`;
+  }
+  const text = fixed(value, digits - 1 - exponent);
+  return text.includes(".") ? text.replace(/\.?0+$/, "") : text;
+}
+
+/** Groups of thousands, as Python's `,`. */
+export function grouped(text: string): string {
+  const [whole = "", rest] = text.split(".");
+  const separated = whole.replace(/\B(?=(\d{3})+$)/g, ",");
+  return rest === undefined ? separated : `${separated}.${rest}`;
+}
+
+function scaled(value: number, base: number, units: readonly string[]): string {
+  let rest = value;
+  let index = 0;
+  while (Math.abs(rest) >= (index === 0 ? base : 999.5) && index < units.length - 1) {
+    rest /= base;
+    index += 1;
+  }
+  const digits = index === 0 || Math.abs(rest) >= 99.95 ? 0 : Math.abs(rest) >= 9.995 ? 1 : 2;
+  let text = grouped(fixed(rest, digits));
+  if (text.includes(".")) text = text.replace(/\.?0+$/, "");
+  return `${text} ${units[index]}`.trimEnd();
+}
+
+export function bytes(size: number): string {
+  return scaled(size, 1024, BINARY);
+}
+
+export function count(value: number): string {
+  if (Math.abs(value) < 10_000 && Number.isInteger(value)) return grouped(String(value));
+  return scaled(value, 1000, DECIMAL);
+}
+
+export function seconds(value: number): string {
+  if (Math.abs(value) > 0 && Math.abs(value) < 0.0009995) return `${general(value * 1e6, 3)} us`;
+  if (value < 0.9995) return `${general(value * 1000, 3)} ms`;
+  if (value < 119.95) return `${fixed(value, 1)} s`;
+  const whole = Number(fixed(value, 0));
+  const minutes = Math.floor(whole / 60);
+  const rest = whole - minutes * 60;
+  if (minutes < 120) return `${minutes} min ${String(rest).padStart(2, "0")} s`;
+  return `${Math.floor(minutes / 60)} h ${String(minutes % 60).padStart(2, "0")} min`;
+}
+
+export function ratio(value: number): string {
+  return grouped(fixed(value, value < 9.995 ? 2 : value < 99.95 ? 1 : 0));
+}
+
+/** Three digits, never in powers of ten. */
+export function number(value: number): string {
+  if (value === 0) return "0";
+  if (Math.abs(value) >= 99.95) return grouped(fixed(value, 0));
+  return general(value, Math.abs(value) >= 0.0001 ? 3 : 1);
+}
+
+export function percent(value: number): string {
+  if (Number.isNaN(value)) return "-";
+  const hundred = 100 * value;
+  if (hundred === 0) return "0 %";
+  if (hundred < 0.001) return "<0.001 %";
+  if (hundred === 100) return "100 %";
+  const text = hundred >= 10 ? fixed(hundred, 1) : general(hundred, 3);
+  return `${text === "100.0" ? ">99.9" : text} %`;
+}
+
+export function share(part: number, whole: number): string {
+  if (!whole) return "-";
+  const value = part / whole;
+  if (value > 0 && value < 1e-4) return "<0.01 %";
+  return percent(value < 0.1 ? Number(fixed(value, 4)) : value);
+}
+
+export function ofNative(added: number, native: number): string {
+  const value = added / native;
+  return value < 0.1 ? percent(value) : `${grouped(fixed(100 * value, 0))} %`;
+}
+
+export function range(value: Range, one: (value: number) => string): string {
+  const low = one(value.low);
+  const high = one(value.high);
+  if (low === high) return low;
+  const unit = ` ${high.split(" ").at(-1)}`;
+  const isSame = low.split(" ").length === 2 && high.split(" ").length === 2 && low.endsWith(unit);
+  return `${isSame ? low.slice(0, -unit.length) : low} to ${high}`;
+}
+
+/** Text for reading: a real micro sign, and no line break within a quantity. */
+export function shown(text: string): string {
+  return text.replace(/ us\b/g, " \u00b5s").replaceAll(" ", "\u00a0");
+}

@@ -1,0 +1,8 @@
+// SPDX-License-Identifier: Apache-2.0
+import { render } from "preact";
+import { App } from "./app";
+import { readReport } from "./data";
+import "./style.css";
+
+const root = document.getElementById("report");
+if (root !== null) render(<App report={readReport()} />, root);

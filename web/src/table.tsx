@@ -1,0 +1,151 @@
+// SPDX-License-Identifier: Apache-2.0
+import type { ComponentChildren } from "preact";
+import { useMemo, useState } from "preact/hooks";
+import { shown } from "./format";
+
+export interface Column<Row> {
+  id: string;
+  title: string;
+  /** What it is sorted by; null comes last. */
+  value: (row: Row) => number | string | null;
+  /** What is shown; without it the value. */
+  text?: (row: Row) => string;
+  content?: (row: Row) => ComponentChildren;
+}
+
+interface Props<Row> {
+  id: string;
+  caption: string;
+  /** What a row is, in the plural. */
+  what: string;
+  columns: Column<Row>[];
+  rows: readonly Row[];
+  rowKey: (row: Row) => string | number;
+  /** Column by which it is sorted at first, the greatest first. */
+  sortedBy: string;
+}
+
+const ROWS_SHOWN = 25;
+
+/** A table that can be sorted by each column and searched in all of its text. */
+export function SortedTable<Row>(props: Props<Row>) {
+  const { id, caption, what, columns, rows, rowKey } = props;
+  const [order, setOrder] = useState({ id: props.sortedBy, isAscending: false });
+  const [query, setQuery] = useState("");
+  const [isWhole, setWhole] = useState(false);
+  const sorted = useMemo(
+    () => sort(rows, columns.find((column) => column.id === order.id), order.isAscending),
+    [rows, columns, order],
+  );
+  const found = useMemo(() => {
+    const words = query.toLowerCase().split(/\s+/).filter(Boolean);
+    if (words.length === 0) return sorted;
+    return sorted.filter((row) => {
+      const text = columns.map((column) => textOf(column, row)).join(" ").toLowerCase();
+      return words.every((word) => text.includes(word));
+    });
+  }, [sorted, columns, query]);
+  const drawn = isWhole ? found : found.slice(0, ROWS_SHOWN);
+  return (
+    <div class="sorted-table">
+      <div class="tools">
+        <label>
+          <span class="label">Search</span>
+          <input
+            type="search"
+            id={`${id}-search`}
+            value={query}
+            onInput={(event) => setQuery(event.currentTarget.value)}
+          />
+        </label>
+        <p role="status">
+          {found.length === rows.length
+            ? `${rows.length.toLocaleString("en")} ${what}`
+            : `${found.length.toLocaleString("en")} of ${rows.length.toLocaleString("en")} ${what}`}
+        </p>
+      </div>
+      <div class="scroll" tabIndex={0} role="group" aria-label={caption}>
+        <table id={id}>
+          <caption class="visually-hidden">{caption}</caption>
+          <thead>
+            <tr>
+              {columns.map((column) => {
+                const isOrder = column.id === order.id;
+                const direction = order.isAscending ? "ascending" : "descending";
+                return (
+                  <th
+                    key={column.id}
+                    scope="col"
+                    class={isNumeric(column, rows) ? "number" : undefined}
+                    aria-sort={isOrder ? direction : undefined}
+                  >
+                    <button
+                      type="button"
+                      onClick={() =>
+                        setOrder({
+                          id: column.id,
+                          isAscending: isOrder ? !order.isAscending : !isNumeric(column, rows),
+                        })
+                      }
+                    >
+                      {column.title}
+                      <span class="arrow" aria-hidden="true">
+                        {isOrder ? (order.isAscending ? "\u25b2" : "\u25bc") : ""}
+                      </span>
+                    </button>
+                  </th>
+                );
+              })}
+            </tr>
+          </thead>
+          <tbody>
+            {drawn.map((row) => (
+              <tr key={rowKey(row)} data-row={rowKey(row)}>
+                {columns.map((column) => {
+                  const value = column.value(row);
+                  return (
+                    <td
+                      key={column.id}
+                      class={isNumeric(column, rows) ? "number" : "text"}
+                      data-column={column.id}
+                      data-value={value ?? undefined}
+                    >
+                      {column.content ? column.content(row) : textOf(column, row)}
+                    </td>
+                  );
+                })}
+              </tr>
+            ))}
+          </tbody>
+        </table>
+      </div>
+      {found.length > ROWS_SHOWN && (
+        <button type="button" class="more" onClick={() => setWhole(!isWhole)}>
+          {isWhole ? `Show ${ROWS_SHOWN} only` : `Show all ${found.length.toLocaleString("en")}`}
+        </button>
+      )}
+    </div>
+  );
+}
+
+function textOf<Row>(column: Column<Row>, row: Row): string {
+  const value = column.value(row);
+  if (value === null) return "-";
+  return typeof value === "string" ? (column.text?.(row) ?? value) : shown(column.text?.(row) ?? `${value}`);
+}
+
+function isNumeric<Row>(column: Column<Row>, rows: readonly Row[]): boolean {
+  return rows.some((row) => typeof column.value(row) === "number");
+}
+
+function sort<Row>(rows: readonly Row[], column: Column<Row> | undefined, isAscending: boolean): Row[] {
+  if (column === undefined) return [...rows];
+  const sign = isAscending ? 1 : -1;
+  return [...rows].sort((a, b) => {
+    const left = column.value(a);
+    const right = column.value(b);
+    if (left === null || right === null) return Number(left === null) - Number(right === null);
+    if (typeof left === "number" && typeof right === "number") return sign * (left - right);
+    return sign * String(left).localeCompare(String(right), "en", { numeric: true });
+  });
+}
