@@ -78,6 +78,7 @@ def test_a_wheel_holds_all_that_recording_needs(tmp_path: Path) -> None:
         "sgxlens/include/sgxlens/mark.h",
         "sgxlens/py.typed",
         "sgxlens/enclave/platforms/xeon-e-2288g.toml",
+        "sgxlens/enclave/runtimes/gramine.toml",
     } <= names
     for name in ("LICENSE", "NOTICE", "COPYING"):
         assert any("/licenses/" in path and path.endswith(name) for path in names)

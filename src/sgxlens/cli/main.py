@@ -14,7 +14,17 @@ EXIT_ERROR = 2
 EXIT_INTERRUPTED = 130  # as a shell reports a command that Ctrl-C ended
 
 # Each is a module of this package with a click command of the name `command`.
-SUB_COMMANDS = ("record", "show", "predict", "report", "platforms", "replay", "time", "doctor")
+SUB_COMMANDS = (
+    "record",
+    "show",
+    "predict",
+    "report",
+    "platforms",
+    "runtimes",
+    "replay",
+    "time",
+    "doctor",
+)
 
 
 class _SubCommands(click.Group):

@@ -106,3 +106,13 @@ VARIABLES: dict[str, Variable] = {
 #: to a handler. ``program_load``: an object that is there before the first instruction: the
 #: program and its loader. Rules of events ask for the same variables.
 EVENTS = ("cpuid", "rdtsc", "rdtscp", "raw_syscall", "signal", "program_load")
+
+
+def markdown_variables() -> str:
+    """The variables as a table for the documentation."""
+    rows = ["| variable | type | meaning |", "|---|---|---|"]
+    for name, variable in VARIABLES.items():
+        values = ", ".join(f"`{value}`" for value in variable.values)
+        meaning = f"{variable.meaning}: {values}" if values else variable.meaning
+        rows.append(f"| `{name}` | {variable.type} | {meaning} |")
+    return "\n".join(rows)

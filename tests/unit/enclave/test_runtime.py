@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from sgxlens.enclave.calls import markdown_variables
 from sgxlens.enclave.data_files import constants
 from sgxlens.enclave.runtime import load_runtime, runtime_names
 from sgxlens.errors import UsageError
@@ -114,3 +115,31 @@ def test_a_runtime_that_extends_itself_is_refused(write: Write) -> None:
 def test_an_unknown_runtime_is_refused_with_the_known_ones() -> None:
     with pytest.raises(UsageError, match=r"no runtime is called 'gramin': there are .*gramine"):
         load_runtime("gramin")
+
+
+def test_the_documentation_has_the_variables_as_they_are() -> None:
+    document = Path(__file__).parents[3] / "docs" / "runtimes.md"
+    text = document.read_text(encoding="utf-8")
+    assert markdown_variables() in text, "run python tools/write_runtime_docs.py"
+    for name in runtime_names():
+        assert f"`{name}`" in text
+
+
+def test_the_example_of_the_documentation_is_a_runtime(write: Write) -> None:
+    text = (Path(__file__).parents[3] / "docs" / "runtimes.md").read_text(encoding="utf-8")
+    example = text.split("```toml\n")[1].split("```")[0]
+    assert load_runtime(write(example)).patched_objects == ("libgomp.so*",)
+
+
+def test_gramine_says_what_becomes_of_each_call_of_its_table() -> None:
+    gramine = load_runtime("gramine")
+    outcomes = {n: {r.rule.outcome for r in c.rules} for n, c in gramine.syscall_rules.items()}
+    refused = [name for name, found in outcomes.items() if found == {"unsupported"}]
+    # 177 are implemented; flock is, but refused unless the manifest says otherwise.
+    assert len(outcomes) == 177 + 185
+    assert len(refused) == 185 + 1
+    assert gramine.rules_for("getpid") is not None
+    assert gramine.rules_for("cachestat") is None  # younger than its table
+    for rules in gramine.syscall_rules.values():
+        counted = [rule.rule for rule in rules.rules if rule.counts]
+        assert all(rule.source and rule.note for rule in counted)

@@ -1,0 +1,25 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Writes the list of variables in docs/runtimes.md anew from src/sgxlens/enclave/calls.py."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from sgxlens.enclave.calls import markdown_variables
+
+DOCUMENT = Path(__file__).parent.parent / "docs" / "runtimes.md"
+
+
+def with_variables(text: str) -> str:
+    """Return the document with its variables as they are now."""
+    return re.sub(
+        r"(<!-- variables: .*? -->\n).*?(<!-- end -->)",
+        lambda found: f"{found[1]}\n{markdown_variables()}\n\n{found[2]}",
+        text,
+        flags=re.DOTALL,
+    )
+
+
+if __name__ == "__main__":
+    DOCUMENT.write_text(with_variables(DOCUMENT.read_text(encoding="utf-8")), encoding="utf-8")
