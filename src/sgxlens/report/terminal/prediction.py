@@ -89,6 +89,12 @@ def _parts(document: PredictionDocument, console: Console, top: int) -> Iterable
     )
     for skipped in document.left_out:
         yield Text(f"Not for {one_line(skipped.platform, 40)}: {one_line(skipped.reason)}")
+    if len(document.detailed) < len(document.predictions):
+        names = ", ".join(
+            one_line(document.predictions[index].deployment.platform, 40)
+            for index in document.detailed
+        )
+        yield Text(f"In full below: {names}; another with --platform.")
     for index in document.detailed:
         yield from _details(document.predictions[index], width, top, ascii_only=ascii_only)
 
@@ -141,9 +147,10 @@ def _comparison(document: PredictionDocument, width: int) -> RenderableType:
                 format_seconds(steady.sgx_seconds.likely),
                 seconds_range(steady.sgx_seconds),
                 f"{format_ratio(steady.slowdown.likely)} x",
+                format_seconds(prediction.startup.total_seconds.likely),
             ]
         )
-    headings = ["platform", "runtime", "EPC", "inside", "range", "slower"]
+    headings = ["platform", "runtime", "EPC", "inside", "range", "slower", "start"]
     return fitted_table(headings, rows, width, (0, 1))
 
 
