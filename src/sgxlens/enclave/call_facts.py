@@ -6,7 +6,8 @@ from __future__ import annotations
 import posixpath
 from typing import TYPE_CHECKING
 
-from sgxlens.enclave.call_replay import PAGE_BYTES, UNKNOWN_FOLDER, Call
+from sgxlens.enclave.address_space import PAGE_BYTES
+from sgxlens.enclave.call_replay import UNKNOWN_FOLDER
 from sgxlens.enclave.calls import VARIABLES
 from sgxlens.enclave.expressions import Value
 from sgxlens.enclave.files import KnownFile
@@ -14,9 +15,10 @@ from sgxlens.enclave.files import KnownFile
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from sgxlens.enclave.call_replay import Handle, ReplayedCalls
+    from sgxlens.enclave.call_replay import ReplayedCalls
     from sgxlens.enclave.files import Classifier, Disk
     from sgxlens.enclave.quantities import Range
+    from sgxlens.enclave.recorded_calls import Call, Handle
 
 Facts = dict[str, Value]
 

@@ -8,23 +8,18 @@ what depends on the runtime.
 from __future__ import annotations
 
 import posixpath
-from bisect import bisect_left, bisect_right
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, NamedTuple
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, NamedTuple
 
-import pyarrow.compute as pc
-
+from sgxlens.enclave.address_space import PAGE_BYTES
 from sgxlens.enclave.files import KnownFile
-from sgxlens.recording.syscalls import ERRNO_MAX, errno_name
+from sgxlens.enclave.recorded_calls import Call, Handle, Row, Threads, recorded_calls
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from sgxlens.enclave.expressions import Value
     from sgxlens.recording.reader import Recording
 
-PAGE_BYTES = 4096
 #: Base of paths whose working directory is not known.
 UNKNOWN_FOLDER = "."
 _STANDARD_DESCRIPTORS = 3
@@ -50,54 +45,6 @@ _FUTEX_COMMANDS = {0: "wait", 9: "wait", 1: "wake", 10: "wake", 3: "requeue", 4:
 _FUTEX_COMMAND_MASK = 0x7F
 
 
-@dataclass(eq=False)
-class Handle:
-    """What one or more descriptors are of.
-
-    Attributes:
-        kind: as of `DESCRIPTOR_KINDS`; ``file``: what `file` is.
-        file: the file; None: it is none.
-        offset: where the next read or write is, in bytes.
-        descriptors: how many descriptors are of it.
-    """
-
-    kind: str
-    file: KnownFile | None = None
-    offset: int = 0
-    descriptors: int = 1
-    is_written: bool = False
-    is_path_only: bool = False
-    is_nonblocking: bool = False
-    family: str = "none"
-    entries: Call | None = None
-
-
-@dataclass(slots=True, eq=False)
-class Call:
-    """One system call, or a part of one that closes several descriptors.
-
-    Attributes:
-        facts: those that are not as of a call without arguments (see `VARIABLES`).
-        handle: what its descriptor is of.
-        path_file: the file that its path names.
-        closed: handle that it closes, if that was the last descriptor.
-        maybe: facts that may be otherwise, with what they may be.
-        is_part: it belongs to the call before it, which counts.
-    """
-
-    process: int
-    phase: int
-    thread: int
-    position: int
-    name: str
-    caller: str
-    facts: dict[str, Value]
-    handle: Handle | None = None
-    path_file: KnownFile | None = None
-    maybe: dict[str, Value] = field(default_factory=dict)
-    is_part: bool = False
-
-
 @dataclass(frozen=True, eq=False)
 class ReplayedCalls:
     """The system calls of a recording, by process and in their order.
@@ -113,26 +60,6 @@ class ReplayedCalls:
     unknown_descriptor_count: int
 
 
-@dataclass(slots=True)
-class _Row:
-    """A row of table ``syscalls``; ``a`` are its arguments."""
-
-    name: str
-    position: int
-    a: tuple[int, ...]
-    result: int | None
-    path: str | None
-
-    @property
-    def failed(self) -> bool:
-        return self.result is not None and -ERRNO_MAX <= self.result < 0
-
-    @property
-    def moved(self) -> int:
-        """A count that it returned; 0 where it failed."""
-        return max(self.result or 0, 0)
-
-
 def replay_calls(recording: Recording) -> ReplayedCalls:
     """Replays the table ``syscalls`` of a recording; without that table there are no calls.
 
@@ -144,8 +71,8 @@ def replay_calls(recording: Recording) -> ReplayedCalls:
     unknown = 0
     left: dict[int, _Inherited] = {}  # by pid, what a process leaves to the one that follows it
     for info in recording.metadata.processes if recording.has_table("syscalls") else ():
-        threads = _Threads(recording, info.process)
-        rows = list(_rows(recording, info.process))
+        threads = Threads(recording, info.process)
+        rows = list(recorded_calls(recording, info.process))
         process = _Process(files, threads, left.get(info.pid), rows)
         for row, call in rows:
             calls.extend(process.replay(row, call))
@@ -154,43 +81,6 @@ def replay_calls(recording: Recording) -> ReplayedCalls:
         unknown += process.unknown_count
         left[info.pid] = process.inherited()
     return ReplayedCalls(tuple(calls), files, unknown)
-
-
-def _rows(recording: Recording, process: int) -> Iterator[tuple[_Row, Call]]:
-    table = recording.table("syscalls")
-    table = table.filter(pc.equal(table["process"], process))
-    columns = ("phase", "thread", "position", "name", "caller", "result", "path")
-    values: list[list[Any]] = [table[column].to_pylist() for column in columns]
-    arguments = zip(*(table[f"arg{index}"].to_pylist() for index in range(6)), strict=True)
-    for (phase, thread, position, name, caller, result, path), given in zip(
-        zip(*values, strict=True), arguments, strict=True
-    ):
-        row = _Row(name, position, given, result, path)
-        facts: dict[str, Value] = {"result": result or 0}
-        if row.failed:
-            facts["failed"] = True
-            facts["error"] = errno_name(-result)
-        yield row, Call(process, phase, thread, position, name, caller, facts)
-
-
-class _Threads:
-    """The threads of a process over time."""
-
-    def __init__(self, recording: Recording, process: int) -> None:
-        rows = [
-            row
-            for row in (
-                recording.table("threads").to_pylist() if recording.has_table("threads") else ()
-            )
-            if row["process"] == process
-        ]
-        self._starts = sorted(row["start_position"] for row in rows)
-        self._ends = sorted(r["end_position"] for r in rows if r["end_position"] is not None)
-        self.kernel_tids = {row["kernel_tid"] for row in rows}
-
-    def others_at(self, position: int) -> int:
-        started = bisect_right(self._starts, position)
-        return max(started - bisect_left(self._ends, position) - 1, 0)
 
 
 class _Inherited(NamedTuple):
@@ -205,9 +95,9 @@ class _Process:
     def __init__(
         self,
         files: dict[str, KnownFile],
-        threads: _Threads,
+        threads: Threads,
         before: _Inherited | None,
-        rows: list[tuple[_Row, Call]],
+        rows: list[tuple[Row, Call]],
     ) -> None:
         self._files = files
         self._threads = threads
@@ -235,7 +125,7 @@ class _Process:
         }
         return _Inherited(self._folder, table, list(self._shared))
 
-    def replay(self, row: _Row, call: Call) -> tuple[Call, ...]:
+    def replay(self, row: Row, call: Call) -> tuple[Call, ...]:
         """Adds to the call what it says of itself; further parts, where it has some."""
         handler = _HANDLERS.get(row.name)
         parts = handler(self, row, call) if handler is not None else None
@@ -258,7 +148,7 @@ class _Process:
     def _file(self, path: str) -> KnownFile:
         return self._files.setdefault(path, KnownFile(path))
 
-    def _look_up(self, row: _Row, call: Call, descriptor: int | None = None) -> KnownFile | None:
+    def _look_up(self, row: Row, call: Call, descriptor: int | None = None) -> KnownFile | None:
         if not row.path:
             return None
         path = self._absolute(row.path, descriptor)
@@ -273,7 +163,7 @@ class _Process:
                 self._missing.discard(path)
         return file
 
-    def by_path(self, row: _Row, call: Call) -> None:
+    def by_path(self, row: Row, call: Call) -> None:
         file = self._look_up(row, call)
         if row.failed or file is None:
             return
@@ -282,14 +172,14 @@ class _Process:
             self._folder = file.path
         self._changed(row, call, file)
 
-    def by_path_at(self, row: _Row, call: Call) -> None:
+    def by_path_at(self, row: Row, call: Call) -> None:
         file = self._look_up(row, call, row.a[0])
         if file is None:
             call.handle = self._handle(row.a[0])
         elif not row.failed:
             self._changed(row, call, file)
 
-    def _changed(self, row: _Row, call: Call, file: KnownFile) -> None:
+    def _changed(self, row: Row, call: Call, file: KnownFile) -> None:
         if row.name in ("mkdir", "mkdirat", "mknod", "mknodat"):
             file.is_directory = row.name.startswith("mkdir")
             call.facts["creates"] = True
@@ -298,7 +188,7 @@ class _Process:
         if row.name in ("truncate", "rename", "renameat", "unlink", "unlinkat"):
             file.is_written = True
 
-    def opened(self, row: _Row, call: Call) -> None:
+    def opened(self, row: Row, call: Call) -> None:
         at = row.name == "openat"
         flags = row.a[2 if at else 1]
         if row.name == "creat":
@@ -334,10 +224,10 @@ class _Process:
             found = self._table[_signed(descriptor)] = Handle("unknown")
         return found
 
-    def by_descriptor(self, row: _Row, call: Call) -> None:
+    def by_descriptor(self, row: Row, call: Call) -> None:
         call.handle = None if row.failed and row.result == -9 else self._handle(row.a[0])  # EBADF
 
-    def closed(self, row: _Row, call: Call) -> None:
+    def closed(self, row: Row, call: Call) -> None:
         if not row.failed:
             self._handle(row.a[0])
             self._close(_signed(row.a[0]), call)
@@ -352,7 +242,7 @@ class _Process:
         call.facts["writable"] = handle.is_written
         call.facts["path_only"] = handle.is_path_only
 
-    def closed_range(self, row: _Row, call: Call) -> list[Call]:
+    def closed_range(self, row: Row, call: Call) -> list[Call]:
         if row.failed or row.a[2] & _CLOSE_RANGE_CLOEXEC:
             return []
         parts = []
@@ -365,7 +255,7 @@ class _Process:
             parts.append(part)
         return parts
 
-    def duplicated(self, row: _Row, call: Call) -> None:
+    def duplicated(self, row: Row, call: Call) -> None:
         if row.failed:
             return
         handle = self._handle(row.a[0])
@@ -376,7 +266,7 @@ class _Process:
         handle.descriptors += 1
         self._table[row.moved] = handle
 
-    def controlled(self, row: _Row, call: Call) -> None:
+    def controlled(self, row: Row, call: Call) -> None:
         handle = call.handle = self._handle(row.a[0])
         if row.a[1] in (_F_DUPFD, _F_DUPFD_CLOEXEC) and not row.failed:
             handle.descriptors += 1
@@ -387,17 +277,17 @@ class _Process:
             call.facts["nonblocking"] = wanted != handle.is_nonblocking
             handle.is_nonblocking = wanted
 
-    def ioctl(self, row: _Row, call: Call) -> None:
+    def ioctl(self, row: Row, call: Call) -> None:
         self.by_descriptor(row, call)
         call.facts["command"] = _IOCTLS.get(row.a[1] & 0xFFFFFFFF, "other")
 
-    def new_descriptor(self, row: _Row, call: Call) -> None:
+    def new_descriptor(self, row: Row, call: Call) -> None:
         if row.failed:
             return
         kind = {"eventfd": "eventfd", "eventfd2": "eventfd"}.get(row.name, "other")
         self._add(row.moved, Handle("epoll" if row.name.startswith("epoll") else kind), call)
 
-    def pair(self, row: _Row, call: Call) -> None:
+    def pair(self, row: Row, call: Call) -> None:
         is_pipe = row.name.startswith("pipe")
         flags = (row.a[1] if row.name == "pipe2" else 0) if is_pipe else row.a[1]
         call.facts["nonblocking"] = bool(flags & _O_NONBLOCK)
@@ -412,7 +302,7 @@ class _Process:
             handle.is_nonblocking = bool(flags & _O_NONBLOCK)
             self._add(free, handle, call)
 
-    def socket(self, row: _Row, call: Call) -> None:
+    def socket(self, row: Row, call: Call) -> None:
         family = _FAMILIES.get(row.a[0], "other")
         call.facts["family"] = family
         if not row.failed:
@@ -420,7 +310,7 @@ class _Process:
             handle.is_nonblocking = bool(row.a[1] & _O_NONBLOCK)
             self._add(row.moved, handle, call)
 
-    def on_socket(self, row: _Row, call: Call) -> None:
+    def on_socket(self, row: Row, call: Call) -> None:
         self.by_descriptor(row, call)
         if call.handle is None:
             return
@@ -433,7 +323,7 @@ class _Process:
 
     # Data
 
-    def transferred(self, row: _Row, call: Call) -> None:
+    def transferred(self, row: Row, call: Call) -> None:
         self.by_descriptor(row, call)
         handle = call.handle
         facts = call.facts
@@ -456,7 +346,7 @@ class _Process:
         elif handle.file is not None and not row.failed:
             handle.file.note_read(offset, 0 if is_vector else row.a[2], row.moved)
 
-    def sought(self, row: _Row, call: Call) -> None:
+    def sought(self, row: Row, call: Call) -> None:
         handle = call.handle = self._handle(row.a[0])
         if row.failed:
             return
@@ -464,14 +354,14 @@ class _Process:
         if row.a[2] == _SEEK_END and row.a[1] == 0 and handle.file is not None:
             handle.file.size_bytes = row.moved
 
-    def sent_file(self, row: _Row, call: Call) -> None:
+    def sent_file(self, row: Row, call: Call) -> None:
         handle = call.handle = self._handle(row.a[1])
         call.facts["n"] = row.moved
         call.facts["offset"] = handle.offset
         if row.a[2] == 0:
             handle.offset += row.moved
 
-    def listed(self, row: _Row, call: Call) -> None:
+    def listed(self, row: Row, call: Call) -> None:
         handle = call.handle = self._handle(row.a[0])
         if handle.file is not None:
             handle.file.is_directory = True
@@ -485,7 +375,7 @@ class _Process:
 
     # Memory
 
-    def mapped(self, row: _Row, call: Call) -> None:
+    def mapped(self, row: Row, call: Call) -> None:
         address, length, protection, flags = row.moved, row.a[1], row.a[2], row.a[3]
         facts = call.facts
         facts["anonymous"] = bool(flags & _MAP_ANONYMOUS)
@@ -505,7 +395,7 @@ class _Process:
                 handle.file.is_written = True
                 self._shared.append((address, address + _whole_pages(length)))
 
-    def unmapped(self, row: _Row, call: Call) -> None:
+    def unmapped(self, row: Row, call: Call) -> None:
         _set_length(call.facts, row.a[1])
         if row.failed:
             return
@@ -523,7 +413,7 @@ class _Process:
             kept += [(a, b) for a, b in ((low, min(high, address)), (max(low, end), high)) if a < b]
         self._shared = kept
 
-    def range_of_memory(self, row: _Row, call: Call) -> None:
+    def range_of_memory(self, row: Row, call: Call) -> None:
         _set_length(call.facts, row.a[2] if row.name == "mremap" else row.a[1])
         if row.name == "mprotect":
             call.facts["readable"] = bool(row.a[2] & _PROT_READ)
@@ -531,14 +421,14 @@ class _Process:
         elif row.name == "madvise":
             call.facts["command"] = _MADVICE.get(row.a[2] & 0xFFFFFFFF, "other")
 
-    def moved_break(self, row: _Row, call: Call) -> None:
+    def moved_break(self, row: Row, call: Call) -> None:
         if self._break:
             _set_length(call.facts, max(row.moved - self._break, 0))
         self._break = row.moved or self._break
 
     # Threads and processes
 
-    def futex(self, row: _Row, call: Call) -> None:
+    def futex(self, row: Row, call: Call) -> None:
         operation = _FUTEX_COMMANDS.get(row.a[1] & _FUTEX_COMMAND_MASK, "other")
         call.facts["operation"] = operation
         if operation in ("wake", "wake_op"):
@@ -546,17 +436,17 @@ class _Process:
         elif operation == "requeue":
             call.facts["woken"] = min(row.moved, row.a[2] & 0xFFFFFFFF)
 
-    def cloned(self, row: _Row, call: Call) -> None:
+    def cloned(self, row: Row, call: Call) -> None:
         call.facts["is_thread"] = row.moved in self._threads.kernel_tids
         self.about_threads(row, call)
 
-    def about_threads(self, row: _Row, call: Call) -> None:
+    def about_threads(self, row: Row, call: Call) -> None:
         call.facts["other_threads"] = self._threads.others_at(row.position)
 
-    def waited(self, row: _Row, call: Call) -> None:
+    def waited(self, row: Row, call: Call) -> None:
         call.facts["waits"] = not row.a[2 if row.name == "wait4" else 3] & _WNOHANG
 
-    def changed_folder(self, row: _Row, call: Call) -> None:
+    def changed_folder(self, row: Row, call: Call) -> None:
         handle = call.handle = self._handle(row.a[0])
         if not row.failed and handle.file is not None:
             handle.file.is_directory = True
@@ -603,7 +493,7 @@ _SOCKET_CALLS = """
 """
 _NEW_DESCRIPTOR_CALLS = " ".join(n for n in _OPENING if n[:4] not in ("open", "crea", "sock"))
 _TRANSFERS = "read write pread64 pwrite64 readv writev preadv pwritev preadv2 pwritev2"
-_BY_NAMES: tuple[tuple[Callable[[_Process, _Row, Call], list[Call] | None], str], ...] = (
+_BY_NAMES: tuple[tuple[Callable[[_Process, Row, Call], list[Call] | None], str], ...] = (
     (_Process.opened, "open openat creat"),
     (_Process.by_path, _PATH_CALLS),
     (_Process.by_path_at, _PATH_AT_CALLS),

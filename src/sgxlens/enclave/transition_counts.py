@@ -22,9 +22,10 @@ from sgxlens.enclave.quantities import Range
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from sgxlens.enclave.call_replay import Call, ReplayedCalls
+    from sgxlens.enclave.call_replay import ReplayedCalls
     from sgxlens.enclave.expressions import Value
     from sgxlens.enclave.platform import Platform
+    from sgxlens.enclave.recorded_calls import Call
     from sgxlens.enclave.runtime import Runtime
     from sgxlens.recording.reader import Phase, Recording
 

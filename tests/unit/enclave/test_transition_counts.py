@@ -1,0 +1,441 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Replay of descriptors, paths and sizes, and what Gramine makes of them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sgxlens.enclave.files import FileKinds, matcher
+from sgxlens.enclave.platform import load_platform
+from sgxlens.enclave.quantities import Range
+from sgxlens.enclave.runtime import load_runtime
+from sgxlens.enclave.transitions import TransitionCounts, count_transitions, transition_charges
+from sgxlens.errors import UsageError
+from sgxlens.recording.reader import Recording, open_recording
+from sgxlens.recording.syscalls import syscall_name
+
+MakeRecording = Callable[..., Path]
+Row = dict[str, Any]
+LIBC = "/usr/lib/x86_64-linux-gnu/libc.so.6"
+NUMBERS = {syscall_name(number): number for number in range(500)}
+AT_FDCWD = -100 & (1 << 64) - 1
+O_CREAT, O_DIRECTORY = 0o100, 0o200000
+READ_WRITE, SHARED = 3, 1
+NO_DISK = FileKinds(look_on_disk=False)
+ENOENT = -2
+
+
+def call(name: str, *arguments: int, result: int | None = 0, **given: Any) -> Row:
+    values = [*arguments, *[0] * (6 - len(arguments))]
+    return {
+        "process": 0,
+        "phase": 1,
+        "thread": 1,
+        "position": 250,
+        "number": NUMBERS[name],
+        "name": name,
+        "caller": LIBC,
+        **{f"arg{index}": value for index, value in enumerate(values)},
+        "result": result,
+        "kernel_read_bytes": 0,
+        "kernel_write_bytes": 0,
+        "path": None,
+        **given,
+    }
+
+
+def opened(path: str, descriptor: int, flags: int = 0, **given: Any) -> Row:
+    return call("openat", AT_FDCWD, 0, flags, result=descriptor, path=path, **given)
+
+
+def thread(number: int, start: int, tid: int, process: int = 0) -> Row:
+    return {
+        "process": process,
+        "thread": number,
+        "kernel_tid": tid,
+        "creator": None,
+        "stack_pointer": 0,
+        "start_position": start,
+        "end_position": None,
+    }
+
+
+@pytest.fixture
+def counted(make_recording: MakeRecording) -> Callable[..., TransitionCounts]:
+    def count(
+        calls: list[Row],
+        files: FileKinds = NO_DISK,
+        runtime: str = "gramine",
+        tables: dict[str, list[Row]] | None = None,
+        **metadata: Any,
+    ) -> TransitionCounts:
+        path = make_recording({"syscalls": calls, **(tables or {})}, force=True, **metadata)
+        platform = load_platform("xeon-gold-6326")
+        return count_transitions(open_recording(path), platform, load_runtime(runtime), files)
+
+    return count
+
+
+Counted = Callable[..., TransitionCounts]
+
+
+def ocalls(counts: TransitionCounts, name: str) -> Range:
+    return sum((row.ocalls for row in counts.rows if row.name == name), Range.exact(0))
+
+
+def test_only_the_last_descriptor_of_a_handle_closes_it(counted: Counted) -> None:
+    counts = counted(
+        [
+            opened("/a", 3),
+            call("dup", 3, result=4),
+            call("close", 3),
+            call("close", 4),
+            call("close", 4, result=-9),
+        ]
+    )
+    closes = [(row.outcome, row.count) for row in counts.rows if row.name == "close"]
+    assert sorted(closes) == [("inside", 2), ("ocall", 1)]
+
+
+def test_a_descriptor_that_is_taken_over_is_closed_before(counted: Counted) -> None:
+    calls = [opened("/a", 3), opened("/b", 4)]
+    assert ocalls(counted([*calls, call("dup2", 3, 4, result=4)]), "dup2") == Range.exact(1)
+    assert ocalls(counted([*calls, call("dup2", 3, 3, result=3)]), "dup2") == Range.exact(0)
+    both = counted([*calls, call("close_range", 3, 100)])
+    assert ocalls(both, "close_range") == Range.exact(2)
+    assert sum(row.count for row in both.rows if row.name == "close_range") == 1
+
+
+def test_the_ends_of_a_pipe_are_the_lowest_free_descriptors(counted: Counted) -> None:
+    # The first file got 4: 3 was taken before the program started.
+    counts = counted(
+        [
+            opened("/a", 4),
+            call("pipe2"),
+            call("write", 6, 0, 40_000, result=40_000),
+            call("read", 5, 0, 100, result=100),
+            call("close", 4),
+            opened("/a", 4),
+        ]
+    )
+    assert ocalls(counts, "pipe2") == Range.exact(31)
+    assert ocalls(counts, "write") == Range.exact(3)  # three TLS records
+    assert ocalls(counts, "read") == Range(0, 2, 2)
+    assert not any("descriptors" in note for note in counts.notes)
+
+
+def test_a_child_has_the_descriptors_of_its_parent(counted: Counted, rows: Any) -> None:
+    parent = [opened("/data", 3), call("read", 3, 0, 100, result=100)]
+    child = [
+        call("read", 3, 0, 32_768, result=32_768, process=1, phase=0),
+        call("close", 3, process=1, phase=0),
+    ]
+    counts = counted(
+        [*parent, call("fork", result=77), call("close", 3), *child],
+        processes=[
+            {**_process(0, 70, 1), "started": "exec"},
+            {**_process(1, 77, 70), "started": "fork"},
+        ],
+        tables={
+            "phases": [
+                *(rows.phase(i, name, i * 200, (i + 1) * 200) for i, name in enumerate("ab")),
+                rows.phase(0, "start", 0, 100, process=1),
+            ],
+        },
+    )
+    reads = {row.process: row.ocalls for row in counts.rows if row.name == "read"}
+    # The child goes on from byte 100, and so touches a third chunk.
+    assert reads == {0: Range.exact(1), 1: Range.exact(3)}
+    closes = {row.process: row.ocalls for row in counts.rows if row.name == "close"}
+    assert closes == {0: Range.exact(1), 1: Range.exact(1)}
+
+
+def _process(number: int, pid: int, parent: int) -> Row:
+    return {
+        "process": number,
+        "pid": pid,
+        "parent_pid": parent,
+        "program": "/bin/program",
+        "end": "exited",
+        "exit_code": 0,
+        "instruction_count": 1,
+        "line_access_count": 400,
+        "page_access_count": 1,
+    }
+
+
+def test_each_new_component_costs_once_and_a_missing_path_each_time(counted: Counted) -> None:
+    missing = call("newfstatat", AT_FDCWD, path="/a/b/no", result=ENOENT)
+    directory = opened("/a/b", 3, O_DIRECTORY)
+    assert ocalls(counted([directory, missing, missing]), "newfstatat") == Range.exact(2)
+    assert ocalls(counted([directory]), "openat") == Range.exact(2 * 3 + 1)
+    # What exists is known, though it is looked up later: its look-up is paid for by the first.
+    later = counted([missing, directory])
+    assert ocalls(later, "newfstatat") == Range.exact(2 * 3 + 1)
+    assert ocalls(later, "openat") == Range.exact(1)
+
+
+def test_parents_that_nothing_tells_of_make_a_range_once(counted: Counted) -> None:
+    missing = call("access", path="/a/b/no", result=ENOENT)
+    counts = counted([missing, missing])
+    assert ocalls(counts, "access") == Range(2, 2, 2 + 2 * 3)
+    assert any("1 missing paths" in note for note in counts.notes)
+    # The first folder was asked for, and is not there.
+    known = counted([call("access", path="/a", result=ENOENT), missing])
+    assert ocalls(known, "access") == Range.exact(2)
+
+
+def test_a_read_that_meets_the_end_tells_the_size(counted: Counted) -> None:
+    size = 5 * 16_384
+    calls = [opened("/data", 3), call("pread64", 3, 0, 100_000, 16_384, result=size - 16_384)]
+    counts = counted(calls)
+    assert ocalls(counts, "openat") == Range.exact(3 + 3 + 5 + 2)
+    assert ocalls(counts, "pread64") == Range.exact(4)
+
+
+def test_a_size_that_nothing_tells_is_a_range(counted: Counted) -> None:
+    counts = counted([opened("/data", 3), call("pread64", 3, 0, 16_384, 0, result=16_384)])
+    assert ocalls(counts, "openat") == Range(3 + 3 + 1 + 2, 3 + 3 + 1 + 2, 3 + 3 + 2 + 2)
+    assert any("not the size" in note for note in counts.notes)
+    counts = counted([call("stat", path="/data")])
+    assert ocalls(counts, "stat") == Range.exact(6)
+    assert any("no size is known" in note for note in counts.notes)
+
+
+def test_a_file_of_this_machine_tells_its_size_if_it_is_not_younger(
+    counted: Counted, tmp_path: Path
+) -> None:
+    data = tmp_path / "data"
+    data.write_bytes(bytes(50_000))
+    calls = [
+        call("chdir", path=str(tmp_path)),
+        call("stat", path="data"),
+    ]
+    look = FileKinds()
+    os.utime(data, (1_000_000_000, 1_000_000_000))
+    counts = counted(calls, look)
+    assert ocalls(counts, "stat") == Range.exact(3 + 3 + 4)
+    assert any("on this machine" in note for note in counts.notes)
+    os.utime(data, (4_000_000_000, 4_000_000_000))
+    assert ocalls(counted(calls, look), "stat") == Range.exact(3 + 3)
+    os.utime(data, (1_000_000_000, 1_000_000_000))
+    assert ocalls(counted(calls, NO_DISK), "stat") == Range.exact(3 + 3)
+
+
+def test_a_folder_is_listed_by_the_names_it_has_here(counted: Counted, tmp_path: Path) -> None:
+    for name in ("one", "two", "six"):
+        (tmp_path / name).touch()
+    calls = [opened(str(tmp_path), 3, O_DIRECTORY), call("getdents64", 3, result=5 * 24)]
+    listed = ocalls(counted([*calls, call("getdents64", 3)], FileKinds()), "getdents64")
+    assert listed == Range.exact(3 + 1 + 3 * 3)
+    # The same size, and no look at the folder: how many names that are is not known.
+    assert ocalls(counted(calls), "getdents64") == Range(4, 4 + 3, 4 + 3 * 3)
+
+
+def test_the_user_says_what_files_are(counted: Counted) -> None:
+    calls = [
+        opened("/models/a.onnx", 3),
+        call("read", 3, 0, 10_000, result=10_000),
+        call("read", 3, 0, 10_000, result=0),
+    ]
+    assert ocalls(counted(calls), "openat") == Range.exact(2 * 3 + 3 + 1 + 2)
+    allowed = counted(calls, FileKinds(allowed=("/models/",), look_on_disk=False))
+    assert ocalls(allowed, "openat") == Range.exact(2 * 3 + 2)
+    assert ocalls(allowed, "read") == Range.exact(2)
+    sealed = counted(calls, FileKinds(encrypted=("*.onnx", "**.onnx"), look_on_disk=False))
+    assert ocalls(sealed, "openat") == Range.exact((2 * 3 + 5 + 1) + 4 + 1)
+    # 10,000 bytes are the first 3,072 and two nodes, which may be at hand.
+    assert ocalls(sealed, "read") == Range(0, 2, 2 + 1 + 1 + 1)
+    inside = counted(calls, FileKinds(tmpfs=("/models/**",), look_on_disk=False))
+    assert inside.total("ocalls") == Range.exact(0)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "path", "expected"),
+    [
+        ("/a/*", "/a/b", True),
+        ("/a/*", "/a/b/c", False),
+        ("/a/**", "/a/b/c", True),
+        ("/a/**", "/a", True),
+        ("/a/**", "/ab", False),
+        ("/a/", "/a/b/c", True),
+        ("/a?c", "/abc", True),
+        ("/a?c", "/a/c", False),
+        ("/a.c", "/abc", False),
+        ("**.so", "/usr/lib/x.so", True),
+        ("/usr/**/x", "/usr/lib/a/x", True),
+    ],
+)
+def test_patterns_match_paths(pattern: str, path: str, expected: bool) -> None:
+    assert bool(matcher([pattern]).fullmatch(path)) is expected
+
+
+def test_a_pattern_that_can_match_nothing_is_refused() -> None:
+    with pytest.raises(UsageError, match="pattern 'models/' of files should start with"):
+        FileKinds(trusted=("models/",))
+
+
+def test_a_shared_mapping_is_written_back(counted: Counted) -> None:
+    calls = [
+        opened("/data", 3, 2),
+        call("mmap", 0, 8192, READ_WRITE, SHARED, 3, 0, result=0x10000),
+        call("munmap", 0x10000, 4096),
+        call("munmap", 0x10000, 4096),
+        call("munmap", 0x11000, 8192),
+    ]
+    assert ocalls(counted(calls), "munmap") == Range.exact(2)
+
+
+def test_a_call_that_gramine_refuses_is_the_one_that_follows_it(counted: Counted) -> None:
+    threads = {"threads": [thread(1, 0, 70), thread(2, 250, 71)]}
+    worked = counted([call("clone3", result=71), call("statx", path="/a")], tables=threads)
+    assert ocalls(worked, "clone3") == Range(34, 36, 38)
+    assert ocalls(worked, "statx") == Range.exact(3 + 3)
+    refused = counted([call("clone3", result=-38), call("statx", path="/a", result=-38)])
+    assert refused.total("ocalls") == Range.exact(0)
+
+
+def test_a_call_that_the_table_does_not_know_is_said_and_is_one_ocall(counted: Counted) -> None:
+    counts = counted([call("cachestat"), call("cachestat")])
+    assert counts.unknown == {"cachestat": 2}
+    assert ocalls(counts, "cachestat") == Range.exact(2)
+
+
+def test_a_caller_that_is_not_known_may_trap(counted: Counted) -> None:
+    counts = counted(
+        [
+            call("getpid"),
+            call("getpid", caller="/usr/lib/libgomp.so.1"),
+            call("getpid", caller=""),
+        ]
+    )
+    assert counts.total("exceptions") == Range(1, 2, 2)
+    assert {row.caller for row in counts.rows} == {"libc", "libgomp", "unknown"}
+
+
+def test_a_descriptor_from_before_is_said(counted: Counted) -> None:
+    counts = counted([call("read", 9, 0, 10, result=10)])
+    assert ocalls(counts, "read") == Range.exact(1)
+    assert any("were not opened in the recording" in note for note in counts.notes)
+
+
+# A phase with an operator in which threads 1 and 2 work, and thread 3 does something else.
+
+
+def operator(source: str = "onnxruntime_profile") -> Row:
+    return {
+        "process": 0,
+        "operator": 0,
+        "phase": 1,
+        "index": 0,
+        "parent": None,
+        "thread": 1,
+        "name": "conv",
+        "type": "Conv",
+        "start_position": 220,
+        "end_position": 300,
+        "input_shapes": "",
+        "output_shapes": "",
+        "parameter_bytes": None,
+        "activation_bytes": None,
+        "output_bytes": None,
+        "source": source,
+    }
+
+
+def context(number: int, thread: int, start: int, end: int, operator: int | None) -> Row:
+    return {
+        "process": 0,
+        "context": number,
+        "phase": 1,
+        "span": number,
+        "thread": thread,
+        "operator": operator,
+        "start_position": start,
+        "end_position": end,
+        "line_access_count": 10,
+        "page_access_count": 1,
+    }
+
+
+TARGET: dict[str, Any] = {
+    "kind": "onnx",
+    "model": "model.onnx",
+    "inputs": [],
+    "input_file": None,
+    "seed": 0,
+    "threads": 2,
+    "warmup": 0,
+    "runs": 1,
+    "onnxruntime": "1.20",
+}
+WORKING = [
+    call("futex", 0, 128, 0, position=230),
+    call("futex", 0, 128, 0, position=230, thread=2),
+    call("futex", 0, 128, 0, position=310),
+    call("sched_yield", position=240, thread=2),
+    call("clock_gettime", position=240),
+    call("getpid", position=240),
+    call("nanosleep", position=250),
+    call("pwrite64", 9, 0, 10, result=10, position=250, thread=3),
+    call("futex", 0, 128, 0, position=260, thread=3),
+]
+
+
+@pytest.fixture
+def parallel(make_recording: MakeRecording) -> Recording:
+    contexts = [
+        context(0, 1, 200, 220, None),
+        context(1, 1, 220, 300, 0),
+        context(2, 2, 220, 300, 0),
+        context(3, 3, 220, 300, None),
+        context(4, 1, 300, 400, None),
+    ]
+    tables = {"syscalls": WORKING, "operators": [operator()], "contexts": contexts}
+    return open_recording(make_recording(tables, target=TARGET))
+
+
+def test_the_profile_that_sgxlens_asked_for_is_left_out_and_said(parallel: Recording) -> None:
+    platform, runtime = load_platform("xeon-e-2288g"), load_runtime("gramine")
+    counts = count_transitions(parallel, platform, runtime, NO_DISK)
+    assert list(counts.left_out.values()) == [2]
+    assert {row.name for row in counts.rows}.isdisjoint({"clock_gettime", "getpid"})
+
+
+def test_threads_of_an_operator_cost_a_parallel_region_and_not_their_waits(
+    parallel: Recording,
+) -> None:
+    platform, runtime = load_platform("xeon-gold-6326"), load_runtime("gramine")
+    (phase,) = parallel.select_phases("inference 1")
+    charges = transition_charges(parallel, phase, platform, runtime, NO_DISK)
+    found = {(c.what, c.operator): (c.count, c.constant.name) for c in charges}
+    ocall, region = "platform.transitions.ocall_ns", "platform.transitions.parallel_region_ns.2"
+    assert found == {
+        ("OCALLs of futex", None): (Range.exact(1), ocall),  # after the operator
+        ("OCALLs of nanosleep", 0): (Range.exact(1), ocall),
+        ("parallel regions", 0): (Range.exact(1), region),
+    }
+    four = transition_charges(parallel, phase, platform, runtime, NO_DISK, threads=4)
+    assert any(c.constant.name.endswith("parallel_region_ns.4") for c in four)
+
+
+def test_what_threads_do_beside_the_inference_is_counted_and_not_charged(
+    parallel: Recording,
+) -> None:
+    platform, runtime = load_platform("xeon-gold-6326"), load_runtime("gramine")
+    counts = count_transitions(parallel, platform, runtime, NO_DISK)
+    beside = {row.name for row in counts.rows if row.is_background}
+    assert beside == {"pwrite64", "futex"}
+
+
+def test_an_inference_of_the_sdk_is_an_ecall(parallel: Recording) -> None:
+    platform, runtime = load_platform("xeon-gold-6326"), load_runtime("sdk")
+    what = "ECALLs of the inference"
+    for phase in parallel.phases:
+        charges = transition_charges(parallel, phase, platform, runtime, NO_DISK)
+        assert any(c.what == what for c in charges) == phase.name.startswith("inference")
