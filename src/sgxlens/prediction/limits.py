@@ -3,9 +3,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING
 
 from sgxlens.recording.native_times.recorded import has_children
+from sgxlens.units import format_count
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -16,10 +18,18 @@ if TYPE_CHECKING:
     from sgxlens.prediction.model import PhaseTime
     from sgxlens.recording.reader import Recording
 
+#: A phase that reads the time stamp counter so often does so in a loop.
+_MANY_CLOCK_READS = 10_000
 
-def not_modelled(recording: Recording, threads: int, replicas: int) -> tuple[str, ...]:
+
+def not_modelled(
+    recording: Recording, platform: Platform, threads: int, replicas: int
+) -> tuple[str, ...]:
     """What is left out for this recording, one sentence each; what matters most comes first."""
-    return tuple(_left_out(recording, threads, replicas))
+    found = list(_left_out(recording, threads, replicas))
+    if platform.traps.rdtsc == "traps":
+        found = [*_clock_loops(recording), *found]
+    return tuple(found)
 
 
 def warnings(recording: Recording, platform: Platform, steady: PhaseTime) -> tuple[str, ...]:
@@ -90,6 +100,24 @@ def _left_out(recording: Recording, threads: int, replicas: int) -> Iterator[str
         " differently inside."
     )
     yield "The host: other load, its scheduler, its swapping, devices and network."
+
+
+def _clock_loops(recording: Recording) -> Iterator[str]:
+    """Phases that read the time stamp counter so often that they wait for a time, or measure it."""
+    if not recording.has_table("traps"):
+        return
+    counts: Counter[tuple[int, int]] = Counter()
+    for row in recording.table("traps").to_pylist():
+        if row["kind"] in ("rdtsc", "rdtscp"):
+            counts[row["process"], row["phase"]] += row["count"]
+    names = {(phase.process, phase.index): phase.name for phase in recording.phases}
+    many = [(key, count) for key, count in counts.items() if count >= _MANY_CLOCK_READS]
+    for key, count in sorted(many):
+        yield (
+            f"Loops that wait for a time: phase {names.get(key, '?')!r} executed RDTSC"
+            f" {format_count(count)} times. Each traps and is charged; a loop that ends after a"
+            " time makes fewer of them inside."
+        )
 
 
 def _has_children(recording: Recording) -> bool:

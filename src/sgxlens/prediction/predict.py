@@ -155,7 +155,7 @@ def predict(
             overheads_percent=overheads_percent,
         ),
         exits=exits(counts, steady),
-        not_modelled=not_modelled(source, count, replicas),
+        not_modelled=not_modelled(source, place, count, replicas),
         warnings=warnings(source, place, times[steady]),
         notes=notes(place, inside, counts),
     )

@@ -14,7 +14,7 @@ import sgxlens
 from sgxlens.enclave.platform import load_platform
 from sgxlens.enclave.quantities import Range
 from sgxlens.enclave.runtime import load_runtime, runtime_names
-from sgxlens.errors import UsageError
+from sgxlens.errors import RecordingError, UsageError
 from sgxlens.prediction import Prediction
 from sgxlens.recording.reader import Recording, open_recording
 
@@ -237,6 +237,28 @@ def test_the_epc_for_an_overhead_is_told(recording: Recording) -> None:
     assert needs.for_overhead[0].epc_bytes.likely >= needs.for_overhead[1].epc_bytes.likely
     assert [p.policy for p in needs.policies if p.is_used] == [needs.policy]
     assert needs.footprint_bytes > 0
+
+
+def test_a_loop_over_the_clock_is_told_where_it_traps(make_recording: MakeRecording) -> None:
+    tables = predictable.tables()
+    tables["traps"][0]["count"] = 1_000_000
+    path = make_recording(tables, **predictable.metadata())
+    loops = [s for s in sgxlens.predict(path, PLATFORM).not_modelled if "RDTSC 1 M times" in s]
+    assert "phase 'inference 2'" in loops[0]
+    native = sgxlens.predict(path, "xeon-gold-6326").not_modelled
+    assert not any("RDTSC" in s for s in native)
+
+
+@pytest.mark.parametrize("missing", ["mappings", "contexts", "page_visits"])
+def test_a_recording_that_lacks_what_is_needed_is_refused(
+    make_recording: MakeRecording, missing: str
+) -> None:
+    tables = predictable.tables()
+    del tables[missing]
+    path = make_recording(tables, **predictable.metadata())
+    with pytest.raises(RecordingError) as error:
+        sgxlens.predict(path, PLATFORM)
+    assert "record it again" in error.value.message or "no table" in error.value.message
 
 
 @pytest.mark.parametrize("name", runtime_names())
