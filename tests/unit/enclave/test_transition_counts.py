@@ -228,9 +228,11 @@ def test_a_file_of_this_machine_tells_its_size_if_it_is_not_younger(
 
 
 def test_a_folder_is_listed_by_the_names_it_has_here(counted: Counted, tmp_path: Path) -> None:
+    folder = tmp_path / "folder"
+    folder.mkdir()
     for name in ("one", "two", "six"):
-        (tmp_path / name).touch()
-    calls = [opened(str(tmp_path), 3, O_DIRECTORY), call("getdents64", 3, result=5 * 24)]
+        (folder / name).touch()
+    calls = [opened(str(folder), 3, O_DIRECTORY), call("getdents64", 3, result=5 * 24)]
     listed = ocalls(counted([*calls, call("getdents64", 3)], FileKinds()), "getdents64")
     assert listed == Range.exact(3 + 1 + 3 * 3)
     # The same size, and no look at the folder: how many names that are is not known.
