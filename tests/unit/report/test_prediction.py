@@ -24,6 +24,7 @@ from sgxlens.report.prediction import PredictionDocument, prediction_document
 from sgxlens.report.prediction_json import generated_schema_text, json_text, schema_text
 from sgxlens.report.terminal.prediction import print_predictions
 from sgxlens.report.terminal.values import of_native, seconds_range, value_range
+from sgxlens.report.verdict import verdict
 from sgxlens.units import format_bytes, format_count, format_ratio, format_seconds
 
 MakeRecording = Callable[..., Path]
@@ -78,6 +79,7 @@ def test_the_terminal_shows_the_numbers_of_the_json(
     (content,) = json.loads(json_text(document))["predictions"]
     text = shown(document)
     steady = content["steady"]
+    assert verdict(prediction) in " ".join(text.split())
     assert f" {format_seconds(steady['sgx_seconds']['likely'])} " in text
     for row in steady["causes"]:
         assert f" {format_seconds(row['added_seconds']['likely'])} " in text

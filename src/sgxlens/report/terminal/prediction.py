@@ -27,7 +27,7 @@ from sgxlens.report.terminal.values import (
     seconds_range,
     value_range,
 )
-from sgxlens.report.verdict import CAUSE_TITLES
+from sgxlens.report.verdict import CAUSE_TITLES, verdict
 from sgxlens.text import one_line
 from sgxlens.units import format_bytes, format_count, format_ratio, format_seconds
 
@@ -161,6 +161,7 @@ def _details(
     yield ruled(
         one_line(f"{place.platform_title}, {place.runtime_title}", 70), ascii_only=ascii_only
     )
+    yield Text(verdict(prediction))
     for warning in prediction.warnings:
         yield Text(f"! {one_line(warning)}", style="bold yellow")
     steady = prediction.steady
