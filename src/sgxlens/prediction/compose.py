@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, TypeVar
 from sgxlens.enclave.charges import CAUSES, Cause, Charge
 from sgxlens.enclave.quantities import Range
 from sgxlens.prediction.model import CauseTime, Item, OperatorTime, PhaseTime, RoleTime
-from sgxlens.prediction.ranges import added_seconds, swings, total
+from sgxlens.prediction.ranges import added_seconds, likely_seconds, swings, total
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -83,7 +83,12 @@ def by_cause(charges: Iterable[Charge]) -> tuple[CauseTime, ...]:
 def items(charges: Iterable[Charge]) -> tuple[Item, ...]:
     """The charges summed over operators and roles, the most expensive first."""
     groups = _groups(
-        charges, lambda c: (c.cause, c.what, c.constant.name, c.constant.range, c.constant.source)
+        charges,
+        # Constants with one name may differ, as those of several numbers of threads.
+        lambda c: (
+            *(c.cause, c.what, c.constant.name, c.constant.source),
+            *(c.constant.low, c.constant.likely, c.constant.high),
+        ),
     )
     found = [
         Item(
@@ -145,7 +150,7 @@ def _roles(charges: Sequence[Charge]) -> tuple[RoleTime, ...]:
 
 def _likely_by_cause(charges: Iterable[Charge]) -> dict[Cause, float]:
     groups = _groups(charges, lambda charge: charge.cause)
-    return {cause: added_seconds(groups[cause]).likely for cause in CAUSES if cause in groups}
+    return {cause: likely_seconds(groups[cause]) for cause in CAUSES if cause in groups}
 
 
 def _groups(charges: Iterable[Charge], key: Callable[[Charge], Key]) -> dict[Key, list[Charge]]:

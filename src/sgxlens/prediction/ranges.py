@@ -46,12 +46,17 @@ def added_seconds(charges: Iterable[Charge]) -> Range:
     return _range(found, _levers(found).values())
 
 
+def likely_seconds(charges: Iterable[Charge]) -> float:
+    """The likely value of `added_seconds`."""
+    return _likely_ns(charges) * _SECONDS_PER_NS
+
+
 def swings(charges: Sequence[Charge], base_seconds: float) -> tuple[Swing, ...]:
     """What moves a time of `base_seconds` and the `charges`, the widest swing first.
 
     Constants and counts that move nothing are left out.
     """
-    likely = base_seconds + _likely_ns(charges) * _SECONDS_PER_NS
+    likely = base_seconds + likely_seconds(charges)
     found = [
         Swing(
             kind="constant" if is_constant else "count",
@@ -76,15 +81,20 @@ def _levers(charges: Iterable[Charge]) -> dict[tuple[bool, str, str], _Lever]:
         constant, count = charge.constant, charge.count
         # One without a name stands for itself.
         name = constant.name or f"{charge.what}: {constant.source}"
-        lever = levers.setdefault((True, name, ""), _Lever(set(), constant.range, constant.source))
+        of_constant, of_count = (True, name, ""), (False, charge.what, charge.cause)
+        # There are many charges and few constants: setdefault() would make a range for each.
+        if of_constant not in levers:
+            levers[of_constant] = _Lever(set(), constant.range, constant.source)
+        if of_count not in levers:
+            levers[of_count] = _Lever({charge.cause}, count, "")
+        lever = levers[of_constant]
         lever.causes.add(charge.cause)
         lever.below_ns += (constant.likely - constant.low) * count.likely
         lever.above_ns += (constant.high - constant.likely) * count.likely
-        key: tuple[bool, str, str] = (False, charge.what, charge.cause)
-        counts[key].append(count)
-        lever = levers.setdefault(key, _Lever({charge.cause}, count, ""))
+        lever = levers[of_count]
         lever.below_ns += (count.likely - count.low) * constant.likely
         lever.above_ns += (count.high - count.likely) * constant.likely
+        counts[of_count].append(count)
     for key, found in counts.items():
         levers[key].value = total(found)
     return levers
