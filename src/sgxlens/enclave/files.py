@@ -170,11 +170,11 @@ class Disk:
 
     def entries(self, path: str, size_bytes: int) -> tuple[str, ...] | None:
         """The names in a folder, if they are those that took so many bytes in getdents64."""
-        if not self._look or not size_bytes:
+        if not self._look or not size_bytes or not path.startswith("/"):
             return None
         try:
             names = os.listdir(path)
-        except OSError:
+        except (OSError, ValueError):
             return None
         # The 19 bytes before the name, the name and its zero, filled up to 8.
         found = sum((19 + len(os.fsencode(name)) + 8) // 8 * 8 for name in (".", "..", *names))

@@ -320,23 +320,29 @@ class _Counter:
             if not recording.has_table(table):
                 yield f"{what} were not recorded, so that their transitions are not counted"
         if disk.sized:
-            yield f"sizes of {len(disk.sized)} files are those they have on this machine"
+            yield f"sizes of files are those on this machine: {len(disk.sized)} of them"
         if disk.guessed:
-            yield f"of {len(disk.guessed)} files only what is read is known, not the size"
+            yield f"of some files only what is read is known, not the size: {len(disk.guessed)}"
         if disk.unsized:
-            yield f"of {len(disk.unsized)} files no size is known: hashing them is not counted"
+            yield (
+                "of some files no size is known, so that hashing them is not counted:"
+                f" {len(disk.unsized)}"
+            )
         if self._facts.guessed_folder_count:
             yield (
-                f"of {self._facts.guessed_folder_count} missing paths it is not known how much of"
-                " them exists"
+                "of some missing paths it is not known how much of them exists:"
+                f" {self._facts.guessed_folder_count}"
             )
         if self._replay.unknown_descriptor_count:
             yield (
-                f"{self._replay.unknown_descriptor_count} descriptors were not opened in the"
-                " recording: what they are of is not known"
+                "some descriptors were not opened in the recording, so that what they are of is not"
+                f" known: {self._replay.unknown_descriptor_count}"
             )
         if self._callers.unknown_count:
-            yield f"{self._callers.unknown_count} system calls have no known caller: they may trap"
+            yield (
+                "some system calls have no known caller and may trap:"
+                f" {self._callers.unknown_count}"
+            )
 
 
 def _profiled_phases(recording: Recording) -> set[tuple[int, int]]:

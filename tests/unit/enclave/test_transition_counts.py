@@ -184,7 +184,7 @@ def test_parents_that_nothing_tells_of_make_a_range_once(counted: Counted) -> No
     missing = call("access", path="/a/b/no", result=ENOENT)
     counts = counted([missing, missing])
     assert ocalls(counts, "access") == Range(2, 2, 2 + 2 * 3)
-    assert any("1 missing paths" in note for note in counts.notes)
+    assert any(note.endswith("how much of them exists: 1") for note in counts.notes)
     # The first folder was asked for, and is not there.
     known = counted([call("access", path="/a", result=ENOENT), missing])
     assert ocalls(known, "access") == Range.exact(2)
@@ -306,6 +306,36 @@ def test_a_call_that_the_table_does_not_know_is_said_and_is_one_ocall(counted: C
     counts = counted([call("cachestat"), call("cachestat")])
     assert counts.unknown == {"cachestat": 2}
     assert ocalls(counts, "cachestat") == Range.exact(2)
+
+
+def test_a_rule_that_counts_less_than_nothing_is_one_line(counted: Counted, tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text(
+        'extends = "gramine"\nname = "mine"\n[[syscalls]]\nnames = ["read"]\n'
+        '[[syscalls.rules]]\noutcome = "ocall"\nocalls = "1 - n"\n'
+    )
+    calls = [opened("/a", 3), call("read", 3, 0, 10, result=10)]
+    with pytest.raises(UsageError, match=r"runtime mine: syscalls\.read: ocalls is -9 \(low\)"):
+        counted(calls, runtime=str(path))
+
+
+def test_paths_and_sizes_that_no_kernel_knows_are_harmless(counted: Counted) -> None:
+    most = (1 << 64) - 1
+    counts = counted(
+        [
+            opened("/a\0b", 3),
+            call("getdents64", 3, result=48),
+            opened("relative/../../../x", 4),
+            call("getdents64", 4, result=48),
+            call("mmap", 0, most, READ_WRITE, SHARED, 4, most, result=4096),
+            call("munmap", 0, most),
+            call("readv", 4, 0, most, result=(1 << 63) - 1),
+            call("close_range", 0, most),
+            call("exit_group", result=None),
+        ],
+        FileKinds(),
+    )
+    assert sum(row.count for row in counts.rows) == 9
 
 
 def test_a_caller_that_is_not_known_may_trap(counted: Counted) -> None:
