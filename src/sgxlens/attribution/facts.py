@@ -289,8 +289,9 @@ class PhaseFacts:
         for code, (name, block_bytes) in enumerate(BLOCK_BYTES.items()):
             chosen = granularity == code
             warm = chosen & ~is_cold
-            bins, first, of_warm = np.unique(low[warm], return_index=True, return_inverse=True)
-            ends = high[warm][first]
+            bins, of_warm = _distinct(low[warm])
+            ends = np.zeros_like(bins)
+            ends[of_warm] = high[warm]
             if np.any(ends[of_warm] != high[warm]):
                 raise self.corrupted("reuse_sources", "bins overlap")
             bin_of_row = np.full(context.size, bins.size, dtype=np.int64)
@@ -451,6 +452,18 @@ def _rows_of(recording: Recording, name: str, process: int) -> pa.Table:
     if len(recording.metadata.processes) == 1:
         return table
     return table.filter(pc.equal(table["process"], process))
+
+
+def _distinct(
+    values: npt.NDArray[np.uint64],
+) -> tuple[npt.NDArray[np.uint64], Integers]:
+    """As `numpy.unique` with the inverse; faster where few values are distinct."""
+    encoded = pa.array(values).dictionary_encode()
+    found = encoded.dictionary.to_numpy()
+    order = np.argsort(found)
+    rank = np.empty(order.size, dtype=np.int64)
+    rank[order] = np.arange(order.size)
+    return found[order], rank[encoded.indices.to_numpy()]
 
 
 def _integers(column: pa.ChunkedArray, null: int = 0) -> Integers:
