@@ -11,7 +11,7 @@ import pytest
 
 import predictable
 import sgxlens
-from sgxlens.enclave.platform import load_platform
+from sgxlens.enclave.platform import ByThreads, load_platform
 from sgxlens.enclave.quantities import Range
 from sgxlens.enclave.runtime import load_runtime, runtime_names
 from sgxlens.errors import RecordingError, UsageError
@@ -104,6 +104,34 @@ def test_a_slower_constant_makes_a_longer_time(recording: Recording) -> None:
     assert after.steady.sgx_seconds.likely == pytest.approx(
         before.steady.sgx_seconds.likely + added
     )
+
+
+def test_a_swing_is_what_a_changed_platform_predicts(recording: Recording) -> None:
+    platform = load_platform(PLATFORM)
+    steady = predicted(recording).steady
+    names = [s.name for s in steady.sensitivity if s.name.startswith("platform.")]
+    assert "platform.compute.slowdown" in names
+    assert len(names) > 3
+    for swing in steady.sensitivity:
+        if swing.name not in names:
+            continue
+        for end in ("low", "high"):
+            value = getattr(swing.value, end)
+            changed = sgxlens.predict(recording, _with(platform, swing.name.split(".")[1:], value))
+            expected = getattr(swing, f"{end}_seconds")
+            assert changed.steady.sgx_seconds.likely == pytest.approx(expected)
+
+
+def _with(part: Any, path: list[str], value: float) -> Any:
+    """A part of a platform in which the constant at `path` is known to be `value`."""
+    if not path:
+        return part.model_copy(update={"low": value, "likely": value, "high": value})
+    if isinstance(part, ByThreads):
+        count = int(path[0])
+        return part.model_copy(
+            update={"root": part.root | {count: _with(part.root[count], [], value)}}
+        )
+    return part.model_copy(update={path[0]: _with(getattr(part, path[0]), path[1:], value)})
 
 
 def test_threads_are_as_recorded_or_as_asked_for(make_recording: MakeRecording) -> None:

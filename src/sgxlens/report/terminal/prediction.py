@@ -260,7 +260,7 @@ def _roles(steady: PhaseTime, width: int) -> RenderableType:
     causes = [row.cause for row in steady.causes if row.added_seconds.likely > 0]
     rows = [
         [
-            row.role or "(of no memory)",
+            row.role or "(none)",
             format_seconds(row.added_seconds.likely),
             seconds_range(row.added_seconds),
             *(
