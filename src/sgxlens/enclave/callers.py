@@ -116,15 +116,26 @@ def background_threads(recording: Recording) -> set[tuple[int, int]]:
     return found
 
 
-def threads_of_operators(recording: Recording) -> Counter[tuple[int, int]]:
-    """How many threads work in each operator, by process and operator."""
-    found: Counter[tuple[int, int]] = Counter()
+def parallel_operators(recording: Recording) -> set[tuple[int, int]]:
+    """Operators that are split among threads, by process and number.
+
+    They are those in which several threads are seen to work, in this or another execution: the
+    tracer runs one thread at a time, and an operator may well be done before a second one starts.
+    """
     if not recording.has_table("contexts"):
-        return found
+        return set()
     table = recording.table("contexts")
     table = table.filter(
         pc.and_(pc.is_valid(table["operator"]), pc.greater(table["line_access_count"], 0))
     )
+    threads: Counter[tuple[int, int]] = Counter()
     for row in table.group_by(["process", "operator", "thread"]).aggregate([]).to_pylist():
-        found[row["process"], row["operator"]] += 1
-    return found
+        threads[row["process"], row["operator"]] += 1
+    seen = {
+        (o.process, o.index, o.name)
+        for o in recording.operators
+        if threads[o.process, o.number] > 1
+    }
+    return {
+        (o.process, o.number) for o in recording.operators if (o.process, o.index, o.name) in seen
+    }

@@ -6,7 +6,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from sgxlens.enclave.callers import threads_of_operators
+from sgxlens.enclave.callers import parallel_operators
 from sgxlens.enclave.charges import Charge
 from sgxlens.enclave.quantities import Range
 from sgxlens.enclave.transition_counts import (
@@ -17,7 +17,7 @@ from sgxlens.enclave.transition_counts import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Collection, Iterator
 
     from sgxlens.enclave.files import FileKinds
     from sgxlens.enclave.platform import Platform
@@ -45,10 +45,11 @@ def transition_charges(
     """What leaving and entering the enclave costs in one phase.
 
     What threads do in the background is left out, since the phase does not wait for it. In an
-    operator in which several threads work, starting and joining them is charged in place of their
+    operator that is split among threads, starting and joining them is charged in place of their
     futex calls: the tracer runs one thread at a time, so that they wait for each other otherwise
-    than natively. Asynchronous exits for pages that are not in the EPC are part of paging, and what
-    the runtime does before the program starts is part of `startup_charges`.
+    than natively. Of an operator in which only one was seen to work, that is not sure.
+    Asynchronous exits for pages that are not in the EPC are part of paging, and what the runtime
+    does before the program starts is part of `startup_charges`.
 
     Args:
         recording: the recording.
@@ -56,7 +57,7 @@ def transition_charges(
         platform: its costs.
         runtime: its rules.
         files: what the user says of files.
-        threads: threads of an operator, if more than one; 1: as many as were recorded.
+        threads: threads that work at once in an operator.
         native_seconds: how long the phase takes natively; without it, timer interrupts and the
             reading of the host's clock are not charged.
 
@@ -66,11 +67,7 @@ def transition_charges(
     """
     counts = count_transitions(recording, platform, runtime, files)
     costs = platform.transitions
-    parallel = {
-        operator: count
-        for (process, operator), count in threads_of_operators(recording).items()
-        if process == phase.process and count > 1
-    }
+    split = parallel_operators(recording) if threads > 1 else set()
     found: list[Charge] = []
     clock_reads = 0
     for row in counts.of_phase(phase):
@@ -78,10 +75,11 @@ def transition_charges(
             continue
         if row.name in CLOCK_CALLS and row.outcome == "inside":
             clock_reads += row.count
-        if row.operator in parallel and row.name in _SYNCHRONISATION:
+        if (row.process, row.operator) in split and row.name in _SYNCHRONISATION:
             continue
         found += _charges_of(row, platform, runtime)
-    found += _parallel_charges(recording, phase, parallel, platform, threads)
+    if threads > 1:
+        found += _parallel_charges(recording, phase, split, platform, threads)
     found += _entry_charges(phase, platform, runtime)
     if native_seconds is not None:
         period_ms = runtime.clock.resync_period_ms.range
@@ -124,20 +122,20 @@ def _charges_of(row: TransitionRow, platform: Platform, runtime: Runtime) -> Ite
 def _parallel_charges(
     recording: Recording,
     phase: Phase,
-    parallel: Mapping[int, int],
+    split: Collection[tuple[int, int]],
     platform: Platform,
     threads: int,
 ) -> Iterator[Charge]:
-    regions = platform.transitions.parallel_region_ns
-    for operator in recording.operators:
-        if (operator.process, operator.phase) != (phase.process, phase.index):
-            continue
-        count = parallel.get(operator.number)
-        if count is not None:
-            constant = regions.at(threads if threads > 1 else count)
-            yield Charge(
-                "transitions", "parallel regions", constant, Range.exact(1), operator.number
-            )
+    constant = platform.transitions.parallel_region_ns.at(threads)
+    # If none is seen to be split, the recording is of one thread: then any of them may be.
+    others = Range(0, 0 if split else 1, 1)
+    mine = [o for o in recording.operators if (o.process, o.phase) == (phase.process, phase.index)]
+    parents = {operator.parent for operator in mine}
+    for operator in mine:
+        is_split = (operator.process, operator.number) in split
+        if is_split or operator.number not in parents:
+            count = Range.exact(1) if is_split else others
+            yield Charge("transitions", "parallel regions", constant, count, operator.number)
 
 
 def _entry_charges(phase: Phase, platform: Platform, runtime: Runtime) -> Iterator[Charge]:

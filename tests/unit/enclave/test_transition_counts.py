@@ -444,7 +444,7 @@ def test_threads_of_an_operator_cost_a_parallel_region_and_not_their_waits(
 ) -> None:
     platform, runtime = load_platform("xeon-gold-6326"), load_runtime("gramine")
     (phase,) = parallel.select_phases("inference 1")
-    charges = transition_charges(parallel, phase, platform, runtime, NO_DISK)
+    charges = transition_charges(parallel, phase, platform, runtime, NO_DISK, threads=2)
     found = {(c.what, c.operator): (c.count, c.constant.name) for c in charges}
     ocall, region = "platform.transitions.ocall_ns", "platform.transitions.parallel_region_ns.2"
     assert found == {
@@ -454,6 +454,20 @@ def test_threads_of_an_operator_cost_a_parallel_region_and_not_their_waits(
     }
     four = transition_charges(parallel, phase, platform, runtime, NO_DISK, threads=4)
     assert any(c.constant.name.endswith("parallel_region_ns.4") for c in four)
+    one = transition_charges(parallel, phase, platform, runtime, NO_DISK, threads=1)
+    waits = sum((c.count for c in one if c.what == "OCALLs of futex"), Range.exact(0))
+    assert waits == Range.exact(3)
+    assert not any(c.what == "parallel regions" for c in one)
+
+
+def test_more_threads_than_recorded_may_split_any_operator(make_recording: MakeRecording) -> None:
+    contexts = [context(0, 1, 220, 300, 0)]
+    tables = {"syscalls": [], "operators": [operator()], "contexts": contexts}
+    recording = open_recording(make_recording(tables, target={**TARGET, "threads": 1}))
+    platform, runtime = load_platform("xeon-gold-6326"), load_runtime("gramine")
+    (phase,) = recording.select_phases("inference 1")
+    charges = transition_charges(recording, phase, platform, runtime, NO_DISK, threads=8)
+    assert [(c.what, c.count) for c in charges] == [("parallel regions", Range(0, 1, 1))]
 
 
 def test_what_threads_do_beside_the_inference_is_counted_and_not_charged(
