@@ -39,6 +39,37 @@ if TYPE_CHECKING:
 DEFAULT_RUNTIME: Final = "gramine"
 
 
+@dataclass(frozen=True)
+class Settings:
+    """What is asked for beside the recording, the platform and the runtime; as for `predict`."""
+
+    epc: int | str | None = None
+    llc: int | str | None = None
+    threads: int | None = None
+    enclave_size: int | str | None = None
+    replicas: int = 1
+    policy: EpcPolicy | None = None
+    overheads_percent: Sequence[float] = OVERHEADS_PERCENT
+    trusted: Sequence[str] = ()
+    allowed: Sequence[str] = ()
+    encrypted: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """A prediction, and what its times are made of.
+
+    Attributes:
+        prediction: the prediction.
+        steady: the charges of the steady inference.
+        startup: those of everything from the start of the enclave to its first result.
+    """
+
+    prediction: Prediction
+    steady: tuple[Charge, ...]
+    startup: tuple[Charge, ...]
+
+
 def predict(
     recording: Recording | str | os.PathLike[str],
     platform: Platform | str | os.PathLike[str],
@@ -90,26 +121,61 @@ def predict(
         UsageError: an argument makes no sense, or contradicts another or the recording.
         RecordingError: the recording is damaged, or lacks what a prediction needs.
     """
+    settings = Settings(
+        epc=epc,
+        llc=llc,
+        threads=threads,
+        enclave_size=enclave_size,
+        replicas=replicas,
+        policy=policy,
+        overheads_percent=overheads_percent,
+        trusted=trusted,
+        allowed=allowed,
+        encrypted=encrypted,
+    )
+    found = evaluate(
+        recording, platform, runtime, settings, phase=phase, native_seconds=native_seconds
+    )
+    return found.prediction
+
+
+def evaluate(
+    recording: Recording | str | os.PathLike[str],
+    platform: Platform | str | os.PathLike[str],
+    runtime: Runtime | str | os.PathLike[str],
+    settings: Settings,
+    *,
+    phase: int | str | None = None,
+    native_seconds: float | None = None,
+) -> Evaluation:
+    """A prediction, as of `predict`, with the charges that it was made of.
+
+    Raises:
+        UsageError: an argument makes no sense, or contradicts another or the recording.
+        RecordingError: the recording is damaged, or lacks what a prediction needs.
+    """
     source = opened(recording)
-    place = _platform(platform, epc, llc)
+    place = _platform(platform, settings.epc, settings.llc)
     inside = runtime if isinstance(runtime, Runtime) else load_runtime(runtime)
     if native_seconds is not None and not 0 < native_seconds < float("inf"):
         raise UsageError(f"a native time of {native_seconds} s: give one of more than nothing")
     steady = chosen_phase(source, phase)
     natives = NativeTimes(source, steady, native_seconds)
     native_basis(source, natives, steady)
-    count = thread_count(source, steady, threads, native_is_given=native_seconds is not None)
-    size = sizing(source, steady, inside, count, _size(enclave_size))
+    count = thread_count(
+        source, steady, settings.threads, native_is_given=native_seconds is not None
+    )
+    size = sizing(source, steady, inside, count, _size(settings.enclave_size))
     enclaves = Enclaves(
         # What the runtime itself uses all the time is little, and not known: see `limits`.
         fixed_page_count=0,
         committed_page_count=-(-size.added_page_bytes // PAGE_BYTES),
         threads=count,
-        replicas=replicas,
-        policy=policy,
+        replicas=settings.replicas,
+        policy=settings.policy,
     )
     to_first_result = phases_to_first_result(source.phases, steady)
-    files = FileKinds(tuple(trusted), tuple(allowed), tuple(encrypted))
+    files = FileKinds(tuple(settings.trusted), tuple(settings.allowed), tuple(settings.encrypted))
     model = _Model(
         recording=source,
         platform=place,
@@ -128,7 +194,7 @@ def predict(
         if natives.of_phase(one) is not None:
             times[one], charges[one] = model.time(one)
     counts = count_transitions(source, place, inside, files)
-    return Prediction(
+    prediction = Prediction(
         recording=str(source.path),
         deployment=Deployment(
             platform=place.name,
@@ -139,8 +205,8 @@ def predict(
             epc_bytes=place.epc.usable_bytes.range,
             llc_bytes=place.cache.llc_bytes.range,
             threads=count,
-            replicas=replicas,
-            policy=policy,
+            replicas=settings.replicas,
+            policy=settings.policy,
         ),
         steady=times[steady],
         phases=tuple(times.values()),
@@ -152,12 +218,17 @@ def predict(
             place,
             enclaves,
             native_seconds=times[steady].native.median_seconds,
-            overheads_percent=overheads_percent,
+            overheads_percent=settings.overheads_percent,
         ),
         exits=exits(counts, steady),
-        not_modelled=not_modelled(source, place, count, replicas),
+        not_modelled=not_modelled(source, place, count, settings.replicas),
         warnings=warnings(source, place, times[steady]),
         notes=notes(place, inside, counts),
+    )
+    return Evaluation(
+        prediction,
+        tuple(charges[steady]),
+        (*build, *(charge for one in to_first_result if one in charges for charge in charges[one])),
     )
 
 

@@ -23,18 +23,21 @@ if TYPE_CHECKING:
 
     from sgxlens.enclave.charges import Cause, Charge
 
+    #: Charges that are added (their weight is positive) and taken away.
+    _Weighted = Sequence[tuple[float, Charge]]
+
 _SECONDS_PER_NS = 1e-9
 
 
 @dataclass
 class _Lever:
-    """A constant or count, and what all charges that hang on it sum to beyond the likely sum."""
+    """A constant or count, and how far its ends move the sum of all charges that hang on it."""
 
     causes: set[Cause]
     value: Range
     source: str
-    below_ns: float = 0.0
-    above_ns: float = 0.0
+    low_ns: float = 0.0
+    high_ns: float = 0.0
 
 
 def added_seconds(charges: Iterable[Charge]) -> Range:
@@ -42,21 +45,68 @@ def added_seconds(charges: Iterable[Charge]) -> Range:
 
     The low value is never below the sum with everything at its low value.
     """
-    found = tuple(charges)
-    return _range(found, _levers(found).values())
+    return _range(tuple((1.0, charge) for charge in charges))
 
 
 def likely_seconds(charges: Iterable[Charge]) -> float:
     """The likely value of `added_seconds`."""
-    return _likely_ns(charges) * _SECONDS_PER_NS
+    return math.fsum(c.constant.likely * c.count.likely for c in charges) * _SECONDS_PER_NS
 
 
-def swings(charges: Sequence[Charge], base_seconds: float) -> tuple[Swing, ...]:
+def difference_seconds(
+    before: Iterable[Charge],
+    after: Iterable[Charge],
+    *,
+    before_weight: float = 1.0,
+    after_weight: float = 1.0,
+    measured: Range | None = None,
+) -> Range:
+    """What `after` adds beyond what `before` adds, in seconds, as a range of the difference.
+
+    A constant prices both sides, so that its error counts once, for the difference of the counts;
+    what makes the counts of the same thing uncertain is taken as the same on both sides, too. The
+    range is therefore narrower than that of two sums whose errors are independent.
+
+    Args:
+        before: the charges that are taken away.
+        after: the charges that are added.
+        before_weight: what `before` counts for, as 1 / the number of its samples.
+        after_weight: what `after` counts for.
+        measured: a difference in seconds, of measurements, that is added; its error is independent.
+    """
+    weighted = _difference(before, after, before_weight, after_weight)
+    return _range(weighted, measured)
+
+
+def difference_swings(
+    before: Iterable[Charge], after: Iterable[Charge], base_seconds: float = 0.0
+) -> tuple[Swing, ...]:
+    """What moves a difference of `base_seconds` and what the charges add, the widest swing first.
+
+    The ``value`` of a count is how much more often `after` has it, in the order of its ends.
+    """
+    return _swings(_difference(before, after, 1.0, 1.0), base_seconds)
+
+
+def swings(charges: Iterable[Charge], base_seconds: float) -> tuple[Swing, ...]:
     """What moves a time of `base_seconds` and the `charges`, the widest swing first.
 
     Constants and counts that move nothing are left out.
     """
-    likely = base_seconds + likely_seconds(charges)
+    return _swings(tuple((1.0, charge) for charge in charges), base_seconds)
+
+
+def _difference(
+    before: Iterable[Charge], after: Iterable[Charge], before_weight: float, after_weight: float
+) -> _Weighted:
+    return (
+        *((-before_weight, charge) for charge in before),
+        *((after_weight, charge) for charge in after),
+    )
+
+
+def _swings(weighted: _Weighted, base_seconds: float) -> tuple[Swing, ...]:
+    likely = base_seconds + _likely_ns(weighted) * _SECONDS_PER_NS
     found = [
         Swing(
             kind="constant" if is_constant else "count",
@@ -64,24 +114,25 @@ def swings(charges: Sequence[Charge], base_seconds: float) -> tuple[Swing, ...]:
             cause=next(iter(lever.causes)) if len(lever.causes) == 1 else None,
             value=lever.value,
             source=lever.source,
-            low_seconds=likely - lever.below_ns * _SECONDS_PER_NS,
-            high_seconds=likely + lever.above_ns * _SECONDS_PER_NS,
+            low_seconds=likely + lever.low_ns * _SECONDS_PER_NS,
+            high_seconds=likely + lever.high_ns * _SECONDS_PER_NS,
         )
-        for (is_constant, name, _), lever in _levers(charges).items()
-        if lever.below_ns or lever.above_ns
+        for (is_constant, name, _), lever in _levers(weighted).items()
+        if lever.low_ns or lever.high_ns
     ]
-    return tuple(sorted(found, key=lambda swing: (-swing.swing_seconds, swing.name)))
+    return tuple(sorted(found, key=lambda swing: (-abs(swing.swing_seconds), swing.name)))
 
 
-def _levers(charges: Iterable[Charge]) -> dict[tuple[bool, str, str], _Lever]:
+def _levers(weighted: _Weighted) -> dict[tuple[bool, str, str], _Lever]:
     """Constants by their name, and counts by what is counted under which cause."""
     levers: dict[tuple[bool, str, str], _Lever] = {}
-    counts: defaultdict[tuple[bool, str, str], list[Range]] = defaultdict(list)
-    for charge in charges:
+    counts: defaultdict[tuple[bool, str, str], list[tuple[float, Range]]] = defaultdict(list)
+    for weight, charge in weighted:
         constant, count = charge.constant, charge.count
-        # One without a name stands for itself.
-        name = constant.name or f"{charge.what}: {constant.source}"
-        of_constant, of_count = (True, name, ""), (False, charge.what, charge.cause)
+        of_constant, of_count = (
+            (True, _constant_name(charge), ""),
+            (False, charge.what, charge.cause),
+        )
         # There are many charges and few constants: setdefault() would make a range for each.
         if of_constant not in levers:
             levers[of_constant] = _Lever(set(), constant.range, constant.source)
@@ -89,32 +140,77 @@ def _levers(charges: Iterable[Charge]) -> dict[tuple[bool, str, str], _Lever]:
             levers[of_count] = _Lever({charge.cause}, count, "")
         lever = levers[of_constant]
         lever.causes.add(charge.cause)
-        lever.below_ns += (constant.likely - constant.low) * count.likely
-        lever.above_ns += (constant.high - constant.likely) * count.likely
+        lever.low_ns += weight * (constant.low - constant.likely) * count.likely
+        lever.high_ns += weight * (constant.high - constant.likely) * count.likely
         lever = levers[of_count]
-        lever.below_ns += (count.likely - count.low) * constant.likely
-        lever.above_ns += (count.high - count.likely) * constant.likely
-        counts[of_count].append(count)
+        lever.low_ns += weight * (count.low - count.likely) * constant.likely
+        lever.high_ns += weight * (count.high - count.likely) * constant.likely
+        counts[of_count].append((weight, count))
     for key, found in counts.items():
-        levers[key].value = total(found)
+        ends = _ends(found)
+        levers[key].value = Range(min(ends), ends[1], max(ends))
     return levers
 
 
-def _range(charges: Sequence[Charge], levers: Iterable[_Lever]) -> Range:
-    likely = _likely_ns(charges)
-    lowest = math.fsum(c.constant.low * c.count.low for c in charges)
+def _constant_name(charge: Charge) -> str:
+    # One without a name stands for itself.
+    return charge.constant.name or f"{charge.what}: {charge.constant.source}"
+
+
+def _range(weighted: _Weighted, measured: Range | None = None) -> Range:
+    likely = _likely_ns(weighted)
+    lowest, highest = _bounds_ns(weighted)
     below, above = 0.0, 0.0
-    for lever in levers:
-        below += lever.below_ns**2
-        above += lever.above_ns**2
+    for lever in _levers(weighted).values():
+        below += min(lever.low_ns, lever.high_ns, 0.0) ** 2
+        above += max(lever.low_ns, lever.high_ns, 0.0) ** 2
     low = max(likely - math.sqrt(below), lowest)
     # What is left of a difference of equals is no time.
-    low = min(low if low - lowest > 1e-12 * likely else lowest, likely)
-    return Range(low, likely, likely + math.sqrt(above)).scaled(_SECONDS_PER_NS)
+    low = min(low if low - lowest > 1e-12 * abs(likely) else lowest, likely)
+    high = max(min(likely + math.sqrt(above), highest), likely)
+    found = Range(low, likely, high).scaled(_SECONDS_PER_NS)
+    if measured is None:
+        return found
+    sum_likely = found.likely + measured.likely
+    return Range(
+        sum_likely - math.hypot(found.likely - found.low, measured.likely - measured.low),
+        sum_likely,
+        sum_likely + math.hypot(found.high - found.likely, measured.high - measured.likely),
+    )
 
 
-def _likely_ns(charges: Iterable[Charge]) -> float:
-    return math.fsum(c.constant.likely * c.count.likely for c in charges)
+def _bounds_ns(weighted: _Weighted) -> tuple[float, float]:
+    """The least and the most that the sum can be, whatever each constant and each count is."""
+    if all(weight > 0 for weight, _ in weighted):
+        return (
+            math.fsum(w * c.constant.low * c.count.low for w, c in weighted),
+            math.fsum(w * c.constant.high * c.count.high for w, c in weighted),
+        )
+    groups: defaultdict[tuple[float, float, str, str, str], list[tuple[float, Range]]]
+    groups = defaultdict(list)
+    for weight, charge in weighted:
+        price = charge.constant
+        key = (price.low, price.high, _constant_name(charge), charge.what, charge.cause)
+        groups[key].append((weight, charge.count))
+    lowest, highest = [], []
+    for (low, high, *_), counts in groups.items():
+        corners = [end * cost for end in _ends(counts) for cost in (low, high)]
+        lowest.append(min(corners))
+        highest.append(max(corners))
+    return math.fsum(lowest), math.fsum(highest)
+
+
+def _ends(counts: Sequence[tuple[float, Range]]) -> tuple[float, float, float]:
+    """The weighted sum with all counts low, likely and high; not in order where some are taken."""
+    return (
+        math.fsum(weight * count.low for weight, count in counts),
+        math.fsum(weight * count.likely for weight, count in counts),
+        math.fsum(weight * count.high for weight, count in counts),
+    )
+
+
+def _likely_ns(weighted: _Weighted) -> float:
+    return math.fsum(w * c.constant.likely * c.count.likely for w, c in weighted)
 
 
 def total(ranges: Iterable[Range]) -> Range:

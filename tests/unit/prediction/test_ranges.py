@@ -12,7 +12,12 @@ from charges import charge, charge_lists, constant
 from sgxlens.enclave.charges import Charge
 from sgxlens.enclave.quantities import Range
 from sgxlens.prediction.model import Swing
-from sgxlens.prediction.ranges import added_seconds, swings
+from sgxlens.prediction.ranges import (
+    added_seconds,
+    difference_seconds,
+    difference_swings,
+    swings,
+)
 
 OCALL = constant("platform.transitions.ocall_ns", 2000, 3000, 4500)
 SWAP = constant("platform.paging.page_swap_ns", 12000, 13000, 15000)
@@ -91,6 +96,66 @@ def test_swings_come_widest_first_and_make_up_the_range(charges: list[Charge], b
 def test_parts_add_up_in_their_likely_values(charges: list[Charge]) -> None:
     halves = added_seconds(charges[::2]).likely + added_seconds(charges[1::2]).likely
     assert halves == pytest.approx(added_seconds(charges).likely)
+
+
+def test_a_constant_prices_both_sides_of_a_difference_alike() -> None:
+    before, after = [charge(SWAP, 1000)], [charge(SWAP, 1100)]
+    difference = difference_seconds(before, after)
+    # The price of a page load is not known to a quarter, and still there are a hundred more.
+    assert difference.low == pytest.approx(1200e-6)
+    assert difference.likely == pytest.approx(1300e-6)
+    assert difference.high == pytest.approx(1500e-6)
+    assert added_seconds(before).high > added_seconds(after).low
+
+
+def test_what_is_less_is_below_nothing() -> None:
+    difference = difference_seconds([charge(SWAP, 1000), charge(OCALL, 10)], [charge(OCALL, 20)])
+    assert difference.likely == pytest.approx(-13e-3 + 30e-6)
+    assert difference.low == pytest.approx(difference.likely - math.hypot(2e-3, 10e-6))
+    assert difference.high == pytest.approx(difference.likely + math.hypot(1e-3, 15e-6))
+
+
+def test_weights_make_differences_of_shares() -> None:
+    difference = difference_seconds(
+        [charge(OCALL, 100)], [charge(OCALL, 1600)], after_weight=1 / 16
+    )
+    assert (difference.low, difference.likely, difference.high) == pytest.approx((0, 0, 0))
+
+
+def test_measured_differences_have_errors_of_their_own() -> None:
+    measured = Range(-3e-6, 1e-6, 5e-6)
+    difference = difference_seconds([], [charge(SWAP, 1)], measured=measured)
+    assert difference.likely == pytest.approx(14e-6)
+    assert difference.low == pytest.approx(14e-6 - math.hypot(1e-6, 4e-6))
+    assert difference.high == pytest.approx(14e-6 + math.hypot(2e-6, 4e-6))
+
+
+def test_swings_of_a_difference_tell_which_constant_decides_it() -> None:
+    found = difference_swings([charge(SWAP, 1000, cause="paging")], [charge(OCALL, 10)], 1.0)
+    assert [s.name for s in found] == [SWAP.name, OCALL.name]
+    assert found[0].low_seconds == pytest.approx(1 - 12e-3 + 30e-6)
+    assert found[0].high_seconds == pytest.approx(1 - 15e-3 + 30e-6)
+
+
+@given(charge_lists(), charge_lists())
+def test_a_difference_turns_round_with_its_sides(before: list[Charge], after: list[Charge]) -> None:
+    there, back = difference_seconds(before, after), difference_seconds(after, before)
+    scale = max(added_seconds(before).high, added_seconds(after).high, 1e-9)
+    for one, other in ((there.low, back.high), (there.likely, back.likely)):
+        assert one == pytest.approx(-other, abs=1e-9 * scale)
+
+
+@given(charge_lists())
+def test_nothing_differs_from_itself(charges: list[Charge]) -> None:
+    scale = max(added_seconds(charges).high, 1e-9)
+    difference = difference_seconds(charges, charges)
+    assert difference.low == pytest.approx(0, abs=1e-9 * scale)
+    assert difference.high == pytest.approx(0, abs=1e-9 * scale)
+
+
+@given(charge_lists())
+def test_what_is_added_to_nothing_is_all_of_it(charges: list[Charge]) -> None:
+    assert difference_seconds([], charges) == added_seconds(charges)
 
 
 def _likely(item: Charge) -> float:
