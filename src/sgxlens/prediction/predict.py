@@ -210,7 +210,7 @@ def evaluate(
         ),
         steady=times[steady],
         phases=tuple(times.values()),
-        startup=startup_time(build, phases_to_first_result(source.phases, steady), times, charges),
+        startup=startup_time(build, to_first_result, times, charges),
         sizing=size,
         epc=epc_needs(
             source,
