@@ -9,6 +9,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from sgxlens.enclave.quantities import Constant
 
+#: When pages are added to an enclave; see `Memory.commits`.
+Commits = Literal["at_build", "at_map", "at_touch"]
+
 
 class _Part(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -52,7 +55,7 @@ class Memory(_Part):
         stack_bytes: stack of the first thread, if the program needs no larger one.
     """
 
-    commits: Literal["at_build", "at_map", "at_touch"]
+    commits: Commits
     holds_inaccessible: bool = Field(default=True, strict=True)
     mremap: Literal["moves", "copies"]
     settings: SettingNames

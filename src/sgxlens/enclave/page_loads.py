@@ -17,12 +17,16 @@ All pages of an enclave are added when it is built. If they fit the EPC, nothing
 not, those not accessed for longest have left by the time the program runs: the first access to a
 page loads it. Where memory is added only when it is accessed (EDMM), the first loads are no loads;
 they are counted on their own.
+
+An inference that follows another one still loads pages that the one before did not use: memory that
+grows as a runtime records what it does, a path that an interpreter takes once. Few inferences are
+recorded, of many that will be made; such loads are counted on their own, too.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, get_args
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -33,6 +37,7 @@ from sgxlens.enclave.epc import EPC_POLICIES, EpcPolicy, EpcSimulation, Reclaime
 from sgxlens.enclave.platform import PAGE_BYTES
 from sgxlens.errors import RecordingError, UsageError
 from sgxlens.recording.bitmaps import popcount
+from sgxlens.recording.native_times.summary import INFERENCE, WARM_UP
 from sgxlens.recording.region_map import NO_REGION
 from sgxlens.reuse.page_visits import PageVisits
 from sgxlens.units import format_bytes
@@ -55,11 +60,17 @@ _SECS_PAGE_COUNT = 1
 _NEAR_SIZE_COUNT, _FAR_SIZE_COUNT = 30, 9
 
 
+#: Before its first access a page was never used. Else it was used in this phase or, in an inference
+#: that follows another, in the one before; or it is seldom used, earlier than that.
+LoadKind = Literal["again", "first", "seldom"]
+_KINDS: tuple[LoadKind, ...] = get_args(LoadKind)
+
+
 @dataclass(frozen=True)
 class LoadKey:
     """What loads are summed by; `order` is the operator's place in the phase."""
 
-    is_first: bool
+    kind: LoadKind
     order: int
     operator: int | None
     role: str
@@ -112,6 +123,7 @@ class PagedPhase:
     def __init__(
         self,
         facts: PhaseFacts,
+        repeats: PhaseFacts | None,
         visits: _Visits,
         policy: EpcPolicy,
         *,
@@ -120,6 +132,8 @@ class PagedPhase:
         replicas: int,
     ) -> None:
         self.facts = facts
+        #: The inference or warm-up just before, where the phase is an inference; None: it is not.
+        self.repeats = repeats
         self.policy = policy
         self._visits = visits
         self._replicas = replicas
@@ -210,19 +224,23 @@ class PagedPhase:
         page = run.loads.page[here].astype(np.int64)
         # Nothing but the start of a page's first visit loads it for the first time.
         is_first = visits.first_visit[page] == visit
+        kind = np.where(is_first, _KINDS.index("first"), _KINDS.index("again"))
+        if self.repeats is not None:
+            was_used = np.isin(visits.simulation.pages[page], self.repeats.pages)
+            kind[~is_first & ~was_used] = _KINDS.index("seldom")
         context = np.searchsorted(facts.contexts.number, visits.context[visit])
         operator = facts.contexts.operator[context]
         role = self._roles(context, visits.simulation.pages[page])
         names, _ = facts.roles
-        key = (is_first * (len(facts.operators) + 1) + operator + 1) * len(names) + role
+        key = (kind * (len(facts.operators) + 1) + operator + 1) * len(names) + role
         found, counts = np.unique(key, return_counts=True)
         result = {}
         for value, count in zip(found.tolist(), counts.tolist(), strict=True):
             rest, role_index = divmod(value, len(names))
-            first, place = divmod(rest, len(facts.operators) + 1)
+            kind_index, place = divmod(rest, len(facts.operators) + 1)
             index = place - 1
             number = None if index == NO_OPERATOR else facts.operators[index].number
-            result[LoadKey(bool(first), index, number, names[role_index])] = count
+            result[LoadKey(_KINDS[kind_index], index, number, names[role_index])] = count
         return result
 
     def _roles(self, context: Integers, page: npt.NDArray[np.uint64]) -> Integers:
@@ -275,11 +293,23 @@ def paged_phase(
     if not recording.has_table("page_visits"):
         raise _no_visits(recording)
     facts = facts_of(recording, phase)
+    before = _repeated_phase(recording, facts.phase)
     return PagedPhase(
         facts,
+        None if before is None else facts_of(recording, before),
         _visits_of(recording, facts),
         policy,
         fixed_page_count=fixed_page_count,
         committed_page_count=committed_page_count,
         replicas=replicas,
     )
+
+
+def _repeated_phase(recording: Recording, phase: Phase) -> Phase | None:
+    """The inference or warm-up that came just before a phase that is an inference; None: none."""
+    if not phase.name.startswith(INFERENCE):
+        return None
+    for other in recording.select_phases(None, phase.process):
+        if other.index == phase.index - 1 and other.name.startswith((INFERENCE, WARM_UP)):
+            return other
+    return None

@@ -21,6 +21,7 @@ from sgxlens.errors import UsageError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
+    from sgxlens.enclave.page_loads import LoadKey, LoadKind
     from sgxlens.enclave.platform import Platform
     from sgxlens.enclave.quantities import Constant
     from sgxlens.recording.bitmaps import Integers
@@ -28,6 +29,14 @@ if TYPE_CHECKING:
 
 #: `Charge.what` of pages that had been in the EPC before, and of pages at the first access to them.
 PAGE_LOADS, FIRST_PAGE_LOADS = "page loads", "first page loads"
+#: In an inference that follows another, pages that had been in the EPC and were not used in the one
+#: before.
+SELDOM_PAGE_LOADS = "loads of pages seldom used"
+_WHAT: dict[LoadKind, str] = {
+    "again": PAGE_LOADS,
+    "first": FIRST_PAGE_LOADS,
+    "seldom": SELDOM_PAGE_LOADS,
+}
 #: Beyond the cliff a phase loads no more than this share of its pages.
 _CLIFF_SHARE = 0.1
 
@@ -76,16 +85,18 @@ def paging_charges(
     usable = platform.epc.usable_bytes
     counts = [paged.loads(int(size)) for size in (usable.high, usable.likely, usable.low)]
     charges = []
-    for key in sorted(set().union(*counts), key=lambda key: (key.is_first, key.order, key.role)):
+    keys: set[LoadKey] = set().union(*counts)
+    order = {kind: number for number, kind in enumerate(_WHAT)}
+    for key in sorted(keys, key=lambda key: (order[key.kind], key.order, key.role)):
         least, likely, most = (count.get(key, 0) for count in counts)
         # More EPC means fewer loads all in all, but not of each operator.
-        least = min(least, likely)
+        least, most = min(least, likely), max(most, likely)
         charges.append(
             Charge(
                 cause="paging",
-                what=FIRST_PAGE_LOADS if key.is_first else PAGE_LOADS,
+                what=_WHAT[key.kind],
                 constant=constant,
-                count=Range(least / replicas, likely, max(most, likely)),
+                count=Range(least / replicas, likely, most),
                 operator=key.operator,
                 role=key.role,
             )

@@ -3,16 +3,24 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from sgxlens.enclave.epc import EpcPolicy
-from sgxlens.enclave.paging import compare_policies, paging_curve
+from sgxlens.enclave.paging import (
+    FIRST_PAGE_LOADS,
+    PAGE_LOADS,
+    SELDOM_PAGE_LOADS,
+    compare_policies,
+    paging_curve,
+)
 from sgxlens.enclave.quantities import Range
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
+    from sgxlens.enclave.charges import Charge
+    from sgxlens.enclave.memory_rules import Commits
     from sgxlens.enclave.platform import Platform
     from sgxlens.recording.reader import Phase, Recording
 
@@ -146,3 +154,39 @@ def epc_needs(
             for row in policies
         ),
     )
+
+
+def standing_loads(
+    charges: Iterable[Charge], commits: Commits, *, is_repeated: bool
+) -> list[Charge]:
+    """Charges for page loads, with counts that the phase stands for.
+
+    In an inference that is repeated for ever,
+
+    - pages that are new are growth, as of ONNX Runtime's profile in memory: the inferences that
+      follow do not have them;
+    - if all pages that the inference before used have stayed, so will those that it did not.
+
+    At most such pages are loaded each time.
+
+    Args:
+        charges: of `sgxlens.enclave.paging.paging_charges`.
+        commits: when the runtime adds pages to the enclave.
+        is_repeated: whether the phase is an inference that is repeated, and not the first one.
+    """
+    found = list(charges)
+    has_stayed = not any(c.what == PAGE_LOADS and c.count.likely for c in found)
+
+    def standing(what: str, count: Range) -> Range:
+        if what == FIRST_PAGE_LOADS:
+            if commits == "at_touch":
+                return Range.exact(0)
+            if is_repeated:
+                return Range(0, 0, count.high)
+            # A page that was added when it was mapped may have left before it is used.
+            return count if commits == "at_build" else Range(0, count.likely, count.high)
+        if what == SELDOM_PAGE_LOADS and is_repeated and has_stayed:
+            return Range(0, 0, count.high)
+        return count
+
+    return [replace(charge, count=standing(charge.what, charge.count)) for charge in found]

@@ -3,14 +3,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from sgxlens.enclave.encryption import encryption_charges
 from sgxlens.enclave.files import FileKinds
-from sgxlens.enclave.paging import FIRST_PAGE_LOADS, paging_charges
+from sgxlens.enclave.paging import paging_charges
 from sgxlens.enclave.platform import PAGE_BYTES, Platform, load_platform
-from sgxlens.enclave.quantities import Range
 from sgxlens.enclave.runtime import Runtime, load_runtime
 from sgxlens.enclave.runtime_work import runtime_charges
 from sgxlens.enclave.startup import startup_charges
@@ -21,7 +20,12 @@ from sgxlens.prediction.exits import exits
 from sgxlens.prediction.inputs import chosen_phase, native_basis, opened, thread_count
 from sgxlens.prediction.limits import not_modelled, notes, warnings
 from sgxlens.prediction.native import NativeTimes
-from sgxlens.prediction.paging import OVERHEADS_PERCENT, Enclaves, epc_needs
+from sgxlens.prediction.paging import (
+    OVERHEADS_PERCENT,
+    Enclaves,
+    epc_needs,
+    standing_loads,
+)
 from sgxlens.prediction.result import Deployment, Prediction
 from sgxlens.prediction.sizing import sizing
 from sgxlens.prediction.startup import phases_to_first_result, startup_time
@@ -293,24 +297,9 @@ class _Model:
             policy=enclaves.policy,
             replicas=enclaves.replicas,
         )
-        return [
-            replace(charge, count=self._first_loads(phase, charge.count))
-            if charge.what == FIRST_PAGE_LOADS
-            else charge
-            for charge in charges
-        ]
-
-    def _first_loads(self, phase: Phase, count: Range) -> Range:
-        """How many of the first loads of pages are loads that the phase stands for."""
-        commits = self.runtime.memory.commits
-        if commits == "at_touch":
-            return Range.exact(0)
-        if phase == self.repeated:
-            # Pages that are new in a repeated inference are growth, as of ONNX Runtime's profile in
-            # memory: the inferences that follow do not have them.
-            return Range(0, 0, count.high)
-        # A page that was added when it was mapped may have left before it is used.
-        return count if commits == "at_build" else Range(0, count.likely, count.high)
+        return standing_loads(
+            charges, self.runtime.memory.commits, is_repeated=phase == self.repeated
+        )
 
     def _operators(self, phase: Phase) -> list[Operator]:
         return [

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 #: Phases with names that begin so are repetitions of one another.
 INFERENCE = "inference"
+#: And so do the runs before them.
+WARM_UP = "warm-up"
 
 PhaseKey = tuple[str, int]
 """Name of a phase, and which of that name from 0."""
