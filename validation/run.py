@@ -67,18 +67,18 @@ class Result:
         return self.is_inside and (is_near or not self.row.likely_must_hold)
 
 
-def predict_row(published: Published, row: Row, framework: Framework, *, anew: bool) -> Result:
+def predict_row(
+    published: Published, row: Row, framework: Framework, recording: sgxlens.Recording
+) -> Result:
     """Predict a row from the recording of its network.
 
     Raises:
-        SgxlensError: it cannot be recorded or predicted.
+        SgxlensError: it cannot be predicted.
     """
-    program = Program(row.network, row.batch, framework)
-    recording = recording_of(program, threads=published.threads, anew=anew)
     prediction = sgxlens.predict(
         recording,
-        platform=row.platform,
-        runtime=published.runtime,
+        row.platform,
+        published.runtime,
         threads=published.threads,
         native_seconds=row.native_seconds,
     )
@@ -88,12 +88,16 @@ def predict_row(published: Published, row: Row, framework: Framework, *, anew: b
 def _results(
     published: Published, frameworks: Sequence[Framework], *, anew: bool
 ) -> Iterator[Result]:
-    recorded = set()
     for framework in frameworks:
+        rows_of: dict[Program, list[Row]] = {}
         for row in published.rows:
-            program = Program(row.network, row.batch, framework)
-            yield predict_row(published, row, framework, anew=anew and program not in recorded)
-            recorded.add(program)
+            rows_of.setdefault(Program(row.network, row.batch, framework), []).append(row)
+        for program, rows in rows_of.items():
+            print(f"validate: {program.name}", file=sys.stderr)
+            # What a prediction works out of a recording is kept with it, for all platforms.
+            recording = recording_of(program, threads=published.threads, anew=anew)
+            for row in rows:
+                yield predict_row(published, row, framework, recording)
 
 
 def _cells(result: Result) -> list[str]:

@@ -4,9 +4,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
+from sgxlens.enclave.platform import load_platform, platform_names
 from validation import networks
 from validation.networks import NETWORKS
 from validation.recordings import Program
@@ -39,13 +42,25 @@ def test_rows_are_whole() -> None:
         assert row.network in NETWORKS
         # An enclave is never faster, and an unlikely slowdown is a slip of the pen.
         assert 1 < row.slowdown < 30
-        # Each platform has every network and batch.
-        assert {(row.network, row.batch)} <= {
-            key[:2] for key in keys if key[2] == "xeon-gold-6326"
-        } & {key[:2] for key in keys if key[2] == "xeon-e-2288g"}
+        assert row.platform in platform_names()
 
 
 def test_every_row_can_be_recorded_in_pytorch() -> None:
     for row in load_rows().rows:
         program = Program(row.network, row.batch, "torch")
         assert callable(getattr(networks, f"{program.network}_b{program.batch}"))
+
+
+def _calibrated_on(value: Any) -> Iterator[str]:
+    """Rows that constants of a dumped platform are calibrated on."""
+    if isinstance(value, dict):
+        yield from value.get("calibrated_on", ())
+        for each in value.values():
+            yield from _calibrated_on(each)
+
+
+@pytest.mark.parametrize("name", platform_names())
+def test_constants_are_calibrated_on_published_rows_only(name: str) -> None:
+    used = set(_calibrated_on(load_platform(name).model_dump()))
+    assert used
+    assert used <= {row.name for row in load_rows().rows}
