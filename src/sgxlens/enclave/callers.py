@@ -94,7 +94,8 @@ def background_threads(recording: Recording) -> set[tuple[int, int]]:
     """Threads, each with its process, that do something else while operators run.
 
     They are those that attribution leaves out of operators: they read and write files or talk to
-    the network meanwhile (see `BACKGROUND_CALLS`).
+    the network meanwhile (see `BACKGROUND_CALLS`). And those that they made, or that made them,
+    unless these run operators.
     """
     found: set[tuple[int, int]] = set()
     if not recording.has_table("syscalls"):
@@ -113,6 +114,16 @@ def background_threads(recording: Recording) -> set[tuple[int, int]]:
         threads = pc.unique(table["thread"].filter(chosen)).to_pylist()
         owners = {o.thread for o in mine}
         found |= {(process, thread) for thread in threads if thread not in owners}
+        pairs = [
+            (row["creator"], row["thread"])
+            for row in (
+                recording.table("threads").to_pylist() if recording.has_table("threads") else ()
+            )
+            if row["process"] == process and row["creator"] is not None
+        ]
+        for one, other in (*pairs, *((thread, creator) for creator, thread in pairs), *pairs):
+            if (process, one) in found and other not in owners:
+                found.add((process, other))
     return found
 
 

@@ -416,6 +416,8 @@ WORKING = [
     call("nanosleep", position=250),
     call("pwrite64", 9, 0, 10, result=10, position=250, thread=3),
     call("futex", 0, 128, 0, position=260, thread=3),
+    call("uname", position=260, thread=4),
+    call("sysinfo", position=260, thread=5),
 ]
 
 
@@ -428,7 +430,14 @@ def parallel(make_recording: MakeRecording) -> Recording:
         context(3, 3, 220, 300, None),
         context(4, 1, 300, 400, None),
     ]
-    tables = {"syscalls": WORKING, "operators": [operator()], "contexts": contexts}
+    threads = [thread(1, 0, 70), thread(4, 0, 71), {**thread(3, 0, 72), "creator": 4}]
+    threads.append({**thread(5, 0, 73), "creator": 4})
+    tables = {
+        "syscalls": WORKING,
+        "operators": [operator()],
+        "contexts": contexts,
+        "threads": threads,
+    }
     return open_recording(make_recording(tables, target=TARGET))
 
 
@@ -476,7 +485,8 @@ def test_what_threads_do_beside_the_inference_is_counted_and_not_charged(
     platform, runtime = load_platform("xeon-gold-6326"), load_runtime("gramine")
     counts = count_transitions(parallel, platform, runtime, NO_DISK)
     beside = {row.name for row in counts.rows if row.is_background}
-    assert beside == {"pwrite64", "futex"}
+    # Thread 3 writes a file, thread 4 made it, and then thread 5.
+    assert beside == {"pwrite64", "futex", "uname", "sysinfo"}
 
 
 def test_an_inference_of_the_sdk_is_an_ecall(parallel: Recording) -> None:
