@@ -26,7 +26,7 @@ recorded, of many that will be made; such loads are counted on their own, too.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from sgxlens.attribution.facts import PhaseFacts
-    from sgxlens.enclave.epc import EpcRun
+    from sgxlens.enclave.epc import Counts, EpcRun
     from sgxlens.recording.bitmaps import Integers
     from sgxlens.recording.reader import Phase, Recording
 
@@ -64,6 +64,10 @@ _NEAR_SIZE_COUNT, _FAR_SIZE_COUNT = 30, 9
 #: that follows another, in the one before; or it is seldom used, earlier than that.
 LoadKind = Literal["again", "first", "seldom"]
 _KINDS: tuple[LoadKind, ...] = get_args(LoadKind)
+#: Simulations with all events that are kept: of the least, likely and most EPC of a platform.
+_RUNS_MAX = 3
+#: Policy, capacity, replicas, and for ``pinned`` the visits that are counted.
+_SimulationKey: TypeAlias = "tuple[EpcPolicy, int, int, tuple[int, int] | None]"
 
 
 @dataclass(frozen=True)
@@ -94,6 +98,36 @@ class _Visits:
         order = np.argsort(pages)
         self.first_visit = np.empty(pages.size, dtype=np.int64)
         self.first_visit[order] = np.unique(visits.page, return_index=True)[1]
+        self._counts: dict[_SimulationKey, Counts] = {}
+        self._runs: dict[_SimulationKey, EpcRun] = {}
+
+    def load_counts(
+        self, policy: EpcPolicy, capacities: Sequence[int], replicas: int, counted: slice
+    ) -> dict[int, Counts]:
+        """Pages loaded by phase, by capacity in pages; what was simulated once is kept."""
+
+        def key(capacity: int) -> _SimulationKey:
+            return (policy, capacity, replicas, _range_that_matters(policy, counted))
+
+        missing = [capacity for capacity in capacities if key(capacity) not in self._counts]
+        for run in self.simulation.sweep(policy, missing, replicas=replicas, counted=counted):
+            self._counts[key(run.capacity_pages)] = run.load_count
+        return {capacity: self._counts[key(capacity)] for capacity in capacities}
+
+    def run(self, policy: EpcPolicy, capacity: int, replicas: int, counted: slice) -> EpcRun:
+        """A simulation with its events; of the last few, which phases share, they are kept."""
+        key = (policy, capacity, replicas, _range_that_matters(policy, counted))
+        if key not in self._runs:
+            if len(self._runs) >= _RUNS_MAX:
+                del self._runs[next(iter(self._runs))]
+            self._runs[key] = self.simulation.run(
+                policy, capacity, replicas=replicas, counted=counted, keep_events=True
+            )
+        return self._runs[key]
+
+
+def _range_that_matters(policy: EpcPolicy, counted: slice) -> tuple[int, int] | None:
+    return (counted.start, counted.stop) if policy == "pinned" else None
 
 
 _cache: WeakKeyDictionary[Recording, dict[int, _Visits]] = WeakKeyDictionary()
@@ -193,14 +227,11 @@ class PagedPhase:
         """Pages loaded in the phase with EPCs of these sizes in bytes."""
         capacities = [self._capacity(size) for size in sizes]
         simulated = sorted({capacity for capacity in capacities if capacity is not None})
-        runs = self._visits.simulation.sweep(
-            self.policy, simulated, replicas=self._replicas, counted=self._counted()
-        )
+        counts = self._visits.load_counts(self.policy, simulated, self._replicas, self._counted())
         index = self.facts.phase.index
         found: dict[int | None, int] = {None: 0}
-        for run in runs:
-            is_there = index < run.load_count.size
-            found[run.capacity_pages] = int(run.load_count[index]) if is_there else 0
+        for capacity, count in counts.items():
+            found[capacity] = int(count[index]) if index < count.size else 0
         return [found[capacity] for capacity in capacities]
 
     def loads(self, epc_bytes: int) -> dict[LoadKey, int]:
@@ -208,13 +239,7 @@ class PagedPhase:
         capacity = self._capacity(epc_bytes)
         if capacity is None:
             return {}
-        run = self._visits.simulation.run(
-            self.policy,
-            capacity,
-            replicas=self._replicas,
-            counted=self._counted(),
-            keep_events=True,
-        )
+        run = self._visits.run(self.policy, capacity, self._replicas, self._counted())
         return self._by_key(run)
 
     def _by_key(self, run: EpcRun) -> dict[LoadKey, int]:
