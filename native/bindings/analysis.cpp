@@ -322,6 +322,18 @@ nb::dict page_use(const Analysis &analysis) {
     return table;
 }
 
+nb::dict line_use(const Analysis &analysis) {
+    if (analysis.line_uses() == nullptr)
+        throw nb::value_error("the bytes of lines were not followed");
+    const auto &rows = analysis.line_uses()->rows();
+    nb::dict table;
+    table["context"] = column<std::uint32_t>(rows, [](auto &r) { return r.context; });
+    table["line"] = column<std::uint64_t>(rows, [](auto &r) { return r.line; });
+    table["bytes"] = column<std::uint64_t>(rows, [](auto &r) { return r.bytes; });
+    table["written_bytes"] = column<std::uint64_t>(rows, [](auto &r) { return r.written_bytes; });
+    return table;
+}
+
 nb::dict page_visits(const Analysis &analysis) {
     return sgxlens::bindings::page_visit_columns(attributor(analysis).page_visits().visits());
 }
@@ -361,16 +373,20 @@ void bind_analysis(nb::module_ &module) {
         .def(
             "__init__",
             [](Analysis *self, double sampling_rate, SegmentUse segments, bool attribute,
-               bool split_at_clock_reads, std::optional<bool> has_threads) {
-                AnalysisOptions options{sampling_rate, segments, attribute, split_at_clock_reads};
+               bool split_at_clock_reads, unsigned line_use_interval,
+               std::optional<bool> has_threads) {
+                AnalysisOptions options{sampling_rate, segments, attribute, split_at_clock_reads,
+                                        line_use_interval};
                 options.has_threads = has_threads.value_or(options.has_threads);
                 new (self) Analysis(options);
             },
             "sampling_rate"_a = 1.0, "segments"_a = SegmentUse::where_it_pays, "attribute"_a = true,
-            "split_at_clock_reads"_a = false, "has_threads"_a = nb::none(),
+            "split_at_clock_reads"_a = false, "line_use_interval"_a = LineSample::kIntervalMax,
+            "has_threads"_a = nb::none(),
             "segments: whether runs that recur are taken by segments. Results are the same.\n"
             "attribute: whether accesses are attributed to contexts and regions (not if sampled).\n"
             "split_at_clock_reads: whether each clock read starts a span.\n"
+            "line_use_interval: of one line in so many the bytes accessed are followed; 0: none.\n"
             "has_threads: whether stacks have threads of their own; None: if there are processors.")
         .def(
             "feed",
@@ -400,6 +416,11 @@ void bind_analysis(nb::module_ &module) {
         .def("extents", &extents)
         .def("reuse_sources", &reuse_sources)
         .def("page_use", &page_use)
+        .def("line_use", &line_use)
+        .def_prop_ro("line_use_interval",
+                     [](const Analysis &self) {
+                         return self.line_uses() ? self.line_uses()->sample().interval() : 0;
+                     })
         .def("page_visits", &page_visits)
         .def_prop_ro("visit_page_count",
                      [](const Analysis &self) -> std::optional<std::size_t> {

@@ -58,20 +58,24 @@ ReuseCounts::ReuseCounts(const PhaseCounts &counts)
 }
 
 Analysis::Analysis(const AnalysisOptions &options)
-    : expand_(detail::best_expand()),
+    : expand_(detail::best_expand()), follow_(detail::best_follow()),
       lines_({.granularity = Granularity::line, .sampling_rate = options.sampling_rate}),
       pages_({.granularity = Granularity::page, .sampling_rate = options.sampling_rate}),
       line_queue_(lines_, options.has_threads), page_queue_(pages_, options.has_threads),
       split_at_clock_reads_(options.split_at_clock_reads),
       // Entries are flushed as soon as there are kBatchEntries. Until then a superblock of simple
       // operations, of which a record holds less than half its words, adds two for each.
-      batch_(kBatchEntries + 2 * SGXLENS_RECORD_WORDS_MAX) {
+      batch_(kBatchEntries + 2 * SGXLENS_RECORD_WORDS_MAX + 8),
+      followed_(options.attribute ? batch_.size() : 0) {
     const bool is_exact = lines_.sampling_rate() == 1.0;
+    if (options.attribute && is_exact && options.line_use_interval != 0)
+        line_uses_ = std::make_unique<LineUses>(LineSample(options.line_use_interval));
     if (options.segments != SegmentUse::never && is_exact)
-        segments_ =
-            std::make_unique<Segments>(superblocks_, line_queue_, page_queue_, options.segments);
+        segments_ = std::make_unique<Segments>(superblocks_, line_queue_, page_queue_,
+                                               line_uses_.get(), options.segments);
     if (options.attribute && is_exact)
-        attributor_ = std::make_unique<Attributor>(lines_, pages_, line_queue_, page_queue_);
+        attributor_ = std::make_unique<Attributor>(lines_, pages_, line_queue_, page_queue_,
+                                                   line_uses_.get());
     names_.number_of("");
     begin_phase("start");
 }
@@ -173,8 +177,13 @@ void Analysis::access(std::uint64_t address, std::uint64_t size_bytes, std::uint
     const std::uint64_t first = (address & kAddressMask) >> kLineShift;
     const std::uint64_t last = ((address + size_bytes - 1) & kAddressMask) >> kLineShift;
     for (std::uint64_t line = first;; line = (line + 1) & (kAddressMask >> kLineShift)) {
+        const std::uint64_t bytes =
+            detail::bytes_of_entry(line == first ? address % SGXLENS_LINE_BYTES : 0,
+                                   line == last ? (address + size_bytes - 1) % SGXLENS_LINE_BYTES
+                                                : SGXLENS_LINE_BYTES - 1);
         batch_[batch_size_++] = make_entry(line, line != first && line % kLinesInPage != 0,
-                                           static_cast<AccessClass>(access_class));
+                                           static_cast<AccessClass>(access_class)) |
+                                bytes;
         if (batch_size_ >= kBatchEntries)
             flush();
         if (line == last)
@@ -185,10 +194,24 @@ void Analysis::access(std::uint64_t address, std::uint64_t size_bytes, std::uint
 void Analysis::flush() {
     if (segments_ != nullptr)
         segments_->settle();
+    take_bytes();
     line_queue_.access(batch_.data(), batch_size_, position_);
     page_queue_.access(batch_.data(), batch_size_, position_);
     position_ += batch_size_;
     batch_size_ = 0;
+}
+
+/// Leaves the batch as the stacks take it.
+void Analysis::take_bytes() {
+    if (line_uses_ == nullptr) {
+        for (std::size_t i = 0; i < batch_size_; ++i)
+            batch_[i] &= detail::kPlainEntry;
+        return;
+    }
+    const std::size_t count =
+        follow_(line_uses_->sample(), batch_.data(), batch_size_, followed_.data());
+    for (std::size_t i = 0; i < count; ++i)
+        detail::note_entry(*line_uses_, followed_[i]);
 }
 
 void Analysis::settle() {
@@ -488,7 +511,8 @@ void Analysis::event(std::uint32_t kind, std::uint32_t value, const std::uint64_
 std::size_t Analysis::memory_bytes() const {
     return lines_.memory_bytes() + pages_.memory_bytes() + line_queue_.memory_bytes() +
            page_queue_.memory_bytes() + (segments_ != nullptr ? segments_->memory_bytes() : 0) +
-           (attributor_ != nullptr ? attributor_->memory_bytes() : 0);
+           (attributor_ != nullptr ? attributor_->memory_bytes() : 0) +
+           (line_uses_ != nullptr ? line_uses_->memory_bytes() : 0);
 }
 
 } // namespace sgxlens

@@ -82,8 +82,9 @@ struct Attributor::Pages final : Side {
 };
 
 Attributor::Attributor(ReuseStack &lines, ReuseStack &pages, StackQueue &line_queue,
-                       StackQueue &page_queue)
-    : line_queue_(line_queue), page_queue_(page_queue), lines_(std::make_unique<Lines>(regions_)),
+                       StackQueue &page_queue, LineUses *line_uses)
+    : line_queue_(line_queue), page_queue_(page_queue), line_uses_(line_uses),
+      lines_(std::make_unique<Lines>(regions_)),
       pages_(std::make_unique<Pages>(regions_, pages, page_queue)) {
     lines.attribute(*lines_);
     pages.attribute(*pages_, PageVisits::kFilterPageCount);
@@ -136,6 +137,11 @@ void Attributor::enter_context(std::uint64_t position, bool starts_span) {
         span_contexts_.emplace_back(thread_, context_);
     }
     context_position_ = position;
+    if (line_uses_ != nullptr) {
+        if (starts_span)
+            line_uses_->begin_span();
+        line_uses_->begin_context(context_);
+    }
     const auto begin = [&](StackQueue &queue, Side *side) {
         std::uint64_t *const words = queue.begin(begin_side, 3, position);
         words[0] = reinterpret_cast<std::uintptr_t>(side);

@@ -28,6 +28,7 @@ constexpr std::uint64_t kNearLines = 1024;
 struct LineAccess {
     std::uint64_t offset;
     std::uint32_t word;
+    std::uint64_t bytes; ///< of the line, a bit each
     std::uint8_t access_class;
     bool is_second; ///< line of an access
 };
@@ -36,6 +37,7 @@ struct LineAccess {
 std::vector<LineAccess> accesses_of(const Superblocks &superblocks, const std::uint64_t *words,
                                     std::size_t word_count, std::vector<bool> &is_value) {
     std::vector<LineAccess> accesses;
+    accesses.reserve(2 * word_count);
     is_value.assign(word_count, true);
     for (std::size_t at = 0; at < word_count;) {
         const std::uint64_t *const record = words + at;
@@ -51,9 +53,12 @@ std::vector<LineAccess> accesses_of(const Superblocks &superblocks, const std::u
             const std::uint64_t first = (address >> kLineBits) - value_line;
             const std::uint64_t last =
                 ((address + operation.size_bytes - 1) >> kLineBits) - value_line;
-            accesses.push_back({first, word, operation.access_class, false});
+            const std::uint64_t last_byte = (address + operation.size_bytes - 1) % 64;
+            const std::uint64_t bytes = bytes_of_line(address % 64, last != first ? 63 : last_byte);
+            accesses.push_back({first, word, bytes, operation.access_class, false});
             if (last != first)
-                accesses.push_back({last, word, operation.access_class, true});
+                accesses.push_back(
+                    {last, word, bytes_of_line(0, last_byte), operation.access_class, true});
         }
         at += 1 + exit.value_count;
     }
@@ -105,6 +110,8 @@ detail::Segment *Segments::Memo::make_segment(const std::uint64_t *words, std::s
     }
     segment->access_count = static_cast<std::uint32_t>(accesses.size());
     std::vector<std::vector<std::uint64_t>> lines_of_base(segment->pattern.base_count());
+    if (line_uses != nullptr)
+        collector.start(segment->pattern);
     local.start(accesses.size(), lines.stack().is_attributed());
     for (const LineAccess &access : accesses) {
         const std::uint64_t line = line_of(access, words);
@@ -113,9 +120,15 @@ detail::Segment *Segments::Memo::make_segment(const std::uint64_t *words, std::s
         const auto classes = static_cast<std::uint8_t>(1u << access.access_class);
         const LocalStack::Access one{line, {offset, base, 0, 0, access.access_class, classes}};
         local.access(&one, 1);
+        if (line_uses != nullptr) {
+            const bool is_write = (kWriteClasses >> access.access_class & 1) != 0;
+            collector.add(base, offset, {access.bytes, is_write ? access.bytes : 0});
+        }
         if (base != 0)
             lines_of_base[base].push_back(offset);
     }
+    if (line_uses != nullptr)
+        segment->bytes = collector.pattern(line_uses->sample());
     segment->lines = local.effect();
     segment->lines.reuses = local.reuses({});
     if (lines.stack().is_attributed())
@@ -181,8 +194,25 @@ detail::Row *Segments::Memo::make_row() {
     } else {
         made->lines.reuses = local.reuses({});
     }
+    if (line_uses != nullptr)
+        made->bytes = row_bytes(made->pattern);
     known_bytes += made->memory_bytes();
     return made.release();
+}
+
+/// The bytes that the segments of the row access, from the bases of the row.
+detail::BytePattern Segments::Memo::row_bytes(const Pattern &pattern) {
+    collector.start(pattern);
+    std::size_t at = 0;
+    for (const Segment *const segment : row) {
+        segment->bytes.each([&](std::uint32_t base, std::uint64_t line, const ByteSets &sets) {
+            const std::uint32_t row_base = base != 0 ? pattern.base_of(at + base) : 0;
+            const std::uint64_t start = base != 0 ? row_words[at + base] : 0;
+            collector.add(row_base, start + line - row_base_lines[row_base], sets);
+        });
+        at += segment->pattern.base_count();
+    }
+    return collector.pattern(line_uses->sample());
 }
 
 } // namespace sgxlens

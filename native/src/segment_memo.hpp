@@ -3,6 +3,7 @@
 // What Segments remembers.
 #pragma once
 
+#include "segment_bytes.hpp"
 #include "segment_pattern.hpp"
 #include "segment_work.hpp"
 #include "sgxlens/reuse_stack.hpp"
@@ -49,6 +50,7 @@ struct Paging {
 struct Segment {
     Pattern pattern;
     Effect lines;
+    BytePattern bytes; ///< empty where none are followed
     std::uint64_t number = 0;
     std::uint64_t sequence = 0; ///< hash of its exits
     std::uint32_t access_count = 0;
@@ -62,7 +64,7 @@ struct Segment {
     std::array<Segment *, 2> successors{}; ///< what ran after it, the latest first
 
     std::size_t memory_bytes() const {
-        return sizeof *this + pattern.memory_bytes() + lines.memory_bytes() +
+        return sizeof *this + pattern.memory_bytes() + lines.memory_bytes() + bytes.memory_bytes() +
                place_kinds.size() * sizeof place_kinds[0];
     }
 };
@@ -70,10 +72,11 @@ struct Segment {
 struct Row {
     Pattern pattern;
     Effect lines;
+    BytePattern bytes;      ///< as of a segment
     bool is_listed = false; ///< as of a segment
 
     std::size_t memory_bytes() const {
-        return sizeof *this + pattern.memory_bytes() + lines.memory_bytes();
+        return sizeof *this + pattern.memory_bytes() + lines.memory_bytes() + bytes.memory_bytes();
     }
 };
 
@@ -151,11 +154,13 @@ struct Segments::Memo {
     using Row = detail::Row;
     using Segment = detail::Segment;
 
-    Memo(const Superblocks &s, StackQueue &l, StackQueue &p) : superblocks(s), lines(l), pages(p) {}
+    Memo(const Superblocks &s, StackQueue &l, StackQueue &p, LineUses *u)
+        : superblocks(s), lines(l), pages(p), line_uses(u) {}
 
     const Superblocks &superblocks;
     StackQueue &lines;
     StackQueue &pages;
+    LineUses *const line_uses; ///< null: no bytes are followed
     bool at_any_cost = false;
 
     detail::Sequences<Segment> sequences{detail::kSequenceBits};
@@ -187,6 +192,7 @@ struct Segments::Memo {
     std::uint64_t row_accesses = 0;
 
     detail::LocalStack local; ///< scratch
+    detail::ByteCollector collector;
     detail::RowTaker row_taker{{}, known_bytes};
 
     bool try_segment(Segment &segment, const std::uint64_t *words, const std::uint64_t *end);
@@ -196,6 +202,7 @@ struct Segments::Memo {
     detail::RowContent row_content() const;
     void end_row();
     Row *make_row();
+    detail::BytePattern row_bytes(const detail::Pattern &pattern);
     void count_reuses();
     void end_trial();
     void drop_all();

@@ -96,6 +96,12 @@ class Pattern {
         std::uint64_t last;
         std::uint32_t word;
     };
+    /// Lines of one base without a wide gap, counted from the lowest of the base.
+    struct Interval {
+        std::uint64_t first;
+        std::uint64_t last;
+        std::uint32_t base;
+    };
     struct Source {
         const std::uint64_t *words = nullptr;
         std::vector<bool> is_value; ///< by word
@@ -116,6 +122,8 @@ class Pattern {
     std::size_t base_count() const { return leaders_.size(); }
     /// The base of the value in a word; of a head 0.
     unsigned base_of(std::size_t word) const { return bases_[word]; }
+    /// All lines that are touched lie in these; of each base, no two overlap.
+    const std::vector<Interval> &intervals() const { return intervals_; }
     /// Adds what is touched in all, where the values of the bases but the first are in the words
     /// from `word` on.
     void add_extents(std::uint32_t word, std::vector<Extent> &extents) const;
@@ -127,13 +135,6 @@ class Pattern {
         std::uint32_t word;
         std::uint32_t low_bits; ///< of the leader: what lines its accesses touch depends on them
     };
-    /// Lines of one base without a wide gap, counted from the lowest of the base.
-    struct Interval {
-        std::uint64_t first;
-        std::uint64_t last;
-        std::uint32_t base;
-    };
-
     bool share_bases(const Source &source);
     bool join_overlapping(const Source &source);
     void take_intervals(const Source &source);

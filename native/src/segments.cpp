@@ -229,6 +229,8 @@ void Segments::Memo::end_row() {
                 counted_rows.push_back(known);
             known->is_listed = true;
             add_row(lines, row_taker, *known, is_new, row_content(), position);
+            if (line_uses != nullptr)
+                known->bytes.note(row_base_lines.data(), *line_uses);
             row.clear();
         }
     }
@@ -240,6 +242,8 @@ void Segments::Memo::end_row() {
         std::copy_n(row_words.begin() + static_cast<std::ptrdiff_t>(at) + 1, bases - 1,
                     row_base_lines.begin() + 1);
         add_effect(lines, segment->lines, row_base_lines.data(), bases, position);
+        if (line_uses != nullptr)
+            segment->bytes.note(row_base_lines.data(), *line_uses);
         at += bases;
     }
     row.clear();
@@ -291,8 +295,8 @@ void Segments::Memo::drop_all() {
 }
 
 Segments::Segments(const Superblocks &superblocks, StackQueue &lines, StackQueue &pages,
-                   SegmentUse use)
-    : memo_(std::make_unique<Memo>(superblocks, lines, pages)) {
+                   LineUses *line_uses, SegmentUse use)
+    : memo_(std::make_unique<Memo>(superblocks, lines, pages, line_uses)) {
     memo_->next_rest_words = kRestWordsMin;
     memo_->at_any_cost = use == SegmentUse::always;
 }

@@ -109,11 +109,12 @@ class SegmentUse(enum.Enum):
 class Analysis:
     """The analysis of one process's stream."""
 
-    def __init__(self, sampling_rate: float = 1.0, segments: SegmentUse = SegmentUse.WHERE_IT_PAYS, attribute: bool = True, split_at_clock_reads: bool = False, has_threads: bool | None = None) -> None:
+    def __init__(self, sampling_rate: float = 1.0, segments: SegmentUse = SegmentUse.WHERE_IT_PAYS, attribute: bool = True, split_at_clock_reads: bool = False, line_use_interval: int = 64, has_threads: bool | None = None) -> None:
         """
         segments: whether runs that recur are taken by segments. Results are the same.
         attribute: whether accesses are attributed to contexts and regions (not if sampled).
         split_at_clock_reads: whether each clock read starts a span.
+        line_use_interval: of one line in so many the bytes accessed are followed; 0: none.
         has_threads: whether stacks have threads of their own; None: if there are processors.
         """
 
@@ -162,6 +163,11 @@ class Analysis:
     def reuse_sources(self) -> dict: ...
 
     def page_use(self) -> dict: ...
+
+    def line_use(self) -> dict: ...
+
+    @property
+    def line_use_interval(self) -> int: ...
 
     def page_visits(self) -> dict: ...
 

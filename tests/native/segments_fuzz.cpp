@@ -238,6 +238,18 @@ void add_attributed(const Attributor &attributor, Words &found) {
     });
 }
 
+void add_line_uses(const LineUses &uses, Words &found) {
+    std::map<std::pair<ContextNumber, std::uint64_t>, std::pair<std::uint64_t, std::uint64_t>>
+        lines;
+    for (const LineUse &use : uses.rows()) {
+        auto &bytes = lines[{use.context, use.line}];
+        bytes.first |= use.bytes;
+        bytes.second |= use.written_bytes;
+    }
+    for (const auto &[place, bytes] : lines)
+        found.insert(found.end(), {place.first, place.second, bytes.first, bytes.second});
+}
+
 /// Everything that the analysis found, as numbers.
 Words facts(const Words &stream, AnalysisOptions options, std::size_t chunk_words,
             std::uint64_t &segment_accesses) {
@@ -275,6 +287,8 @@ Words facts(const Words &stream, AnalysisOptions options, std::size_t chunk_word
     add_footprint(analysis.pages().whole());
     if (analysis.attributor() != nullptr)
         add_attributed(*analysis.attributor(), found);
+    if (analysis.line_uses() != nullptr)
+        add_line_uses(*analysis.line_uses(), found);
     found.push_back(analysis.progress().line_access_count.load());
     return found;
 }
@@ -291,7 +305,8 @@ int fuzz_segments() {
         const auto options = [&](SegmentUse segments) {
             return AnalysisOptions{.segments = segments,
                                    .attribute = round % 4 != 0,
-                                   .split_at_clock_reads = round % 4 == 1};
+                                   .split_at_clock_reads = round % 4 == 1,
+                                   .line_use_interval = round % 3 == 0 ? 1u : 64u};
         };
         const Words plain = facts(stream, options(SegmentUse::never), stream.size(), ignored);
         accesses += plain.back();

@@ -14,8 +14,10 @@ from hypothesis import strategies as st
 from made_up import PHASES, REGIONS, programs
 from sgxlens.attribution import (
     SOURCE_KINDS,
+    ByteCounts,
     Misses,
     Usage,
+    line_bytes,
     operator_table,
     region_table,
     reuse_of,
@@ -25,6 +27,7 @@ from sgxlens.attribution import (
     timeline,
     working_sets,
 )
+from sgxlens.recording._attribution_reference import is_followed
 from sgxlens.recording.format import BLOCK_BYTES
 from simulated import Access, Program
 
@@ -400,3 +403,41 @@ def test_lines_used_of_each_page(program: Program, phase: int, capacity: int) ->
         assert not Counter(certain) - Counter(true)
         assert sum(true) >= sum(low for low, _ in bounds[page])
         assert max(true) <= max(high for _, high in bounds[page])
+
+
+def byte_counts(accesses: Iterable[Access]) -> tuple[list[int], list[int]]:
+    """Of their lines, how many have 0, 1 ... 64 bytes accessed, and written."""
+    used: dict[int, int] = defaultdict(int)
+    written: dict[int, int] = defaultdict(int)
+    for access in accesses:
+        used[access.line] |= access.bytes
+        written[access.line] |= access.bytes if access.is_write else 0
+    sizes = Counter(bits.bit_count() for bits in used.values())
+    written_sizes = Counter(written[line].bit_count() for line in used)
+    return [sizes[n] for n in range(65)], [written_sizes[n] for n in range(65)]
+
+
+@settings(deadline=None, max_examples=60)
+@given(programs(), PHASE, st.sampled_from([1, 1, 2, 8]))
+def test_bytes_used_of_each_line(program: Program, phase: int, interval: int) -> None:
+    program.line_use_interval = interval
+    here = [a for a in program.run() if a.phase == phase and is_followed(a.line, interval)]
+    found = line_bytes(program.record(), phase)
+
+    def same(counts: ByteCounts, accesses: list[Access]) -> bool:
+        used, written = byte_counts(accesses)
+        assert counts.line_count == len({a.line for a in accesses})
+        assert counts.byte_count == sum(n * lines for n, lines in enumerate(used))
+        assert counts.written_line_count == len({a.line for a in accesses if a.is_write})
+        assert counts.written_byte_count == sum(n * lines for n, lines in enumerate(written))
+        lists = counts.lines_by_byte_count.tolist(), counts.lines_by_written_byte_count.tolist()
+        return lists == (used, written)
+
+    assert found.interval == interval
+    assert same(found.total, here)
+    assert set(found.by_role) == {REGIONS[a.region][1] for a in here}
+    for role, counts in found.by_role.items():
+        assert same(counts, [a for a in here if REGIONS[a.region][1] == role])
+    for operator, counts in zip(found.operators, found.by_operator, strict=True):
+        assert same(counts, [a for a in here if a.operator == operator.number])
+    assert same(found.between, [a for a in here if a.operator is None])

@@ -40,8 +40,14 @@ def native(
     split: bool = False,
     segments: SegmentUse = SegmentUse.ALWAYS,
     has_threads: bool = False,
+    interval: int = 1,
 ) -> Analysis:
-    analysis = Analysis(segments=segments, split_at_clock_reads=split, has_threads=has_threads)
+    analysis = Analysis(
+        segments=segments,
+        split_at_clock_reads=split,
+        has_threads=has_threads,
+        line_use_interval=interval,
+    )
     for chunk in chunks:
         analysis.feed(chunk)
     analysis.finish()
@@ -85,6 +91,11 @@ def assert_same(analysis: Analysis, twin: AttributingDecoder) -> None:
         for row in rows(analysis.page_use())
     }
     assert use == twin.page_use()
+    lines = {
+        (row["context"], row["line"]): (row["bytes"], row["written_bytes"])
+        for row in rows(analysis.line_use())
+    }
+    assert lines == twin.line_use(analysis.line_use_interval)
     assert_same_extents(analysis, twin)
 
 
@@ -119,11 +130,14 @@ def assert_sums(analysis: Analysis) -> None:
     assert sums == expected
 
 
-@given(streams.valid_streams(), st.booleans())
+INTERVALS = st.sampled_from([1, 1, 2, 8, 64])
+
+
+@given(streams.valid_streams(), st.booleans(), INTERVALS)
 @settings(max_examples=60, deadline=None)
-def test_native_equals_twin(records: list[Record], split: bool) -> None:
+def test_native_equals_twin(records: list[Record], split: bool, interval: int) -> None:
     words = words_of(records)
-    analysis = native([words], split=split)
+    analysis = native([words], split=split, interval=interval)
     assert_same(analysis, attribute([words], split_at_clock_reads=split))
     assert_sums(analysis)
 
@@ -190,13 +204,16 @@ def model_streams(draw: st.DrawFn) -> list[Record]:
     st.booleans(),
     st.sampled_from([SegmentUse.NEVER, SegmentUse.ALWAYS]),
     st.booleans(),
+    INTERVALS,
 )
 @settings(max_examples=40, deadline=None)
 def test_native_equals_twin_on_models(
-    records: list[Record], split: bool, segments: SegmentUse, has_threads: bool
+    records: list[Record], split: bool, segments: SegmentUse, has_threads: bool, interval: int
 ) -> None:
     words = words_of(records)
-    analysis = native([words], split=split, segments=segments, has_threads=has_threads)
+    analysis = native(
+        [words], split=split, segments=segments, has_threads=has_threads, interval=interval
+    )
     assert_same(analysis, attribute([words], split_at_clock_reads=split))
     assert_sums(analysis)
 

@@ -12,6 +12,7 @@ from typing import Any, cast
 
 import pyarrow as pa
 
+from sgxlens.recording._attribution_reference import is_followed
 from sgxlens.recording.format import ACCESS_CLASSES, TABLES
 from sgxlens.recording.metadata import RecordingMetadata
 from sgxlens.recording.reader import Recording
@@ -65,6 +66,11 @@ class Access:
     def is_write(self) -> bool:
         return self.name in WRITES
 
+    @property
+    def bytes(self) -> int:
+        """Which bytes of its line are accessed, a bit each: four to fifteen of them."""
+        return (1 << 4 + self.position % 12) - 1 << self.position * 7 % 49
+
     def source(self, granularity: str) -> int | None:
         return self.line_source if granularity == "line" else self.page_source
 
@@ -80,7 +86,7 @@ class Program:
     """Phases, operators (their names by number) and regions (kind, role) with their extents.
 
     Reuse distances are counted in bins of `bin_width` distances; visits are of a filter of
-    `filter_page_count` pages.
+    `filter_page_count` pages; of one line in `line_use_interval` the bytes used are known.
     """
 
     phases: Sequence[str]
@@ -90,6 +96,7 @@ class Program:
     extents: Sequence[Extent] = ()
     bin_width: int = 1
     filter_page_count: int = 2
+    line_use_interval: int = 1
     operator_fields: dict[int, dict[str, Any]] = field(default_factory=dict)
 
     def run(self) -> list[Access]:
@@ -148,10 +155,13 @@ class Program:
             "extents": self._extents(accesses),
             "reuse_sources": self._reuse_sources(accesses, of),
             "page_use": _page_use(accesses, of),
+            "line_use": self._line_use(accesses, of),
             "page_visits": self._page_visits(accesses, of),
         }
         rows["reuse"] = _reuse_rows(rows["reuse_sources"], rows["contexts"])
-        settings = SimpleNamespace(visit_page_count=self.filter_page_count)
+        settings = SimpleNamespace(
+            visit_page_count=self.filter_page_count, line_use_interval=self.line_use_interval
+        )
         metadata = SimpleNamespace(tables=dict.fromkeys(rows), processes=[None], settings=settings)
         recording = Recording(Path("simulated"), cast("RecordingMetadata", metadata))
         for name, table in rows.items():
@@ -231,6 +241,21 @@ class Program:
                 "distance_max": None if index is None else (index + 1) * self.bin_width - 1,
             }
             for (context, source, granularity, region, name, index), count in counts.items()
+        ]  # fmt: skip
+
+    def _line_use(self, accesses: list[Access], of: list[int]) -> list[dict[str, Any]]:
+        sets: dict[tuple[int, int], list[int]] = defaultdict(lambda: [0, 0])
+        for context, access in zip(of, accesses, strict=True):
+            if is_followed(access.line, self.line_use_interval):
+                found = sets[context, access.line]
+                found[0] |= access.bytes
+                found[1] |= access.bytes * access.is_write
+        return [
+            {
+                "process": 0, "context": context, "line": line,
+                "bytes": used, "written_bytes": written,
+            }
+            for (context, line), (used, written) in sorted(sets.items())
         ]  # fmt: skip
 
     def _page_visits(self, accesses: list[Access], of: list[int]) -> list[dict[str, Any]]:

@@ -6,6 +6,7 @@
 
 #include "sgxlens/address_space.hpp"
 #include "sgxlens/attributor.hpp"
+#include "sgxlens/line_use.hpp"
 #include "sgxlens/reuse_stack.hpp"
 #include "sgxlens/segments.hpp"
 #include "sgxlens/stack_queue.hpp"
@@ -135,6 +136,9 @@ struct AnalysisOptions {
     bool attribute = true;
     /// Whether a clock read starts a span: where operators can be told by the clocks they read.
     bool split_at_clock_reads = false;
+    /// Of one line in so many the bytes accessed are followed: a power of two up to 64, or 0 for
+    /// none. Where accesses are attributed.
+    unsigned line_use_interval = LineSample::kIntervalMax;
     /// Whether each stack has a thread of its own. The results are the same.
     bool has_threads = std::thread::hardware_concurrency() > 1;
 };
@@ -163,6 +167,8 @@ class Analysis {
     const ReuseStack &pages() const { return pages_; }
     /// Null where accesses are not attributed.
     const Attributor *attributor() const { return attributor_.get(); }
+    /// Null where no bytes of lines are followed.
+    const LineUses *line_uses() const { return line_uses_.get(); }
     const Progress &progress() const { return progress_; }
     /// The name of the phase that runs. Callable from any thread.
     std::string current_phase() const;
@@ -188,6 +194,7 @@ class Analysis {
     void access(std::uint64_t address, std::uint64_t size_bytes, std::uint8_t access_class);
     const std::uint64_t *take(const std::uint64_t *words, const std::uint64_t *stop,
                               const std::uint64_t *end);
+    void take_bytes();
     void flush();
     /// Queues all that waits: due before a context ends.
     void settle();
@@ -210,16 +217,20 @@ class Analysis {
     /// Writes the entries of a run; see native/src/expand.hpp.
     std::uint64_t *(*expand_)(const Operation *, std::size_t, const std::uint64_t *, std::size_t,
                               std::uint64_t *);
+    /// Finds the entries of lines that are followed, in the same place.
+    std::size_t (*follow_)(const LineSample &, std::uint64_t *, std::size_t, std::uint64_t *);
     Superblocks superblocks_;
     ReuseStack lines_;
     ReuseStack pages_;
+    std::unique_ptr<LineUses> line_uses_;    ///< null: no bytes are followed
     std::unique_ptr<Segments> segments_;     ///< null: not in use
     std::unique_ptr<Attributor> attributor_; ///< null: accesses are not attributed
     // After all that they work with, so that their threads end first.
     StackQueue line_queue_;
     StackQueue page_queue_;
     bool split_at_clock_reads_;
-    std::vector<std::uint64_t> batch_; ///< entries as ReuseStack::access takes them
+    std::vector<std::uint64_t> batch_;    ///< entries with their bytes; see native/src/expand.hpp
+    std::vector<std::uint64_t> followed_; ///< scratch
     std::size_t batch_size_ = 0;
     std::uint64_t position_ = 0; ///< of the first entry of the batch
     std::uint64_t segment_access_count_ = 0;

@@ -4,6 +4,7 @@
 #pragma once
 
 #include "sgxlens/attribution.hpp"
+#include "sgxlens/line_use.hpp"
 #include "sgxlens/page_use.hpp"
 #include "sgxlens/page_visits.hpp"
 #include "sgxlens/regions.hpp"
@@ -40,9 +41,10 @@ struct ContextCounts {
 /// be called when the queues are drained.
 class Attributor {
   public:
-    /// All of these must outlive it. Before the first access.
-    Attributor(ReuseStack &lines, ReuseStack &pages, StackQueue &line_queue,
-               StackQueue &page_queue);
+    /// All of these must outlive it. Before the first access. `line_uses` is told of spans and
+    /// contexts as they begin, not by way of a queue; null: there is none.
+    Attributor(ReuseStack &lines, ReuseStack &pages, StackQueue &line_queue, StackQueue &page_queue,
+               LineUses *line_uses);
     ~Attributor();
 
     /// A span starts at `position`; all accesses before have been given to the stacks. `always`:
@@ -92,6 +94,7 @@ class Attributor {
 
     StackQueue &line_queue_;
     StackQueue &page_queue_;
+    LineUses *line_uses_;
     Regions regions_;
     std::unique_ptr<Lines> lines_;
     std::unique_ptr<Pages> pages_;

@@ -5,6 +5,7 @@
 
 #include "sgxlens/attribution.hpp"
 #include "sgxlens/histogram.hpp"
+#include "sgxlens/use_rows.hpp"
 
 #include <cstddef>
 #include <cstdint>
@@ -26,39 +27,24 @@ inline constexpr unsigned kFetchClasses = 1u << static_cast<unsigned>(AccessClas
 inline constexpr unsigned kWriteClasses = 1u << static_cast<unsigned>(AccessClass::store) |
                                           1u << static_cast<unsigned>(AccessClass::kernel_write);
 
-/// Gathers the use of pages. The contexts of a span take turns; a span that is over does not come
-/// back.
+/// Gathers the use of pages; spans and contexts as in UseRows.
 class PageUses {
   public:
-    void begin_span();
-    void begin_context(ContextNumber context);
+    void begin_span() { rows_.begin_span(); }
+    void begin_context(ContextNumber context) { rows_.begin_context(context); }
     void note(std::uint64_t line, unsigned classes) {
-        const std::uint64_t page = line >> 6;
-        if (rows_.empty() || last_ == kNone || rows_[last_].page != page)
-            last_ = row_of(page);
-        PageUse &row = rows_[last_];
+        PageUse &row = rows_.at(line >> 6);
         const std::uint64_t bit = std::uint64_t{1} << (line & 63);
         row.lines |= bit;
         row.written_lines |= (classes & kWriteClasses) != 0 ? bit : 0;
         row.fetched_lines |= (classes & kFetchClasses) != 0 ? bit : 0;
     }
 
-    /// In the order of the first access of their context to them; contexts of one span mix.
-    const std::vector<PageUse> &rows() const { return rows_; }
-    std::size_t memory_bytes() const;
+    const std::vector<PageUse> &rows() const { return rows_.rows(); }
+    std::size_t memory_bytes() const { return rows_.memory_bytes(); }
 
   private:
-    static constexpr std::size_t kNone = ~std::size_t{0};
-
-    std::size_t row_of(std::uint64_t page);
-    void grow();
-
-    std::vector<PageUse> rows_;
-    std::size_t span_start_ = 0; ///< first row of the span
-    std::size_t last_ = kNone;
-    ContextNumber context_ = 0;
-    /// Rows of the span by page and context: open addressing, 0 is empty, else 1 + the row.
-    std::vector<std::uint32_t> slots_ = std::vector<std::uint32_t>(256);
+    UseRows<PageUse, &PageUse::page> rows_;
 };
 
 } // namespace sgxlens

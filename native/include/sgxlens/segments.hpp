@@ -20,6 +20,7 @@
 
 namespace sgxlens {
 
+class LineUses;
 class StackQueue;
 class Superblocks;
 
@@ -29,8 +30,9 @@ enum class SegmentUse : std::uint8_t { never, where_it_pays, always };
 
 class Segments {
   public:
+    /// `line_uses`: who is told of the bytes accessed; null: nobody.
     Segments(const Superblocks &superblocks, StackQueue &lines, StackQueue &pages,
-             SegmentUse use = SegmentUse::where_it_pays);
+             LineUses *line_uses, SegmentUse use = SegmentUse::where_it_pays);
     ~Segments();
 
     struct Found {

@@ -5,6 +5,7 @@ Every function takes a recording and one of its phases, and reads nothing else.
 """
 
 from sgxlens.attribution.facts import SOURCE_KINDS, has_attribution
+from sgxlens.attribution.line_bytes import ByteCounts, LineBytes, has_line_bytes, line_bytes
 from sgxlens.attribution.operators import OperatorRow, OperatorTable, operator_table
 from sgxlens.attribution.regions import RegionRow, RegionTable, RegionUses, region_table
 from sgxlens.attribution.sharing import Shared, Sharing, sharing
@@ -16,7 +17,9 @@ from sgxlens.attribution.working_sets import WorkingSets, working_sets
 
 __all__ = [
     "SOURCE_KINDS",
+    "ByteCounts",
     "Flows",
+    "LineBytes",
     "Misses",
     "OperatorRow",
     "OperatorTable",
@@ -33,6 +36,8 @@ __all__ = [
     "Usage",
     "WorkingSets",
     "has_attribution",
+    "has_line_bytes",
+    "line_bytes",
     "operator_table",
     "region_table",
     "reuse_of",

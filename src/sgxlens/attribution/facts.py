@@ -15,10 +15,16 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from sgxlens.errors import RecordingError, UsageError
-from sgxlens.recording.bitmaps import Bitmaps, Integers, popcount, union
+from sgxlens.recording.bitmaps import (
+    LINES_PER_PAGE,
+    Bitmaps,
+    Integers,
+    popcount,
+    union,
+)
 from sgxlens.recording.format import ACCESS_CLASSES, BLOCK_BYTES
 from sgxlens.recording.reader import Phase, Recording
-from sgxlens.recording.region_map import NO_REGION, RegionMap
+from sgxlens.recording.region_map import NO_REGION, Pieces, RegionMap
 from sgxlens.reuse.curves import bin_misses
 from sgxlens.reuse.histogram import ReuseHistogram
 
@@ -88,6 +94,20 @@ class UsePieces:
     use: Integers
     region: Integers
     lines: Bitmaps
+    written: Bitmaps
+
+
+@dataclass(frozen=True, eq=False)
+class LineUses:
+    """Rows of ``line_use``: arrays of one length.
+
+    ``context`` is an index, ``region`` one or `NO_REGION`; ``line`` is the number of the line.
+    """
+
+    context: Integers
+    line: Integers
+    region: Integers
+    bytes: Bitmaps
     written: Bitmaps
 
 
@@ -218,18 +238,7 @@ class PhaseFacts:
     def use_pieces(self) -> UsePieces:
         """`uses` by region: that in effect at the end of the context, but what is unmapped then."""
         uses = self.uses
-        extents = _rows_of(self._recording, "extents", self.phase.process)
-        region = self._index(extents["region"], self._region_numbers, "extents", "region")
-        unmapped = np.array([r.kind == "unmapped" for r in self.regions], dtype=bool)
-        mapped = ~unmapped[region] if region.size else np.zeros(0, dtype=bool)
-        regions = RegionMap(
-            region[mapped],
-            _unsigned(extents["address"])[mapped],
-            _unsigned(extents["size_bytes"])[mapped],
-            _unsigned(extents["start_position"])[mapped],
-        )
-        last = np.maximum(self.contexts.end_position, 1) - 1
-        pieces = regions.pieces(self.pages[uses.page], last[uses.context])
+        pieces = self._pieces(self.pages[uses.page], uses.context)
         lines = pieces.lines & uses.lines[pieces.row]
         is_used = lines != 0
         row = pieces.row[is_used]
@@ -238,6 +247,38 @@ class PhaseFacts:
             region=pieces.region[is_used],
             lines=lines[is_used],
             written=lines[is_used] & uses.written[row],
+        )
+
+    @cached_property
+    def line_uses(self) -> LineUses:
+        """Which bytes of lines the contexts access; of regions as `use_pieces`."""
+        rows = self._rows_here("line_use")
+        context = self._index(rows["context"], self.contexts.number, "line_use", "context")
+        line = _integers(rows["line"])
+        pieces = self._pieces((line // LINES_PER_PAGE).astype(np.uint64), context)
+        place = (line % LINES_PER_PAGE).astype(np.uint64)[pieces.row]
+        is_its = (pieces.lines >> place & np.uint64(1)) != 0
+        region = np.full(line.size, NO_REGION, dtype=np.int64)
+        region[pieces.row[is_its]] = pieces.region[is_its]
+        return LineUses(
+            context, line, region, _unsigned(rows["bytes"]), _unsigned(rows["written_bytes"])
+        )
+
+    def _pieces(self, pages: npt.NDArray[np.uint64], context: Integers) -> Pieces:
+        last = np.maximum(self.contexts.end_position, 1) - 1
+        return self._region_map.pieces(pages, last[context])
+
+    @cached_property
+    def _region_map(self) -> RegionMap:
+        extents = _rows_of(self._recording, "extents", self.phase.process)
+        region = self._index(extents["region"], self._region_numbers, "extents", "region")
+        unmapped = np.array([r.kind == "unmapped" for r in self.regions], dtype=bool)
+        mapped = ~unmapped[region] if region.size else np.zeros(0, dtype=bool)
+        return RegionMap(
+            region[mapped],
+            _unsigned(extents["address"])[mapped],
+            _unsigned(extents["size_bytes"])[mapped],
+            _unsigned(extents["start_position"])[mapped],
         )
 
     @cached_property

@@ -75,6 +75,15 @@ class TargetCommand(click.Command):
     help="Follow this share of the blocks only (0.01 for 1 %); for long runs.  [default: 1, exact]",
 )
 @click.option(
+    "--line-use",
+    "line_use_interval",
+    type=int,
+    metavar="N",
+    default=64,
+    show_default=True,
+    help="Record which bytes are used of one line in N: 1, 2, 4 ... 64, or 0 for none.",
+)
+@click.option(
     "--keep-accesses", is_flag=True, help="Keep every access on disk, for `sgxlens replay`."
 )
 @click.option(
@@ -127,6 +136,7 @@ def command(  # noqa: PLR0917 -- click passes them by name
     follow_children: bool,
     start_at_mark: str | None,
     sampling_rate: float,
+    line_use_interval: int,
     keep_accesses: bool,
     onnx_profile: Path | None,
     native_file: Path | None,
@@ -170,6 +180,7 @@ def command(  # noqa: PLR0917 -- click passes them by name
             follow_children=follow_children,
             start_at_mark=start_at_mark,
             sampling_rate=sampling_rate,
+            line_use_interval=line_use_interval,
             keep_accesses=keep_accesses,
             force=force,
             onnx_profile=onnx_profile,

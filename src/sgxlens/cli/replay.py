@@ -25,12 +25,26 @@ import click
     default=1.0,
     help="Follow this share of the blocks only.  [default: 1, exact]",
 )
+@click.option(
+    "--line-use",
+    "line_use_interval",
+    type=int,
+    metavar="N",
+    help="Tell which bytes are used of one line in N.  [default: as recorded]",
+)
 @click.option("-q", "--quiet", is_flag=True, help="No closing line.")
-def command(recording: Path, output: Path, force: bool, sampling_rate: float, quiet: bool) -> int:
+def command(  # noqa: PLR0917 -- click passes them by name
+    recording: Path,
+    output: Path,
+    force: bool,
+    sampling_rate: float,
+    line_use_interval: int | None,
+    quiet: bool,
+) -> int:
     """Analyse the accesses that RECORDING kept again, into a new recording.
 
     RECORDING must have been made with --keep-accesses. The result is the same, bit for bit,
-    unless another sampling rate is asked for.
+    unless another sampling rate or --line-use is asked for.
     """
     from rich.console import Console
     from rich.progress import Progress
@@ -50,7 +64,14 @@ def command(recording: Path, output: Path, force: bool, sampling_rate: float, qu
             before[process] = line_access_count
             bar.update(task, completed=sum(before.values()))
 
-        made = replay(source, output, sampling_rate=sampling_rate, force=force, on_progress=advance)
+        made = replay(
+            source,
+            output,
+            sampling_rate=sampling_rate,
+            line_use_interval=line_use_interval,
+            force=force,
+            on_progress=advance,
+        )
     if not quiet:
         click.echo(f"sgxlens: replayed into {made.path}", err=True)
     return 0

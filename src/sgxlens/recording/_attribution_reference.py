@@ -18,6 +18,7 @@ _FOUND_LINES_MIN = 16
 _FOUND_RUNS_MAX = 3
 _WRITES = (2, 4)
 _FETCH = 0
+_LINE_BYTES = 64
 _OPERATOR_BEGIN, _OPERATOR_END, _REGION, _REGION_END = range(1, 5)
 _PROTECTION_EXEC, _FILE, _SHARED_MEMORY, _HEAP, _STACK = 4, 16, 32, 64, 128
 
@@ -95,6 +96,8 @@ class AttributingDecoder(Decoder):
         self.entry_contexts: list[int] = []
         self.line_regions: list[Region] = []
         self.page_regions: list[Region] = []
+        #: Bytes accessed and written, by context and line: bit maps.
+        self.line_bytes: dict[tuple[int, int], tuple[int, int]] = {}
         self._split = split_at_clock_reads
         # Ranges of lines that do not overlap; what is declared or found lies on top.
         self._mapped: _Ranges = []
@@ -130,6 +133,7 @@ class AttributingDecoder(Decoder):
     def _access(self, address: int, size_bytes: int, access_class: int) -> None:
         before = len(self.entries)
         super()._access(address, size_bytes, access_class)
+        self._note_bytes(address, size_bytes, is_write=access_class in _WRITES)
         context = self.contexts[self._context]
         for entry in self.entries[before:]:
             line = entry >> 4
@@ -138,6 +142,13 @@ class AttributingDecoder(Decoder):
             self.page_regions.append(self._region_of_page(line // _LINES_IN_PAGE))
             context.line_access_count += 1
             context.page_access_count += not entry & 8
+
+    def _note_bytes(self, address: int, size_bytes: int, *, is_write: bool) -> None:
+        for byte in range(address, address + size_bytes):
+            key = self._context, byte // _LINE_BYTES % _LINES_END
+            used, written = self.line_bytes.get(key, (0, 0))
+            bit = 1 << byte % _LINE_BYTES
+            self.line_bytes[key] = used | bit, written | (bit if is_write else 0)
 
     def _record(self, kind: Kind, value: int, payload: list[int]) -> None:
         phase_count = len(self.phases)
@@ -330,6 +341,14 @@ class AttributingDecoder(Decoder):
             bits[2] |= bit if access == _FETCH else 0
         return {key: (bits[0], bits[1], bits[2]) for key, bits in use.items()}
 
+    def line_use(self, interval: int) -> dict[tuple[int, int], tuple[int, int]]:
+        """For context and line: sets of the bytes accessed and written, of the lines followed."""
+        return {
+            (context, line): sets
+            for (context, line), sets in self.line_bytes.items()
+            if is_followed(line, interval)
+        }
+
     def page_accesses(self) -> list[tuple[int, int, int]]:
         """All accesses to pages in order: page, class of access, context."""
         contexts = [
@@ -339,6 +358,14 @@ class AttributingDecoder(Decoder):
         ]
         accesses = page_accesses(self.entries)
         return [(page, access, c) for (page, access), c in zip(accesses, contexts, strict=True)]
+
+
+def is_followed(line: int, interval: int) -> bool:
+    """Whether the bytes of a line are followed: of one in each group of `interval` lines."""
+    group, place = divmod(line, interval)
+    mixed = (group & 0xFFFF_FFFF) * 0x9E37_79B1
+    mixed = ((mixed ^ mixed >> 29) & 0xFFFF_FFFF) * 0x85EB_CA6B
+    return (mixed >> 26) % interval == place
 
 
 def _mapping_region(flags: int, name: bytes) -> Region:

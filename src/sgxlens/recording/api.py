@@ -22,7 +22,11 @@ from sgxlens.recording.native_times.recorded import (
     progress_shower,
 )
 from sgxlens.recording.record import record_target
-from sgxlens.recording.session import TracerOptions, catching_signals
+from sgxlens.recording.session import (
+    DEFAULT_LINE_USE_INTERVAL,
+    TracerOptions,
+    catching_signals,
+)
 from sgxlens.recording.targets.choose import choose_target
 
 if TYPE_CHECKING:
@@ -41,6 +45,7 @@ def record(
     start_at_mark: str | None = None,
     sampling_rate: float = 1.0,
     attribute: bool = True,
+    line_use_interval: int = DEFAULT_LINE_USE_INTERVAL,
     keep_accesses: bool = False,
     force: bool = False,
     onnx_profile: str | os.PathLike[str] | None = None,
@@ -65,6 +70,8 @@ def record(
         sampling_rate: the share of blocks that is followed; 1.0 for exact results.
         attribute: attribute accesses to operators, memory regions and the sources of reuse, and
             keep the visits of pages; not where blocks are sampled.
+        line_use_interval: of one line in so many, drawn by a hash, it is recorded which bytes are
+            used: a power of two up to 64, or 0 for none; where accesses are attributed.
         keep_accesses: keep every access on disk, so that `replay` can analyse them again.
         force: replace a recording at `output`.
         onnx_profile: where a program that uses ONNX Runtime lets it write profiles
@@ -106,6 +113,7 @@ def record(
                 start_at_mark=start_at_mark,
                 sampling_rate=sampling_rate,
                 attribute=attribute,
+                line_use_interval=line_use_interval,
             ),
             environment=environment,
             keep_accesses=keep_accesses,

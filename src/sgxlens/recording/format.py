@@ -13,7 +13,7 @@ from functools import cached_property
 import pyarrow as pa
 
 SCHEMA_NAME = "sgxlens-recording"
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 METADATA_FILE = "recording.json"
 ACCESSES_FOLDER = "accesses"
 
@@ -456,6 +456,19 @@ _TABLES = (
             Column("lines", _U64, "Which of its 64 lines are accessed: bit i for line i."),
             Column("written_lines", _U64, "Which of them are written, by program or kernel."),
             Column("fetched_lines", _U64, "Which of them hold instructions that are executed."),
+        ),
+    ),
+    Table(
+        "line_use",
+        "Bytes of lines that each context accesses, one row for each of its lines that is followed:"
+        " of each group of `line_use_interval` (see `recording.json`) lines beside each other it is"
+        " one, the same for all contexts, at a place drawn by a hash of the number of the group.",
+        (
+            _PROCESS,
+            _CONTEXT,
+            Column("line", _U64, "Number of the line: its address divided by 64."),
+            Column("bytes", _U64, "Which of its 64 bytes are accessed: bit i for byte i."),
+            Column("written_bytes", _U64, "Which of them are written, by program or kernel."),
         ),
     ),
     Table(

@@ -87,7 +87,8 @@ class Settings(_Model):
 
     ``attribute``: whether accesses were attributed to contexts and regions;
     ``split_at_clock_reads``: whether clock reads started spans; ``visit_page_count``: pages of the
-    filter behind the table ``page_visits``.
+    filter behind the table ``page_visits``; ``line_use_interval``: of one line in so many the table
+    ``line_use`` tells which bytes are used, 0: of none, null: an older sgxlens did not know.
     """
 
     follow_children: bool
@@ -97,6 +98,7 @@ class Settings(_Model):
     attribute: bool = False
     split_at_clock_reads: bool = False
     visit_page_count: int | None = Field(default=None, ge=1)
+    line_use_interval: int | None = Field(default=None, ge=0, le=64)
 
 
 class Outcome(_Model):

@@ -30,6 +30,8 @@ from sgxlens.recording.operators import (
 from sgxlens.recording.operators.files import ProfileFiles
 from sgxlens.recording.reader import Recording, open_recording
 from sgxlens.recording.session import (
+    DEFAULT_LINE_USE_INTERVAL,
+    LINE_USE_INTERVALS,
     Progress,
     Session,
     SessionResult,
@@ -94,6 +96,7 @@ def record_target(
     if options.isa not in ISAS:
         raise UsageError(f"no instruction set {options.isa!r}: choose one of {', '.join(ISAS)}")
     _check_sampling_rate(options.sampling_rate)
+    _check_line_use_interval(options.line_use_interval)
     if onnx_profile is not None and isinstance(target, ProfilingTarget):
         raise UsageError("--onnx-profile: a model is profiled anyway; leave it out")
     profile_files = None if onnx_profile is None else ProfileFiles(Path(onnx_profile))
@@ -195,6 +198,15 @@ def _events(processes: Sequence[TracedProcess]) -> list[ProcessEvents]:
     ]
 
 
+def _check_line_use_interval(interval: int) -> None:
+    if interval not in LINE_USE_INTERVALS:
+        allowed = ", ".join(map(str, LINE_USE_INTERVALS[1:-1]))
+        raise UsageError(
+            f"the bytes of one line in {interval} cannot be followed: give {allowed} or"
+            f" {LINE_USE_INTERVALS[-1]}, or 0 for none"
+        )
+
+
 def _check_sampling_rate(sampling_rate: float) -> None:
     if not 0 < sampling_rate <= 1:
         raise UsageError(f"the sampling rate must be above 0 and at most 1, not {sampling_rate}")
@@ -226,10 +238,12 @@ def _process_info(number: int, analysis: Analysis, end: str, pid: int) -> Proces
 
 def _attribution_settings(analyses: Sequence[Analysis], split: bool) -> dict[str, Any]:
     counts = {analysis.visit_page_count for analysis in analyses if analysis.is_attributed}
+    intervals = {analysis.line_use_interval for analysis in analyses}
     return {
         "attribute": bool(counts),
         "split_at_clock_reads": split,
         "visit_page_count": next(iter(counts), None),
+        "line_use_interval": max(intervals, default=0),
     }
 
 
@@ -261,16 +275,19 @@ def replay(
     *,
     sampling_rate: float = 1.0,
     attribute: bool = True,
+    line_use_interval: int | None = None,
     force: bool = False,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> Recording:
     """Analyse the kept accesses of `source` again and write the result as a new recording.
 
     With the settings of `source` the result is the same, bit for bit. `attribute`: whether accesses
-    are attributed to contexts and regions (see `record`). `on_progress` is called with the process
+    are attributed to contexts and regions (see `record`); `line_use_interval`: as there, None for
+    that of `source`. `on_progress` is called with the process
     and its accesses so far.
 
     Raises:
+        UsageError: `sampling_rate` or `line_use_interval` is not possible.
         RecordingError: `source` kept no accesses, or `output` cannot be written.
         StreamError: the kept accesses are damaged.
     """
@@ -278,6 +295,11 @@ def replay(
         raise RecordingError(f"{source.path} kept no accesses: record it with --keep-accesses")
     _check_sampling_rate(sampling_rate)
     metadata = source.metadata
+    if line_use_interval is None:
+        line_use_interval = metadata.settings.line_use_interval
+    if line_use_interval is None:
+        line_use_interval = DEFAULT_LINE_USE_INTERVAL
+    _check_line_use_interval(line_use_interval)
     with RecordingWriter(output, force=force) as writer:
         analyses = []
         for info in metadata.processes:
@@ -285,6 +307,7 @@ def replay(
                 sampling_rate,
                 attribute=attribute,
                 split_at_clock_reads=metadata.settings.split_at_clock_reads,
+                line_use_interval=line_use_interval,
             )
             path = source.accesses_path(info.process)
             try:

@@ -34,6 +34,12 @@ _GRACE_SECONDS = 30.0
 _TERMINAL_SIGNALS = (signal.SIGINT, signal.SIGQUIT)
 
 
+#: Of one line in so many it may be recorded which bytes are used; 0: of none.
+LINE_USE_INTERVALS = (0, 1, 2, 4, 8, 16, 32, 64)
+#: All accesses to these lines are followed; that costs a few percent of the analysis' time.
+DEFAULT_LINE_USE_INTERVAL = 64
+
+
 @dataclass(frozen=True)
 class TracerOptions:
     """How a program is traced.
@@ -41,7 +47,8 @@ class TracerOptions:
     ``isa`` is the instruction set shown to it (sse, avx, avx2); ``sampling_rate`` the share of
     blocks followed, 1.0 for exact results. ``attribute``: whether accesses are attributed to
     contexts and regions, which needs all blocks; ``split_at_clock_reads``: whether the program's
-    clock reads may be boundaries of operators.
+    clock reads may be boundaries of operators. ``line_use_interval``: of one line in so many it is
+    recorded which bytes are used, where accesses are attributed; one of `LINE_USE_INTERVALS`.
     """
 
     isa: str = "avx"
@@ -50,6 +57,7 @@ class TracerOptions:
     sampling_rate: float = 1.0
     attribute: bool = True
     split_at_clock_reads: bool = False
+    line_use_interval: int = DEFAULT_LINE_USE_INTERVAL
 
     def new_analysis(self) -> Analysis:
         """An analysis for one process."""
@@ -57,6 +65,7 @@ class TracerOptions:
             self.sampling_rate,
             attribute=self.attribute,
             split_at_clock_reads=self.split_at_clock_reads,
+            line_use_interval=self.line_use_interval,
         )
 
 

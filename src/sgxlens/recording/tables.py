@@ -47,6 +47,8 @@ def write_tables(
         tables = {**_tables_of(analysis, start_ns), "operators": operators[process]}
         if analysis.is_attributed:
             tables |= _attribution_of(analysis, operators[process])
+        if analysis.line_use_interval:
+            tables["line_use"] = dict(analysis.line_use())
         for name, columns in tables.items():
             count = len(next(iter(columns.values())))
             process_column = np.full(count, process, dtype=np.uint32)
