@@ -35,10 +35,10 @@ class Effect:
     counts: Mapping[str, Range]
     is_known: bool = True
 
-    def or_nothing(self) -> Effect:
-        """The same where it is not known whether it happens at all."""
+    def or_nothing(self, condition: str) -> Effect:
+        """The same where it is not known whether it happens at all: `condition` says when."""
         counts = {name: Range(0, r.likely, r.high) for name, r in self.counts.items()}
-        return replace(self, counts=counts, why=f"{self.why}, if the caller is not the C library")
+        return replace(self, counts=counts, why=f"{self.why}, {condition}")
 
 
 _UNKNOWN = Effect(

@@ -39,6 +39,9 @@ _LEAVES_WITH_SUBLEAVES = frozenset(
     {0x4, 0x7, 0xB, 0xD, 0xF, 0x10, 0x12, 0x14, 0x17, 0x18, 0x1B, 0x1D, 0x1F, 0x20, 0x23, 0x24}
 )
 RAW_SYSCALL = "raw_syscall"
+#: From so many reads of the time stamp counter in a phase on, a loop is taken to make them, which
+#: may wait for a time: inside, where each read takes longer, it would make fewer.
+LOOP_CLOCK_READS = 10_000
 
 
 @dataclass(frozen=True)
@@ -208,7 +211,7 @@ class _Counter:
             if not call.is_part and self._callers.is_raw(call.caller):
                 trap = self._effects.of_event(RAW_SYSCALL, self._event_facts())
                 if not call.caller:
-                    trap = trap.or_nothing()
+                    trap = trap.or_nothing("if the caller is not the C library")
                 self._add(key._replace(name=RAW_SYSCALL), trap)
 
     def _reason_to_leave_out(
@@ -264,8 +267,11 @@ class _Counter:
                 facts = self._event_facts(leaf=leaf)
             else:
                 facts = self._event_facts()
+            effect = self._effects.of_event(kind, facts)
+            if kind != "cpuid" and self._rdtsc_traps and count >= LOOP_CLOCK_READS:
+                effect = effect.or_nothing("if no loop that ends after a time makes the reads")
             if count:
-                self._add(key, self._effects.of_event(kind, facts), count)
+                self._add(key, effect, count)
 
     def _count_signals(self) -> None:
         if not self._recording.has_table("signals"):

@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
+from sgxlens.enclave.transition_counts import LOOP_CLOCK_READS
 from sgxlens.recording.native_times.recorded import has_children
 from sgxlens.units import format_count
 
@@ -17,9 +18,6 @@ if TYPE_CHECKING:
     from sgxlens.enclave.transitions import TransitionCounts
     from sgxlens.prediction.model import PhaseTime
     from sgxlens.recording.reader import Recording
-
-#: A phase that reads the time stamp counter so often does so in a loop.
-_MANY_CLOCK_READS = 10_000
 
 
 def not_modelled(
@@ -111,12 +109,12 @@ def _clock_loops(recording: Recording) -> Iterator[str]:
         if row["kind"] in ("rdtsc", "rdtscp"):
             counts[row["process"], row["phase"]] += row["count"]
     names = {(phase.process, phase.index): phase.name for phase in recording.phases}
-    many = [(key, count) for key, count in counts.items() if count >= _MANY_CLOCK_READS]
+    many = [(key, count) for key, count in counts.items() if count >= LOOP_CLOCK_READS]
     for key, count in sorted(many):
         yield (
             f"Loops that wait for a time: phase {names.get(key, '?')!r} executed RDTSC"
-            f" {format_count(count)} times. Each traps and is charged; a loop that ends after a"
-            " time makes fewer of them inside."
+            f" {format_count(count)} times. Each traps and is charged, at the low end none: a loop"
+            " that ends after a time makes fewer inside."
         )
 
 

@@ -350,6 +350,19 @@ def test_a_caller_that_is_not_known_may_trap(counted: Counted) -> None:
     assert {row.caller for row in counts.rows} == {"libc", "libgomp", "unknown"}
 
 
+@pytest.mark.parametrize(("count", "low"), [(9_999, 9_999), (10_000, 0)])
+def test_a_loop_over_the_time_stamp_counter_may_end_after_a_time(
+    make_recording: MakeRecording, count: int, low: int
+) -> None:
+    row = {"process": 0, "phase": 1, "kind": "rdtsc", "leaf": None, "subleaf": None}
+    recording = open_recording(make_recording({"traps": [{**row, "count": count}]}))
+    gramine = load_runtime("gramine")
+    (old,) = count_transitions(recording, load_platform("xeon-e-2288g"), gramine, NO_DISK).rows
+    assert old.exceptions == old.ocalls == Range(low, count, count)
+    (new,) = count_transitions(recording, load_platform("xeon-gold-6326"), gramine, NO_DISK).rows
+    assert new.exceptions == new.ocalls == Range.exact(0)
+
+
 def test_a_descriptor_from_before_is_said(counted: Counted) -> None:
     counts = counted([call("read", 9, 0, 10, result=10)])
     assert ocalls(counts, "read") == Range.exact(1)
