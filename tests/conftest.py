@@ -41,6 +41,7 @@ METADATA: dict[str, Any] = {
         "start_at_mark": None,
         "sampling_rate": 1.0,
         "keep_accesses": False,
+        "line_use_interval": 1,
     },
     "outcome": {"status": "exited", "exit_code": 0, "signal": None, "message": ""},
     "elapsed_seconds": 12.5,

@@ -76,6 +76,7 @@ def metadata(threads: int | None = 1) -> dict[str, Any]:
             "start_at_mark": None,
             "sampling_rate": 1.0,
             "keep_accesses": False,
+            "line_use_interval": 1,
             "attribute": True,
             "visit_page_count": 256,
         },

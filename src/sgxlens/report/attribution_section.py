@@ -17,8 +17,10 @@ from sgxlens.attribution.sources import sources
 from sgxlens.attribution.working_sets import working_sets
 from sgxlens.recording.format import BLOCK_BYTES
 from sgxlens.report.memory_section import (
+    LineBytesSection,
     SpatialSection,
     TimelineSection,
+    line_bytes_section,
     spatial_section,
     timeline_section,
 )
@@ -218,7 +220,10 @@ class SharingSection:
 
 @dataclass(frozen=True)
 class AttributionSection:
-    """Who accesses what. ``operators`` is None where nothing told of any."""
+    """Who accesses what.
+
+    ``operators`` is None where nothing told of any, ``line_bytes`` where it was not recorded.
+    """
 
     operators: OperatorSection | None
     regions: RegionSection
@@ -226,6 +231,7 @@ class AttributionSection:
     working_sets: WorkingSetSection
     sharing: SharingSection
     spatial: SpatialSection
+    line_bytes: LineBytesSection | None
     timeline: TimelineSection
 
 
@@ -244,6 +250,7 @@ def attribution_section(
         working_sets=_working_sets(recording, phase),
         sharing=_sharing(recording, phase),
         spatial=spatial_section(recording, phase, at_bytes),
+        line_bytes=line_bytes_section(recording, phase),
         timeline=timeline_section(recording, phase),
     )
 

@@ -26,7 +26,7 @@ from sgxlens.report.attribution_section import (
 )
 from sgxlens.report.document import Footprint
 from sgxlens.report.events import SignalRow, ThreadSection, TrapRow
-from sgxlens.report.memory_section import SpatialSection, TimelineSection
+from sgxlens.report.memory_section import LineBytesSection, SpatialSection, TimelineSection
 from sgxlens.report.native_times import NativeTime
 from sgxlens.report.reuse_section import QUANTILES
 from sgxlens.report.values import CountRange, RatioRange
@@ -167,7 +167,8 @@ class ShowReport(Part):
 
     A part is null where it was not recorded, and empty where nothing happened. ``no_attribution``
     says why the parts from ``operators`` to ``timeline`` are null; it is empty where they are not
-    (``operators`` is also null where nothing told of any).
+    (``operators`` is also null where nothing told of any, ``line_bytes`` where it was not
+    recorded).
     """
 
     schema_name: Literal["sgxlens-show"] = Field(alias="schema")
@@ -183,6 +184,7 @@ class ShowReport(Part):
     working_sets: WorkingSetSection | None
     sharing: SharingSection | None
     spatial_use: SpatialSection | None
+    line_bytes: LineBytesSection | None
     timeline: TimelineSection | None
     reuse: dict[Granularity, ReusePart]
     syscalls: list[SyscallPart] | None
@@ -250,6 +252,7 @@ def json_report(document: Document) -> ShowReport:
         working_sets=who.working_sets if who is not None else None,
         sharing=who.sharing if who is not None else None,
         spatial_use=who.spatial if who is not None else None,
+        line_bytes=who.line_bytes if who is not None else None,
         timeline=who.timeline if who is not None else None,
         reuse={
             "line": _reuse(document.reuse, "line"),

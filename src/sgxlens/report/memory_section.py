@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from sgxlens.attribution.line_bytes import has_line_bytes, line_bytes
 from sgxlens.attribution.spatial import spatial_use
 from sgxlens.attribution.timeline import EXECUTED, READ, WRITTEN, timeline
 from sgxlens.recording.bitmaps import LINES_PER_PAGE
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
+    from sgxlens.attribution.line_bytes import ByteCounts
     from sgxlens.attribution.spatial import SpatialUse, Stays
     from sgxlens.attribution.timeline import Timeline
     from sgxlens.recording.bitmaps import Integers
@@ -81,6 +83,51 @@ class SpatialSection:
     roles: tuple[RolePageUse, ...]
     total: PageUseCounts
     no_stays: str
+
+
+@dataclass(frozen=True)
+class LineByteCounts:
+    """Bytes used of the distinct lines that are followed.
+
+    ``line_counts_by_byte_count`` counts lines of which 0, 1, ... 64 bytes are accessed.
+    """
+
+    line_count: int
+    byte_count: int
+    written_line_count: int
+    written_byte_count: int
+    line_counts_by_byte_count: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class RoleLineBytes:
+    """Lines of one role; a line may count in several."""
+
+    role: str
+    use: LineByteCounts
+
+
+@dataclass(frozen=True)
+class OperatorLineBytes:
+    """Lines that an operator uses, given by its index in the phase."""
+
+    operator_index: int
+    use: LineByteCounts
+
+
+@dataclass(frozen=True)
+class LineBytesSection:
+    """How much of each line is used. Of ``interval_line_count`` lines one is followed.
+
+    Counts are of these and not scaled: there are about ``interval_line_count`` times as many lines.
+    ``between`` is what is done in no operator.
+    """
+
+    interval_line_count: int
+    roles: tuple[RoleLineBytes, ...]
+    operators: tuple[OperatorLineBytes, ...]
+    between: LineByteCounts
+    total: LineByteCounts
 
 
 @dataclass(frozen=True)
@@ -181,6 +228,39 @@ def _stays(stays: Stays, chosen: npt.NDArray[np.bool_]) -> StayCounts:
         line_count=CountRange(
             int(stays.line_count_low[mine].sum()), int(stays.line_count_high[mine].sum())
         ),
+    )
+
+
+def line_bytes_section(recording: Recording, phase: Phase) -> LineBytesSection | None:
+    """How much of each line a phase uses; None: the recording does not tell.
+
+    Raises:
+        RecordingError: the recording has no attribution, or is damaged.
+    """
+    if not has_line_bytes(recording):
+        return None
+    found = line_bytes(recording, phase)
+    roles = [RoleLineBytes(role, _byte_counts(use)) for role, use in found.by_role.items()]
+    roles.sort(key=lambda row: -row.use.line_count)
+    return LineBytesSection(
+        interval_line_count=found.interval,
+        roles=tuple(roles),
+        operators=tuple(
+            OperatorLineBytes(operator.index, _byte_counts(use))
+            for operator, use in zip(found.operators, found.by_operator, strict=True)
+        ),
+        between=_byte_counts(found.between),
+        total=_byte_counts(found.total),
+    )
+
+
+def _byte_counts(counts: ByteCounts) -> LineByteCounts:
+    return LineByteCounts(
+        line_count=counts.line_count,
+        byte_count=counts.byte_count,
+        written_line_count=counts.written_line_count,
+        written_byte_count=counts.written_byte_count,
+        line_counts_by_byte_count=tuple(counts.lines_by_byte_count.tolist()),
     )
 
 

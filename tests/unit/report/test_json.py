@@ -169,13 +169,16 @@ def test_attribution_is_there_in_full(make_recording: MakeRecording) -> None:
     assert content["working_sets"]["windows"]
     assert content["spatial_use"]["roles"][0]["role"] == "weights"
     assert content["spatial_use"]["total"]["line_count"] == 225
+    # Of every line of this recording the bytes are known.
+    assert content["line_bytes"]["total"]["line_count"] == 225
+    assert [row["operator_index"] for row in content["line_bytes"]["operators"]] == [0, 1]
     assert content["timeline"]["columns"][0]["operator_indices"] == [0]
 
 
 def test_without_attribution_its_parts_are_null_and_say_why(make_recording: MakeRecording) -> None:
     content = parsed(build_document(open_recording(make_recording())))
     parts = ("operators", "regions", "reuse_sources", "working_sets", "sharing", "spatial_use")
-    for part in (*parts, "timeline"):
+    for part in (*parts, "line_bytes", "timeline"):
         assert content[part] is None
     assert content["no_attribution"] == "Not recorded."
 

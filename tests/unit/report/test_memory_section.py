@@ -13,6 +13,7 @@ from sgxlens.report.memory_section import (
     Rectangle,
     StayCounts,
     TimelineSection,
+    line_bytes_section,
     spatial_section,
     timeline_section,
 )
@@ -133,3 +134,30 @@ def test_a_thinned_picture_shows_what_any_of_its_pages_does(
     assert {cell: set(use) for cell, use in drawn(thin).items()} == expected
     operators = [index for column in thin.columns for index in column.operator_indices]
     assert operators == [0, 1]
+
+
+def test_bytes_used_of_lines_by_role_and_operator() -> None:
+    made = attributed.program()
+    made.line_use_interval = 4
+    recording = made.record()
+    phase = recording.phases[-1]
+    found = line_bytes_section(recording, phase)
+    assert found is not None
+    assert found.interval_line_count == 4
+    assert {row.role for row in found.roles} == {"weights", "activations", "unclassified"}
+    # Of each 4 lines beside each other one is followed.
+    assert 225 // 4 - 4 <= found.total.line_count <= 225 // 4 + 4
+    assert [row.operator_index for row in found.operators] == [0, 1]
+    for count in (found.total, found.between, *(row.use for row in found.operators)):
+        assert sum(count.line_counts_by_byte_count) == count.line_count
+        assert 4 * count.line_count <= count.byte_count <= 64 * count.line_count
+    conv, gemm = (row.use for row in found.operators)
+    assert conv.written_line_count == found.total.written_line_count > 0
+    assert gemm.written_byte_count == found.between.written_byte_count == 0
+
+
+def test_a_recording_without_bytes_of_lines_says_so(make_recording: MakeRecording) -> None:
+    tables = attributed.tables()
+    del tables["line_use"]
+    recording = open_recording(make_recording(tables))
+    assert line_bytes_section(recording, recording.phases[-1]) is None

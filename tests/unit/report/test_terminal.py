@@ -99,6 +99,8 @@ def test_attribution_fits_the_terminal(
         "from operator",
         "median operator",
         "Lines used of each page",
+        "Bytes used of each line",
+        "Operators that leave most bytes",
         "Pages over time",
         "Sharing between threads",
         "Gemm +1",  # the weights

@@ -10,7 +10,7 @@ from rich.console import Group
 from rich.text import Text
 
 from sgxlens.recording.format import BLOCK_BYTES
-from sgxlens.report.terminal.layout import fitted_table, share, titled
+from sgxlens.report.terminal.layout import fitted_table, not_recorded, share, titled
 from sgxlens.units import format_bytes, format_count
 
 if TYPE_CHECKING:
@@ -22,11 +22,14 @@ if TYPE_CHECKING:
         AttributionSection,
         Granularity,
         MemoryUse,
+        OperatorSection,
         SharingSection,
         Window,
     )
     from sgxlens.report.document import Document
     from sgxlens.report.memory_section import (
+        LineByteCounts,
+        LineBytesSection,
         PageUseCounts,
         SpatialSection,
         StayCounts,
@@ -36,8 +39,9 @@ if TYPE_CHECKING:
 _Item = TypeVar("_Item")
 
 _LINES_PER_PAGE = 64
-#: Upper bounds of the groups of pages by lines used.
-_LINE_COUNTS = (16, 32, 48, 64)
+#: Upper bounds of the groups of pages by lines used, and of lines by bytes used.
+_GROUPS = (16, 32, 48, 64)
+_OPERATORS_MAX = 5
 #: The picture is at most so high and so wide.
 _PICTURE_ROWS = 20
 _PICTURE_COLUMNS = 64
@@ -56,6 +60,14 @@ def memory(
         f", and while in a memory of {format_bytes(at_bytes)}" if at_bytes is not None else ""
     )
     yield titled(f"Lines used of each page{while_in}", _spatial_use(section.spatial, width))
+    of_lines = section.line_bytes
+    title = "Bytes used of each line"
+    if of_lines is None:
+        yield titled(title, not_recorded())
+    else:
+        if of_lines.interval_line_count > 1:
+            title += f": one line in {of_lines.interval_line_count} was followed"
+        yield titled(title, _line_bytes(of_lines, section.operators, width))
     yield titled(
         "Pages over time: r read, w written, x executed",
         _picture(section, width, ascii_only=ascii_only),
@@ -149,13 +161,57 @@ def _sharing(section: SharingSection, width: int) -> RenderableType:
     )
 
 
+def _line_bytes(
+    section: LineBytesSection, operators: OperatorSection | None, width: int
+) -> RenderableType:
+    headings = ["lines\nfollowed", "bytes\nused", *_groups("bytes"), "bytes\nwritten"]
+    rows = [(row.role, row.use) for row in section.roles]
+    table = [[name, *_byte_use(use)] for name, use in (*rows, ("(all)", section.total))]
+    roles = fitted_table(["role", *headings], table, width, (), whole=(0,))
+    if operators is None:
+        return roles
+    names = {row.index: row.name for row in operators.rows}
+    worst = sorted(section.operators, key=lambda row: -_unused_bytes(row.use))[:_OPERATORS_MAX]
+    table = [[names[row.operator_index], *_byte_use(row.use)] for row in worst]
+    if not table:
+        return roles
+    return Group(
+        roles,
+        Text("\nOperators that leave most bytes of their lines unused"),
+        fitted_table(["operator", *headings], table, width, (0,)),
+    )
+
+
+def _unused_bytes(use: LineByteCounts) -> int:
+    return use.line_count * BLOCK_BYTES["line"] - use.byte_count
+
+
+def _byte_use(use: LineByteCounts) -> list[str]:
+    all_bytes = use.line_count * BLOCK_BYTES["line"]
+    return [
+        format_count(use.line_count),
+        share(use.byte_count, all_bytes),
+        *_shares(use.line_counts_by_byte_count, use.line_count),
+        share(use.written_byte_count, all_bytes),
+    ]
+
+
+def _groups(of: str) -> list[str]:
+    lows = (1, *(high + 1 for high in _GROUPS))
+    return [f"{low}-{high}\n{of}" for low, high in zip(lows, _GROUPS, strict=False)]
+
+
+def _shares(counts: Sequence[int], total: int) -> list[str]:
+    """Shares of the groups in what is counted by its number of lines or bytes."""
+    lows = (1, *(high + 1 for high in _GROUPS))
+    return [
+        share(sum(counts[low : high + 1]), total) for low, high in zip(lows, _GROUPS, strict=False)
+    ]
+
+
 def _spatial_use(section: SpatialSection, width: int) -> RenderableType:
     has_stays = section.total.stays is not None
-    headings = ["role", "pages", "lines\nused"]
-    low = 1
-    for high in _LINE_COUNTS:
-        headings.append(f"{low}-{high}\nlines")
-        low = high + 1
+    headings = ["role", "pages", "lines\nused", *_groups("lines")]
     if has_stays:
         headings += ["loads", "used\nwhile in"]
     rows = [(row.role, row.use) for row in section.roles]
@@ -165,11 +221,11 @@ def _spatial_use(section: SpatialSection, width: int) -> RenderableType:
 
 
 def _page_use(use: PageUseCounts) -> list[str]:
-    cells = [format_count(use.page_count), share(use.line_count, use.page_count * _LINES_PER_PAGE)]
-    low = 1
-    for high in _LINE_COUNTS:
-        cells.append(share(sum(use.page_counts_by_line_count[low : high + 1]), use.page_count))
-        low = high + 1
+    cells = [
+        format_count(use.page_count),
+        share(use.line_count, use.page_count * _LINES_PER_PAGE),
+        *_shares(use.page_counts_by_line_count, use.page_count),
+    ]
     if use.stays is not None:
         cells += [format_count(use.stays.load_count), _used_while_in(use.stays)]
     return cells
