@@ -1,15 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Writes the published schemas of `sgxlens show --json` and `sgxlens predict --json` anew."""
+"""Writes the published schemas of `--json` of show, predict and compare anew."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from sgxlens.report import json, prediction_json
+from sgxlens.report import comparison_json, json, prediction_json
 
 FOLDER = Path(__file__).parent.parent / "src/sgxlens/report/schema"
 
 if __name__ == "__main__":
-    for name, report in (("show", json), ("predict", prediction_json)):
+    for name, report in (
+        ("show", json),
+        ("predict", prediction_json),
+        ("compare", comparison_json),
+    ):
         path = FOLDER / f"{name}.schema.json"
         path.write_text(report.generated_schema_text(), encoding="utf-8")

@@ -149,7 +149,7 @@ def evaluate(
     runtime: Runtime | str | os.PathLike[str],
     settings: Settings,
     *,
-    phase: int | str | None = None,
+    phase: Phase | int | str | None = None,
     native_seconds: float | None = None,
 ) -> Evaluation:
     """A prediction, as of `predict`, with the charges that it was made of.
