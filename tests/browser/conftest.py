@@ -10,9 +10,16 @@ import pytest
 
 import predictable
 from browser import Browser, find_chromium
-from sgxlens.cli.main import main
 
 MakeRecording = Callable[..., Path]
+#: Of all names that a recording holds, by characters.
+HOSTILE_NAMES = (
+    "</script><script>document.title = 'taken'</script>",
+    "<img src=x onerror=\"document.title = 'taken'\">",
+    "\"quoted' & <b>bold</b> --> ]]>",
+    "\u202eright to left\u202c \u05d0\u05d1\u05d2",
+    "x" * 10_000,
+)
 
 
 @pytest.fixture(scope="session")
@@ -31,7 +38,15 @@ def recording(make_recording: MakeRecording) -> Path:
 
 
 @pytest.fixture
-def report(recording: Path, tmp_path: Path) -> Path:
-    path = tmp_path / "report.html"
-    assert main(["report", str(recording), "-q", "-o", str(path)]) == 0
-    return path
+def hostile(make_recording: MakeRecording) -> Path:
+    """A recording whose names would break a careless page."""
+    tables = predictable.tables()
+    for index, operator in enumerate(tables["operators"]):
+        operator["name"] = operator["type"] = HOSTILE_NAMES[index % len(HOSTILE_NAMES)]
+    for index, region in enumerate(tables["regions"]):
+        region["name"] = HOSTILE_NAMES[index % len(HOSTILE_NAMES)]
+    metadata = {**predictable.metadata(), "command": [*HOSTILE_NAMES, "\x07\x1b[31m"]}
+    metadata["target"] = {"kind": "onnx", "model": HOSTILE_NAMES[1]}
+    del tables["native_times"]
+    metadata["native"] = None
+    return make_recording(tables, **metadata)

@@ -2,13 +2,62 @@
 from __future__ import annotations
 
 import json
+import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from browser import Browser
+from browser import Browser, Page
+from page_data import page_data
 from sgxlens.cli.main import main
+
+READY = "#evidence"
+WIDTHS = (1280, 390)
+#: Texts that lie upon each other, but for what scrolls.
+OVERLAPS = """
+(() => {
+  const boxes = [];
+  const walker = document.createTreeWalker(document.querySelector("main"), NodeFilter.SHOW_TEXT);
+  for (let node; (node = walker.nextNode()); ) {
+    const parent = node.parentElement;
+    if (!node.data.trim() || parent.closest(".visually-hidden, title")) continue;
+    const scroll = parent.closest(".scroll")?.getBoundingClientRect();
+    const range = document.createRange();
+    range.selectNodeContents(node);
+    for (const box of range.getClientRects()) {
+      if (!box.width || (scroll && box.right > scroll.right)) continue;
+      boxes.push([box, node.data.trim().slice(0, 40)]);
+    }
+  }
+  const found = [];
+  boxes.forEach(([a, one], i) => boxes.slice(i + 1).forEach(([b, other]) => {
+    const across = Math.min(a.right, b.right) - Math.max(a.left, b.left);
+    const down = Math.min(a.bottom, b.bottom) - Math.max(a.top, b.top);
+    if (across > 2 && down > 4) found.push(one + " / " + other);
+  }));
+  return found;
+})()
+"""
+
+
+@pytest.fixture
+def report(recording: Path, tmp_path: Path) -> Path:
+    path = tmp_path / "report.html"
+    assert main(["report", str(recording), "-q", "-o", str(path)]) == 0
+    return path
+
+
+@pytest.fixture
+def page(browser: Browser, report: Path) -> Iterator[Page]:
+    """A report in the browser, which at the end must have had no problem and no request."""
+    page = browser.open(report, ready=READY)
+    page.settle()
+    yield page
+    assert page.problems == []
+    assert page.requests == [report.resolve().as_uri()]
+    page.close()
 
 
 def printed(capsys: pytest.CaptureFixture[str], *arguments: str) -> Any:
@@ -17,68 +66,139 @@ def printed(capsys: pytest.CaptureFixture[str], *arguments: str) -> Any:
     return json.loads(capsys.readouterr().out)
 
 
-def test_opens_without_an_error_or_a_request(browser: Browser, report: Path) -> None:
-    page = browser.open(report)
-    assert page.do("document.querySelectorAll('main section').length") > 1
-    assert page.problems == []
-    assert page.requests == [report.resolve().as_uri()]
-    page.close()
+def values(page: Page, table: str) -> list[list[float]]:
+    """The numbers behind the cells of a table, by row."""
+    found: list[list[float]] = page.do(
+        f"[...document.querySelectorAll('#{table} tbody tr')].map(row =>"
+        " [...row.querySelectorAll('[data-value]')].map(cell => Number(cell.dataset.value)))"
+    )
+    return found
 
 
 def test_numbers_are_those_of_json(
-    browser: Browser, report: Path, recording: Path, capsys: pytest.CaptureFixture[str]
+    page: Page, report: Path, recording: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     show = printed(capsys, "show", str(recording), "--json")
     predict = printed(capsys, "predict", str(recording), "--json")
-    page = browser.open(report)
-    data = page.do("JSON.parse(document.getElementById('data').textContent)")
+    data = page_data(report.read_text())
     assert data["show"] == show
+    for one in predict["predictions"]:
+        for phase in one["phases"]:
+            phase["operators"] = []  # the page shows those of the steady phase only
     assert data["predict"] == predict
     for index, one in enumerate(predict["predictions"]):
         page.fill("#platform", str(index))
-        cells = page.do(
-            "[...document.querySelectorAll('#causes [data-row]')].map(row => [row.dataset.row,"
-            " Number(row.querySelector('[data-value]').dataset.value)])"
-        )
-        assert cells == [
-            [row["cause"], row["added_seconds"]["likely"]] for row in one["steady"]["causes"]
+        steady = one["steady"]
+        assert [row[0] for row in values(page, "causes")] == [
+            row["added_seconds"]["likely"] for row in steady["causes"]
         ]
-        added = page.do(
-            "Object.fromEntries([...document.querySelectorAll('#operators [data-row]')].map(row =>"
-            " [row.dataset.row, Number(row.querySelector('[data-column=added]').dataset.value)]))"
+        assert values(page, "items") == [
+            [item["count"]["likely"], item["added_seconds"]["likely"]] for item in steady["items"]
+        ]
+        assert values(page, "epc-points") == [
+            [point["epc_bytes"], point["load_count"], point["added_seconds"]["likely"]]
+            for point in one["epc"]["curve"]
+        ]
+        cells = page.do(
+            "Object.fromEntries([...document.querySelectorAll('#operators tbody tr')].map(row =>"
+            " [row.dataset.row, [...row.querySelectorAll('[data-column=added],"
+            " [data-column=native], [data-column=footprint]')].map(cell =>"
+            " Number(cell.dataset.value))]))"
         )
-        assert added == {
-            str(row["index"]): row["added_seconds"]["likely"]
-            for row in one["steady"]["operators"]
+        entries = {row["index"]: row for row in show["operators"]["rows"]}
+        assert cells == {
+            str(row["index"]): [
+                row["added_seconds"]["likely"],
+                row["native_seconds"],
+                entries[row["index"]]["use"]["page"]["footprint_bytes"],
+            ]
+            for row in steady["operators"]
             if row["index"] is not None
         }
-    page.close()
+    assert [row[:2] for row in values(page, "platforms")] == [
+        [one["deployment"]["epc_bytes"]["likely"], one["steady"]["sgx_seconds"]["likely"]]
+        for one in predict["predictions"]
+    ]
+    assert [row[0] for row in values(page, "sources")] == [
+        row["counts"]["line"]["access_count"]
+        for row in show["reuse_sources"]["rows"]
+        if any(count["access_count"] for count in row["counts"].values())
+    ]
 
 
-def test_operators_can_be_sorted_and_searched(browser: Browser, report: Path) -> None:
-    page = browser.open(report)
+def test_operators_can_be_sorted_and_searched(page: Page) -> None:
     names = "[...document.querySelectorAll('#operators [data-column=name]')].map(e => e.innerText)"
     page.click("#operators thead th:nth-child(2) button")
-    assert (
-        page.do("document.querySelector('th[aria-sort]').getAttribute('aria-sort')") == "ascending"
-    )
+    assert page.do("document.querySelector('th[aria-sort]').ariaSort") == "ascending"
     upwards = page.do(names)
     page.click("#operators thead th:nth-child(2) button")
     assert page.do(names) == upwards[::-1]
     assert len(set(upwards)) > 1
     page.fill("#operators-search", upwards[0])
     assert page.do(names) == upwards[:1]
-    page.close()
 
 
-def test_has_a_dark_mode(browser: Browser, report: Path) -> None:
+def test_platforms_can_be_switched(page: Page, report: Path) -> None:
+    verdicts = page_data(report.read_text())["verdicts"]
+    for index in (len(verdicts) - 1, 0):
+        page.click(f"#platforms tbody tr:nth-child({index + 1}) input")
+        said = page.do("document.querySelector('.verdict').textContent")
+        assert said == re.sub(r"(?<=\d )us\b", "\u00b5s", verdicts[index])
+        assert page.do("document.querySelector('#platform').value") == str(index)
+
+
+def test_picture_can_be_zoomed_and_read_with_keys(page: Page) -> None:
+    shown = "document.querySelector('#timeline .tools p').textContent"
+    picture = "document.querySelector('#timeline canvas').toDataURL()"
+    whole = page.do(picture)
+    page.click("#zoom-in")
+    assert "of" in page.do(shown)
+    assert page.do(picture) != whole
+    page.click("#zoom-reset")
+    assert page.do(picture) == whole
+    page.do("document.querySelector('#timeline canvas').focus()")
+    for _ in range(2):
+        page.press("ArrowRight", 39)
+    said = page.do("document.querySelector('.tooltip').innerText")
+    assert "0x" in said
+    assert page.do("document.querySelector('#timeline [role=status]').textContent") != ""
+
+
+def test_curves_tell_their_points_to_keys(page: Page) -> None:
+    page.do("document.querySelector('#epc-curve svg').focus()")
+    page.press("ArrowRight", 39)
+    assert "pages loaded" in page.do("document.querySelector('#epc-curve .readout').textContent")
+
+
+def test_has_a_dark_mode(page: Page, browser: Browser, report: Path) -> None:
     background = "getComputedStyle(document.body).backgroundColor"
-    page = browser.open(report)
     light = page.do(background)
     page.click("#theme")
     dark = page.do(background)
     assert dark != light
-    page.close()
-    page = browser.open(report, is_dark=True)
-    assert page.do(background) == dark
+    other = browser.open(report, ready=READY, is_dark=True)
+    assert other.do(background) == dark
+    other.close()
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_nothing_overlaps(width: int, page: Page) -> None:
+    page.resize(width, 900)
+    page.do("document.querySelectorAll('details').forEach(one => { one.open = true })")
+    page.settle()
+    assert page.do("document.documentElement.scrollWidth") <= width
+    assert page.do(OVERLAPS) == []
+
+
+def test_hostile_names_stay_text(browser: Browser, hostile: Path, tmp_path: Path) -> None:
+    path = tmp_path / "hostile.html"
+    assert main(["report", str(hostile), "-q", "-o", str(path)]) == 0
+    page = browser.open(path, ready=READY, width=390)
+    assert page.problems == []
+    assert page.requests == [path.resolve().as_uri()]
+    assert "taken" not in page.do("document.title").split("'")[0]
+    assert page.do("document.querySelectorAll('main img, main b, main script').length") == 0
+    assert page.do("document.documentElement.scrollWidth") <= 390
+    text = page.do("document.querySelector('#operators').textContent")
+    assert "</script><script>" in text
     page.close()

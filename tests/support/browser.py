@@ -86,9 +86,15 @@ class Browser:
         shutil.rmtree(self._profile, ignore_errors=True)
 
     def open(
-        self, path: Path, *, width: int = 1280, height: int = 900, is_dark: bool = False
+        self,
+        path: Path,
+        *,
+        ready: str,
+        width: int = 1280,
+        height: int = 900,
+        is_dark: bool = False,
     ) -> Page:
-        """Open a file in a page of its own, and wait until it is loaded."""
+        """Open a file in a page of its own, and wait until it has what `ready` selects."""
         target = self.ask("Target.createTarget", url="about:blank")["targetId"]
         session = self.ask("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
         page = Page(self, session, target)
@@ -101,6 +107,7 @@ class Browser:
         page.ask("Page.navigate", url=path.resolve().as_uri())
         while not page.is_loaded:
             self._read_event()
+        page.wait_for(f"document.querySelector({json.dumps(ready)})")
         return page
 
     def ask(self, method: str, session: str | None = None, **parameters: Any) -> dict[str, Any]:
@@ -169,6 +176,14 @@ class Page:
         if "exceptionDetails" in answer:
             raise BrowserError(str(answer["exceptionDetails"]))
         return answer["result"].get("value")
+
+    def wait_for(self, script: str) -> None:
+        """Wait until an expression is true."""
+        self.do(
+            f"new Promise((good, bad) => {{ const end = Date.now() + {PATIENCE_SECONDS * 1000};"
+            f" const look = () => ({script}) ? good()"
+            " : Date.now() > end ? bad('waited in vain') : setTimeout(look, 10); look() })"
+        )
 
     def settle(self) -> None:
         """Wait until what was changed is drawn."""

@@ -2,6 +2,8 @@
 import { useState } from "preact/hooks";
 import { Causes } from "./causes";
 import type { PageReport } from "./data";
+import { HowLarge } from "./epc";
+import { Evidence } from "./evidence";
 import { Operators } from "./operators";
 import { Toolbar } from "./toolbar";
 import { Verdict } from "./verdict";
@@ -16,6 +18,8 @@ export function App({ report }: { report: PageReport }) {
         <Verdict report={report} chosen={chosen} choose={choose} />
         {prediction !== undefined && <Causes report={report} prediction={prediction} />}
         <Operators report={report} prediction={prediction} />
+        {prediction !== undefined && <HowLarge report={report} prediction={prediction} />}
+        <Evidence report={report} prediction={prediction} />
       </main>
     </>
   );

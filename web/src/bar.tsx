@@ -1,8 +1,38 @@
 // SPDX-License-Identifier: Apache-2.0
-import { CAUSES, type Cause, type PhaseTime } from "./data";
-import { seconds, shown } from "./format";
+import { CAUSES, type Cause, type OperatorTime, type PhaseTime } from "./data";
+import { seconds, sentence } from "./format";
 
 const WIDTH = 1000;
+
+interface Part {
+  kind: string;
+  title: string;
+  seconds: number;
+}
+
+function Stack({ parts, most_seconds }: { parts: readonly Part[]; most_seconds: number }) {
+  let start = 0;
+  return (
+    <>
+      {parts.map((part) => {
+        const left = start;
+        start += part.seconds;
+        return (
+          <rect
+            key={part.kind}
+            class={`k-${part.kind}`}
+            x={(left / most_seconds) * WIDTH}
+            width={(part.seconds / most_seconds) * WIDTH}
+            y={2}
+            height={16}
+          >
+            <title>{sentence(`${part.title}: ${seconds(part.seconds)}`)}</title>
+          </rect>
+        );
+      })}
+    </>
+  );
+}
 
 interface Props {
   steady: PhaseTime;
@@ -15,55 +45,61 @@ export function TimeBar({ steady, titles, most_seconds }: Props) {
   const x = (value: number) => (value / most_seconds) * WIDTH;
   const parts = [
     { kind: "native", title: "natively", seconds: steady.native.median_seconds },
-    ...CAUSES.map((cause) => ({
-      kind: cause,
-      title: titles[cause],
-      seconds: steady.causes.find((row) => row.cause === cause)?.added_seconds.likely ?? 0,
+    ...steady.causes.map((row) => ({
+      kind: row.cause,
+      title: titles[row.cause],
+      seconds: row.added_seconds.likely,
     })),
   ].filter((part) => part.seconds > 0);
-  let start = 0;
   const { low, high } = steady.sgx_seconds;
   const text = parts.map((part) => `${part.title} ${seconds(part.seconds)}`).join(", ");
   return (
     <svg
       class="bar"
       role="img"
-      aria-label={shown(text)}
+      aria-label={sentence(text)}
       viewBox={`0 0 ${WIDTH} 20`}
       preserveAspectRatio="none"
     >
-      {parts.map((part) => {
-        const left = start;
-        start += part.seconds;
-        return (
-          <rect
-            key={part.kind}
-            class={`fill-${part.kind}`}
-            x={x(left)}
-            width={x(part.seconds)}
-            y={2}
-            height={16}
-          >
-            <title>{shown(`${part.title}: ${seconds(part.seconds)}`)}</title>
-          </rect>
-        );
-      })}
+      <Stack parts={parts} most_seconds={most_seconds} />
       <path class="whisker" d={`M${x(low)} 10H${x(high)}M${x(low)} 6v8M${x(high)} 6v8`} />
     </svg>
   );
 }
 
-export function Legend({ kinds, titles }: { kinds: readonly string[]; titles: Record<string, string> }) {
+/** What is added to an operator, by cause. */
+export function AddedBar(props: {
+  time: OperatorTime;
+  titles: Record<Cause, string>;
+  most_seconds: number;
+}) {
+  const parts = CAUSES.map((cause) => ({
+    kind: cause,
+    title: props.titles[cause],
+    seconds: props.time.added_seconds_by_cause[cause] ?? 0,
+  })).filter((part) => part.seconds > 0);
+  const text = parts.map((part) => `${part.title} ${seconds(part.seconds)}`).join(", ");
   return (
-    <ul class="legend" aria-hidden="true">
-      {kinds.map((kind) => (
-        <li key={kind}>
-          <svg class="swatch" viewBox="0 0 10 10">
-            <rect class={`fill-${kind}`} width={10} height={10} />
-          </svg>
-          {titles[kind]}
-        </li>
-      ))}
-    </ul>
+    <svg
+      class="bar small"
+      role="img"
+      aria-label={sentence(text)}
+      viewBox={`0 0 ${WIDTH} 20`}
+      preserveAspectRatio="none"
+    >
+      <Stack parts={parts} most_seconds={props.most_seconds} />
+    </svg>
+  );
+}
+
+/** A range on a common scale, with its likely value. */
+export function RangeBar(props: { low: number; likely: number; high: number; from: number; to: number }) {
+  const x = (value: number) => ((value - props.from) / (props.to - props.from || 1)) * WIDTH;
+  const left = x(props.low);
+  return (
+    <svg class="bar small" viewBox={`0 0 ${WIDTH} 20`} preserveAspectRatio="none" aria-hidden="true">
+      <rect class="k-swing" x={left} width={Math.max(x(props.high) - left, 3)} y={4} height={12} />
+      <path class="whisker" d={`M${x(props.likely)} 0v20`} />
+    </svg>
   );
 }

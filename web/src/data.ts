@@ -1,26 +1,94 @@
 // SPDX-License-Identifier: Apache-2.0
-// What a page is made of: the documents that `sgxlens show --json` and `predict --json` print.
+// What a page is made of: the documents that `sgxlens show --json` and `predict --json` print, and
+// what only the page draws. The interfaces here are those of sgxlens.report.page and .pictures.
 import type { PredictReport } from "../generated/predict";
-import type { ShowReport } from "../generated/show";
+import type { RegionEntry, ShowReport } from "../generated/show";
 
-export type * from "../generated/predict";
-export type { ShowReport, OperatorEntry, MemoryUse } from "../generated/show";
+export type {
+  EpcNeeds,
+  Item,
+  OperatorTime,
+  PhaseTime,
+  Prediction,
+  Range,
+  Swing,
+} from "../generated/predict";
+export type { CountRange, OperatorEntry, RegionEntry, ReusePart, ShowReport } from "../generated/show";
 
 export type Cause = "compute" | "transitions" | "encryption" | "paging" | "runtime";
 export const CAUSES: readonly Cause[] = ["compute", "transitions", "encryption", "paging", "runtime"];
 
-/** As `PageReport` in sgxlens.report.page. */
+export type Granularity = "line" | "page";
+
+export interface CurveGroup {
+  name: string;
+  access_count: number;
+  miss_counts: number[];
+}
+
+export interface Curves {
+  capacity_bytes: number[];
+  all: CurveGroup;
+  by_role: CurveGroup[];
+  by_source: CurveGroup[];
+}
+
+export interface Picture {
+  page_count: number;
+  step_count: number;
+  cell_page_count: number;
+  column_step_count: number;
+  roles: string[];
+  cell_addresses: number[];
+  cell_roles: number[];
+  cell_regions: (number | null)[];
+  column_operator_indices: number[][];
+  rectangle_columns: number[];
+  rectangle_cells: number[];
+  rectangle_cell_counts: number[];
+  rectangle_uses: number[];
+}
+
 export interface PageReport {
   title: string;
-  cause_titles: Record<Cause, string>;
+  titles: {
+    causes: Record<Cause, string>;
+    sources: Record<string, string>;
+    policies: Record<string, string>;
+  };
   verdicts: string[];
   first: number;
   no_prediction: string;
   show: ShowReport;
   predict: PredictReport | null;
+  curves: Record<Granularity, Curves> | null;
+  picture: Picture | null;
 }
 
-export function readReport(): PageReport {
-  const text = document.getElementById("data")?.textContent ?? "";
-  return JSON.parse(text) as PageReport;
+/** The data of the page: JSON, compressed, in base64. */
+export async function readReport(): Promise<PageReport> {
+  const text = atob(document.getElementById("data")?.textContent ?? "");
+  const packed = Uint8Array.from(text, (letter) => letter.charCodeAt(0));
+  const stream = new Blob([packed]).stream().pipeThrough(new DecompressionStream("gzip"));
+  return (await new Response(stream).json()) as PageReport;
+}
+
+/** A region in a few words: its file, or the operator that reads or writes most of it. */
+export function regionName(region: RegionEntry, operatorNames: ReadonlyMap<number, string>): string {
+  const kind = region.kind === region.role ? "" : `${region.kind} `;
+  if (region.name !== "") return kind + (region.name.split("/").at(-1) || region.name);
+  if (region.kind !== "constant" && region.kind !== "produced") return region.kind;
+  const users = region.users.filter(
+    (user) =>
+      user.operator_index !== null &&
+      (region.kind === "produced" ? user.written_line_count : user.read_line_count) > 0,
+  );
+  const first = users[0]?.operator_index ?? null;
+  if (first === null) return region.kind;
+  const more = users.length > 1 ? ` +${users.length - 1}` : "";
+  return `${kind}by ${operatorNames.get(first) ?? first}${more}`;
+}
+
+export function operatorNames(show: ShowReport): Map<number, string> {
+  return new Map(show.operators?.rows.map((row) => [row.index, row.name]));
 }

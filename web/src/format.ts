@@ -114,7 +114,12 @@ export function range(value: Range, one: (value: number) => string): string {
   return `${isSame ? low.slice(0, -unit.length) : low} to ${high}`;
 }
 
-/** Text for reading: a real micro sign, and no line break within a quantity. */
+/** A quantity for reading: with a micro sign, and without a line break. */
 export function shown(text: string): string {
-  return text.replace(/ us\b/g, " \u00b5s").replaceAll(" ", "\u00a0");
+  return sentence(text).replaceAll(" ", "\u00a0");
+}
+
+/** Text with quantities in it for reading: with micro signs. */
+export function sentence(text: string): string {
+  return text.replace(/(?<=[0-9] )us\b/g, "\u00b5s");
 }

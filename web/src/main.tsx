@@ -5,4 +5,4 @@ import { readReport } from "./data";
 import "./style.css";
 
 const root = document.getElementById("report");
-if (root !== null) render(<App report={readReport()} />, root);
+if (root !== null) void readReport().then((report) => render(<App report={report} />, root));

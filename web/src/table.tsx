@@ -6,7 +6,9 @@ import { shown } from "./format";
 export interface Column<Row> {
   id: string;
   title: string;
-  /** What it is sorted by; null comes last. */
+  /** What it means, where the title is short. */
+  help?: string;
+  /** What it is sorted by; null comes last. A column of nulls cannot be sorted. */
   value: (row: Row) => number | string | null;
   /** What is shown; without it the value. */
   text?: (row: Row) => string;
@@ -45,6 +47,7 @@ export function SortedTable<Row>(props: Props<Row>) {
       return words.every((word) => text.includes(word));
     });
   }, [sorted, columns, query]);
+  const kinds = useMemo(() => columns.map((column) => kindOf(column, rows)), [columns, rows]);
   const drawn = isWhole ? found : found.slice(0, ROWS_SHOWN);
   return (
     <div class="sorted-table">
@@ -69,30 +72,37 @@ export function SortedTable<Row>(props: Props<Row>) {
           <caption class="visually-hidden">{caption}</caption>
           <thead>
             <tr>
-              {columns.map((column) => {
+              {columns.map((column, index) => {
                 const isOrder = column.id === order.id;
-                const direction = order.isAscending ? "ascending" : "descending";
+                const isNumber = kinds[index] === "number";
                 return (
                   <th
                     key={column.id}
                     scope="col"
-                    class={isNumeric(column, rows) ? "number" : undefined}
-                    aria-sort={isOrder ? direction : undefined}
+                    class={kinds[index]}
+                    title={column.help}
+                    aria-sort={
+                      isOrder ? (order.isAscending ? "ascending" : "descending") : undefined
+                    }
                   >
-                    <button
-                      type="button"
-                      onClick={() =>
-                        setOrder({
-                          id: column.id,
-                          isAscending: isOrder ? !order.isAscending : !isNumeric(column, rows),
-                        })
-                      }
-                    >
-                      {column.title}
-                      <span class="arrow" aria-hidden="true">
-                        {isOrder ? (order.isAscending ? "\u25b2" : "\u25bc") : ""}
-                      </span>
-                    </button>
+                    {kinds[index] === "picture" ? (
+                      column.title
+                    ) : (
+                      <button
+                        type="button"
+                        onClick={() =>
+                          setOrder({
+                            id: column.id,
+                            isAscending: isOrder ? !order.isAscending : !isNumber,
+                          })
+                        }
+                      >
+                        {column.title}
+                        <span class="arrow" aria-hidden="true">
+                          {isOrder ? (order.isAscending ? "\u25b2" : "\u25bc") : ""}
+                        </span>
+                      </button>
+                    )}
                   </th>
                 );
               })}
@@ -101,12 +111,12 @@ export function SortedTable<Row>(props: Props<Row>) {
           <tbody>
             {drawn.map((row) => (
               <tr key={rowKey(row)} data-row={rowKey(row)}>
-                {columns.map((column) => {
+                {columns.map((column, index) => {
                   const value = column.value(row);
                   return (
                     <td
                       key={column.id}
-                      class={isNumeric(column, rows) ? "number" : "text"}
+                      class={kinds[index]}
                       data-column={column.id}
                       data-value={value ?? undefined}
                     >
@@ -131,11 +141,13 @@ export function SortedTable<Row>(props: Props<Row>) {
 function textOf<Row>(column: Column<Row>, row: Row): string {
   const value = column.value(row);
   if (value === null) return "-";
-  return typeof value === "string" ? (column.text?.(row) ?? value) : shown(column.text?.(row) ?? `${value}`);
+  return typeof value === "string" ? (column.text?.(row) ?? value).replace(/ %$/, "\u00a0%") : shown(column.text?.(row) ?? `${value}`);
 }
 
-function isNumeric<Row>(column: Column<Row>, rows: readonly Row[]): boolean {
-  return rows.some((row) => typeof column.value(row) === "number");
+function kindOf<Row>(column: Column<Row>, rows: readonly Row[]): "number" | "text" | "picture" {
+  const value = rows.map(column.value).find((one) => one !== null);
+  if (value === undefined && column.content !== undefined) return "picture";
+  return typeof value === "number" ? "number" : "text";
 }
 
 function sort<Row>(rows: readonly Row[], column: Column<Row> | undefined, isAscending: boolean): Row[] {

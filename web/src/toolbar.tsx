@@ -12,14 +12,19 @@ const SECTIONS = [
   ["how-slow", "How slow"],
   ["why", "Why"],
   ["where", "Where"],
+  ["how-large", "How large"],
+  ["evidence", "Evidence"],
 ] as const;
 
 export function Toolbar({ report, chosen, choose }: Props) {
   const predictions = report.predict?.predictions ?? [];
+  const sections = SECTIONS.filter(
+    ([id]) => predictions.length > 0 || (id !== "why" && id !== "how-large"),
+  );
   return (
     <header class="toolbar">
       <nav aria-label="Sections">
-        {SECTIONS.map(([id, title]) => (
+        {sections.map(([id, title]) => (
           <a key={id} href={`#${id}`}>
             {title}
           </a>

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-import { Legend, TimeBar } from "./bar";
-import { CAUSES, type PageReport } from "./data";
-import { bytes, range, ratio, seconds, shown } from "./format";
+import { TimeBar } from "./bar";
+import { CAUSES, type PageReport, type Prediction } from "./data";
+import { bytes, count, range, ratio, seconds, sentence, shown } from "./format";
+import { DataTable, Legend, Sentences } from "./parts";
 
 interface Props {
   report: PageReport;
@@ -10,8 +11,7 @@ interface Props {
 }
 
 export function Verdict({ report, chosen, choose }: Props) {
-  const predictions = report.predict?.predictions ?? [];
-  const prediction = predictions[chosen];
+  const prediction = report.predict?.predictions[chosen];
   return (
     <section id="how-slow" aria-labelledby="how-slow-title">
       <p class="eyebrow">sgxlens report</p>
@@ -28,30 +28,38 @@ export function Verdict({ report, chosen, choose }: Props) {
               <strong>{ratio(prediction.steady.slowdown.likely)}&times;</strong>
               <span>{range(prediction.steady.slowdown, ratio)}</span>
             </p>
-            <p class="verdict">{report.verdicts[chosen]}</p>
+            <p class="verdict">{sentence(report.verdicts[chosen] ?? "")}</p>
           </div>
           <Platforms report={report} chosen={chosen} choose={choose} />
+          {prediction.warnings.length > 0 && <Sentences items={prediction.warnings} />}
+          <Startup prediction={prediction} />
         </>
       )}
+      {report.show.warnings.length > 0 && <Sentences items={report.show.warnings} />}
     </section>
   );
 }
 
 function Platforms({ report, chosen, choose }: Props) {
   const predictions = report.predict?.predictions ?? [];
+  const first = predictions[0]?.steady;
   const most = Math.max(...predictions.map((one) => one.steady.sgx_seconds.high));
   const used = CAUSES.filter((cause) =>
     predictions.some((one) =>
       one.steady.causes.some((row) => row.cause === cause && row.added_seconds.likely > 0),
     ),
   );
-  const titles = { native: "natively", ...report.cause_titles };
+  const legend = [
+    ["k-native", "natively"] as const,
+    ...used.map((cause) => [`k-${cause}`, report.titles.causes[cause]] as const),
+  ];
   return (
     <>
       <table class="platforms" id="platforms">
         <caption>
-          {shown(`Phase ${predictions[0]?.steady.phase}`)} ({predictions[0]?.steady.name}) inside an
-          enclave, by platform; the line across a bar is the range
+          {shown(`Phase ${first?.phase}`)} ({first?.name}) inside an enclave, by platform. The thin
+          line on a bar is the range.
+          <Legend items={legend} />
         </caption>
         <thead>
           <tr>
@@ -60,8 +68,7 @@ function Platforms({ report, chosen, choose }: Props) {
               EPC
             </th>
             <th scope="col" class="wide">
-              <Legend kinds={["native", ...used]} titles={titles} />
-              <span class="visually-hidden">what the time consists of</span>
+              what the time consists of
             </th>
             <th scope="col" class="number">
               inside
@@ -92,9 +99,11 @@ function Platforms({ report, chosen, choose }: Props) {
                     </span>
                   </label>
                 </th>
-                <td class="number">{shown(bytes(deployment.epc_bytes.likely))}</td>
+                <td class="number" data-value={deployment.epc_bytes.likely}>
+                  {shown(bytes(deployment.epc_bytes.likely))}
+                </td>
                 <td class="wide">
-                  <TimeBar steady={steady} titles={report.cause_titles} most_seconds={most} />
+                  <TimeBar steady={steady} titles={report.titles.causes} most_seconds={most} />
                 </td>
                 <td class="number" data-value={steady.sgx_seconds.likely}>
                   {shown(seconds(steady.sgx_seconds.likely))}
@@ -109,6 +118,66 @@ function Platforms({ report, chosen, choose }: Props) {
           })}
         </tbody>
       </table>
+      {report.predict?.left_out.map((one) => (
+        <p key={one.platform} class="none">
+          {one.platform} is left out: {one.reason}
+        </p>
+      ))}
     </>
+  );
+}
+
+function Startup({ prediction }: { prediction: Prediction }) {
+  const { startup } = prediction;
+  const rows = [
+    ...startup.items.map((item) => [
+      item.what,
+      shown(range(item.count, count)),
+      { content: shown(seconds(item.added_seconds.likely)), value: item.added_seconds.likely },
+      shown(range(item.added_seconds, seconds)),
+    ]),
+    [
+      startup.phases.join(", "),
+      shown(`natively ${seconds(startup.native_seconds)}`),
+      { content: shown(seconds(startup.inside_seconds.likely)), value: startup.inside_seconds.likely },
+      shown(range(startup.inside_seconds, seconds)),
+    ],
+  ];
+  return (
+    <details class="startup">
+      <summary>
+        Start-up, apart from that: the first result comes after{" "}
+        <strong>{shown(seconds(startup.total_seconds.likely))}</strong> (
+        {shown(range(startup.total_seconds, seconds))}); natively after{" "}
+        {shown(seconds(startup.native_seconds))}
+      </summary>
+      <DataTable
+        id="startup"
+        caption="From the start of the enclave to the first result"
+        headings={["what", "n:count", "n:takes", "n:range"]}
+        rows={rows}
+        footer={[
+          "all",
+          "",
+          { content: shown(seconds(startup.total_seconds.likely)), value: startup.total_seconds.likely },
+          shown(range(startup.total_seconds, seconds)),
+        ]}
+      />
+      {startup.inside_items.length > 0 && (
+        <DataTable
+          id="startup-items"
+          caption="What the enclave adds to these phases"
+          headings={["what", "n:count", "n:adds"]}
+          rows={startup.inside_items.map((item) => [
+            item.what,
+            shown(range(item.count, count)),
+            shown(seconds(item.added_seconds.likely)),
+          ])}
+        />
+      )}
+      {startup.untimed_phases.length > 0 && (
+        <p>Without a native time, and left out: {startup.untimed_phases.join(", ")}.</p>
+      )}
+    </details>
   );
 }

@@ -138,13 +138,10 @@ def command(  # noqa: PLR0917 -- click passes them by name
     A prediction is of the model, input and batch that were recorded: a larger model cannot be
     predicted from the recording of a smaller one.
     """
-    from sgxlens.enclave.platform import platform_names
-    from sgxlens.enclave.runtime import load_runtime
     from sgxlens.errors import UsageError
-    from sgxlens.prediction import predict
     from sgxlens.prediction.inputs import opened
     from sgxlens.prediction.paging import OVERHEADS_PERCENT
-    from sgxlens.prediction.predict import DEFAULT_RUNTIME
+    from sgxlens.prediction.several import predict_on
     from sgxlens.report.prediction import prediction_document
     from sgxlens.units import parse_seconds
 
@@ -156,37 +153,23 @@ def command(  # noqa: PLR0917 -- click passes them by name
         chosen = int(phase)
     overheads = OVERHEADS_PERCENT if overhead is None else (*OVERHEADS_PERCENT, overhead)
     given_seconds = None if native_time is None else parse_seconds(native_time)
-    # Read once: what is counted by its rules is kept with it.
-    inside = load_runtime(runtime or DEFAULT_RUNTIME)
-    predictions, left_out = [], []
-    for platform in platforms or platform_names():
-        try:
-            prediction = predict(
-                source,
-                platform,
-                inside,
-                phase=chosen,
-                epc=epc,
-                llc=llc,
-                threads=threads,
-                native_seconds=given_seconds,
-                enclave_size=enclave_size,
-                replicas=replicas,
-                policy=policy,
-                overheads_percent=overheads,
-                trusted=trusted,
-                allowed=allowed,
-                encrypted=encrypted,
-            )
-        except UsageError as error:
-            # What was asked for may make no sense for one of the platforms that nobody named.
-            if platforms:
-                raise
-            left_out.append((platform, error))
-        else:
-            predictions.append(prediction)
-    if not predictions:
-        raise left_out[0][1]
+    predictions, left_out = predict_on(
+        source,
+        platforms,
+        runtime,
+        phase=chosen,
+        epc=epc,
+        llc=llc,
+        threads=threads,
+        native_seconds=given_seconds,
+        enclave_size=enclave_size,
+        replicas=replicas,
+        policy=policy,
+        overheads_percent=overheads,
+        trusted=trusted,
+        allowed=allowed,
+        encrypted=encrypted,
+    )
     # Where it costs most there is most to be learnt.
     slowest = max(range(len(predictions)), key=lambda i: predictions[i].steady.slowdown.likely)
     document = prediction_document(

@@ -67,31 +67,40 @@ def command(  # noqa: PLR0917 -- click passes them by name
     It says how slow the program would be inside an enclave, why, where, how large the enclave must
     be, and what all that rests on.
     """
-    from sgxlens.enclave.platform import load_platform, platform_names
-    from sgxlens.enclave.runtime import load_runtime
-    from sgxlens.prediction import predict
-    from sgxlens.prediction.predict import DEFAULT_RUNTIME
+    from sgxlens.errors import RecordingError
+    from sgxlens.prediction.inputs import opened
+    from sgxlens.prediction.several import predict_on
     from sgxlens.recording.reader import open_recording
     from sgxlens.report.html import check_writable, write_html
-    from sgxlens.report.page import page_report, predictions_or_reason
+    from sgxlens.report.page import page_report
     from sgxlens.units import format_bytes, parse_seconds
 
     check_writable(output, force=force)
     source = open_recording(recording)
-    places = [load_platform(name) for name in platforms or platform_names()]
-    inside = load_runtime(runtime or DEFAULT_RUNTIME)
-    seconds = None if native_time is None else parse_seconds(native_time)
     chosen: int | str | None = phase
     if phase is not None and phase.isdecimal() and all(p.name != phase for p in source.phases):
         chosen = int(phase)
-    predictions = predictions_or_reason(
-        lambda: [
-            predict(source, place, inside, phase=chosen, native_seconds=seconds, threads=threads)
-            for place in places
-        ]
+    no_prediction = ""
+    try:
+        predictions, left_out = predict_on(
+            opened(source),
+            platforms,
+            runtime,
+            phase=chosen,
+            threads=threads,
+            native_seconds=None if native_time is None else parse_seconds(native_time),
+        )
+    except RecordingError as error:
+        # What was recorded can be shown even where nothing can be predicted from it.
+        predictions, left_out, no_prediction = [], [], error.message
+        click.echo(f"sgxlens: no prediction: {no_prediction}", err=True)
+    report = page_report(
+        source,
+        predictions,
+        phase=chosen,
+        left_out=[(name, error.message) for name, error in left_out],
+        no_prediction=no_prediction,
     )
-    size_bytes = write_html(page_report(source, predictions, chosen), output)
-    if predictions.missing:
-        click.echo(f"sgxlens: no prediction: {predictions.missing}", err=True)
+    size_bytes = write_html(report, output)
     if not quiet:
         click.echo(f"sgxlens: wrote {output} ({format_bytes(size_bytes)})", err=True)

@@ -124,6 +124,7 @@ def _operators(
             native_seconds=native.get(operator.number),
             added_seconds=added_seconds(groups.get(operator.number, ())),
             added_seconds_by_cause=_likely_by_cause(groups.get(operator.number, ())),
+            likely_counts=_likely_counts(groups.get(operator.number, ())),
         )
         for operator in operators
     ]
@@ -136,6 +137,7 @@ def _operators(
         native_seconds=max(base_seconds - math.fsum(native.values()), 0.0),
         added_seconds=added_seconds(rest),
         added_seconds_by_cause=_likely_by_cause(rest),
+        likely_counts=_likely_counts(rest),
     )
     return (*rows, between)
 
@@ -151,6 +153,14 @@ def _roles(charges: Sequence[Charge]) -> tuple[RoleTime, ...]:
 def _likely_by_cause(charges: Iterable[Charge]) -> dict[Cause, float]:
     groups = _groups(charges, lambda charge: charge.cause)
     return {cause: likely_seconds(groups[cause]) for cause in CAUSES if cause in groups}
+
+
+def _likely_counts(charges: Iterable[Charge]) -> dict[str, float]:
+    counts: defaultdict[str, float] = defaultdict(float)
+    for charge in charges:
+        if charge.what != COMPUTE:  # which is the native time in another unit
+            counts[charge.what] += charge.count.likely
+    return dict(counts)
 
 
 def _groups(charges: Iterable[Charge], key: Callable[[Charge], Key]) -> dict[Key, list[Charge]]:

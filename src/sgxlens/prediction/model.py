@@ -70,6 +70,7 @@ class OperatorTime:
         native_seconds: its share of the native time of the phase; None: not timed natively.
         added_seconds: what the enclave adds.
         added_seconds_by_cause: the likely value of it by cause, only causes that occur.
+        likely_counts: how often what is charged happens in it, by `Item.what`; likely values.
     """
 
     operator: int | None
@@ -79,6 +80,7 @@ class OperatorTime:
     native_seconds: float | None
     added_seconds: Range
     added_seconds_by_cause: dict[Cause, float]
+    likely_counts: dict[str, float]
 
 
 @dataclass(frozen=True)

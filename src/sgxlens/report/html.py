@@ -3,12 +3,13 @@
 
 The page's script and style are built from ``web/`` and lie in this package. Their hashes stand in
 the page's Content-Security-Policy, which allows nothing beside them. What came from the recording
-is data in a script block of type ``application/json``, never markup.
+is data, never markup: JSON, compressed, in base64, which no name can leave.
 """
 
 from __future__ import annotations
 
 import base64
+import gzip
 import hashlib
 import html
 import json
@@ -27,11 +28,11 @@ if TYPE_CHECKING:
 #: The second line of each report, by which it is known as one.
 MARK: Final = "<!-- sgxlens report -->"
 _HEAD = f"<!doctype html>\n{MARK}\n"
-_SCRIPT_ESCAPES = {ord("<"): "\\u003c", ord(">"): "\\u003e", ord("&"): "\\u0026"}
+_COMPRESSION = 6
 
 
 def html_text(report: PageReport) -> str:
-    """The page, ASCII only in its data."""
+    """The page."""
     script, style = _asset("report.js"), _asset("report.css")
     policy = "; ".join(
         (
@@ -53,7 +54,7 @@ def html_text(report: PageReport) -> str:
         '<meta name="referrer" content="no-referrer">\n'
         f"<title>{title}</title>\n<style>{style}</style>\n</head>\n<body>\n"
         f'<div id="report"></div>\n<noscript>\n{_plain(report)}</noscript>\n'
-        f'<script type="application/json" id="data">{_data(report)}</script>\n'
+        f'<script type="application/gzip" id="data">{_data(report)}</script>\n'
         f"<script>{script}</script>\n</body>\n</html>\n"
     )
 
@@ -119,7 +120,8 @@ def _hash(text: str) -> str:
 def _data(report: PageReport) -> str:
     content = report.model_dump(mode="json", by_alias=True)
     text = json.dumps(content, separators=(",", ":"), allow_nan=False)
-    return text.translate(_SCRIPT_ESCAPES)
+    packed = gzip.compress(text.encode("ascii"), _COMPRESSION, mtime=0)
+    return base64.b64encode(packed).decode("ascii")
 
 
 def _plain(report: PageReport) -> str:

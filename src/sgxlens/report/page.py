@@ -4,24 +4,25 @@
 from __future__ import annotations
 
 import shlex
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Final, Literal
 
 from pydantic import Field
 
-from sgxlens.enclave.charges import Cause
-from sgxlens.errors import RecordingError
+from sgxlens.report.attribution_section import Granularity
 from sgxlens.report.document import build_document
 from sgxlens.report.json import Part, ShowReport, json_report
+from sgxlens.report.pictures import Curves, Picture, curves, picture
 from sgxlens.report.prediction import prediction_document
 from sgxlens.report.prediction_json import PredictReport
 from sgxlens.report.prediction_json import json_report as prediction_report
-from sgxlens.report.verdict import CAUSE_TITLES, verdict
+from sgxlens.report.titles import TITLES, Titles
+from sgxlens.report.verdict import verdict
 from sgxlens.text import one_line
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from sgxlens.prediction.result import Prediction
     from sgxlens.recording.reader import Recording
@@ -34,78 +35,79 @@ class PageReport(Part):
     """All that a page shows.
 
     ``show`` and ``predict`` are what `sgxlens show --json` and `sgxlens predict --json` print of
-    the same phase; ``predict`` is null where ``no_prediction`` says why. ``verdicts`` is of each
-    prediction, ``first`` the index of the one that is shown first.
+    the same phase, but for the operators of other phases, which are left out; ``predict`` is null
+    where ``no_prediction`` says why. ``verdicts`` is of each prediction, ``first`` the index of the
+    one that is shown first. ``curves`` and ``picture`` are null where ``show`` says why.
     """
 
     schema_name: Literal["sgxlens-report"] = Field(default=SCHEMA_NAME, alias="schema")
     schema_version: Literal[1] = SCHEMA_VERSION
     title: str
-    cause_titles: dict[Cause, str]
+    titles: Titles
     verdicts: list[str]
     first: int
     no_prediction: str
     show: ShowReport
     predict: PredictReport | None
-
-
-@dataclass(frozen=True)
-class Predictions:
-    """Predictions of a phase, or why there is none.
-
-    Attributes:
-        of: one for each platform.
-        missing: why there is none; empty where there is.
-    """
-
-    of: tuple[Prediction, ...]
-    missing: str = ""
-
-
-def predictions_or_reason(predict_all: Callable[[], Sequence[Prediction]]) -> Predictions:
-    """What `predict_all` predicts; a recording from which nothing can be predicted still shows."""
-    try:
-        return Predictions(tuple(predict_all()))
-    except RecordingError as error:
-        return Predictions((), error.message)
+    curves: dict[Granularity, Curves] | None
+    picture: Picture | None
 
 
 def page_report(
-    recording: Recording, predictions: Predictions, phase: int | str | None = None
+    recording: Recording,
+    predictions: Sequence[Prediction],
+    *,
+    phase: int | str | None = None,
+    left_out: Sequence[tuple[str, str]] = (),
+    no_prediction: str = "",
 ) -> PageReport:
     """The content of the page of a recording.
 
     Args:
         recording: the recording.
-        predictions: what it would cost.
+        predictions: what it would cost, one for each platform; may be none.
         phase: the phase that the page is about; None: the one that is predicted, else as
             `build_document` chooses.
+        left_out: names of platforms that could not be compared, and why.
+        no_prediction: why there is no prediction.
 
     Raises:
         UsageError: there is no such phase.
         RecordingError: the recording is damaged.
     """
     process = None
-    if predictions.of:
-        steady = predictions.of[0].steady
+    if predictions:
+        steady = predictions[0].steady
         phase = steady.phase
         process = steady.process if len(recording.metadata.processes) > 1 else None
     document = build_document(recording, phase, process)
-    slowdowns = [one.steady.slowdown.likely for one in predictions.of]
+    slowdowns = [one.steady.slowdown.likely for one in predictions]
+    is_attributed = document.attribution is not None
     return PageReport(
         title=_title(recording),
-        cause_titles=CAUSE_TITLES,
-        verdicts=[verdict(one) for one in predictions.of],
+        titles=TITLES,
+        verdicts=[verdict(one) for one in predictions],
         # Where it costs most there is most to be learnt.
         first=slowdowns.index(max(slowdowns)) if slowdowns else 0,
-        no_prediction=predictions.missing,
+        no_prediction=no_prediction,
         show=json_report(document),
         predict=(
-            prediction_report(prediction_document(recording, predictions.of))
-            if predictions.of
+            prediction_report(
+                prediction_document(
+                    recording, [_of_one_phase(p) for p in predictions], left_out=left_out
+                )
+            )
+            if predictions
             else None
         ),
+        curves=curves(recording, document.selection[0]) if is_attributed else None,
+        picture=picture(recording, document.selection[0]) if is_attributed else None,
     )
+
+
+def _of_one_phase(prediction: Prediction) -> Prediction:
+    phases = tuple(replace(p, operators=()) for p in prediction.phases)
+    return replace(prediction, phases=phases)
 
 
 def _title(recording: Recording) -> str:

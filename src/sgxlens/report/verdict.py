@@ -5,21 +5,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from sgxlens.report.titles import CAUSE_TITLES
 from sgxlens.text import one_line
 from sgxlens.units import format_ratio, format_seconds
 
 if TYPE_CHECKING:
-    from sgxlens.enclave.charges import Cause
     from sgxlens.prediction.model import PhaseTime
     from sgxlens.prediction.result import Prediction
 
-CAUSE_TITLES: dict[Cause, str] = {
-    "compute": "slower instructions",
-    "transitions": "leaving and entering",
-    "encryption": "memory encryption",
-    "paging": "EPC paging",
-    "runtime": "the runtime's own work",
-}
 #: Causes are named until they explain so much of what is added.
 _EXPLAINED = 0.9
 

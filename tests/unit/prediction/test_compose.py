@@ -55,6 +55,9 @@ def test_the_time_inside_is_the_native_time_and_what_is_added() -> None:
         (0, 0.030), (1, 0.010), (2, None), (None, pytest.approx(0)),
     ]  # fmt: skip
     assert time.operators[0].added_seconds_by_cause == {"paging": pytest.approx(0.013)}
+    assert [o.likely_counts for o in time.operators] == [
+        {"page loads": 1000}, {"page loads": 500}, {}, {"futex waits": 100},
+    ]  # fmt: skip
     assert [r.role for r in time.roles] == ["weights", "activations", None]
 
 

@@ -3,16 +3,15 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import json
 import os
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 import predictable
+from page_data import page_data
 from sgxlens.cli.main import main
 
 MakeRecording = Callable[..., Path]
@@ -40,12 +39,6 @@ def path(make_recording: MakeRecording) -> Path:
     return make_recording(predictable.tables(), **predictable.metadata())
 
 
-def data_of(page: str) -> Any:
-    found = re.search(r'<script type="application/json" id="data">(.*?)</script>', page, re.DOTALL)
-    assert found is not None
-    return json.loads(found[1])
-
-
 def test_policy_allows_nothing_but_its_own_script_and_style(path: Path, tmp_path: Path) -> None:
     page = page_of(path, tmp_path)
     policy = re.search(r'Content-Security-Policy" content="([^"]*)"', page)
@@ -64,12 +57,12 @@ def test_says_the_verdict_without_javascript(path: Path, tmp_path: Path) -> None
     page = page_of(path, tmp_path)
     plain = page.partition("<noscript>")[2].partition("</noscript>")[0]
     assert "times as long" in plain
-    assert data_of(page)["verdicts"][0] in plain.replace("&#x27;", "'")
+    assert page_data(page)["verdicts"][0] in plain.replace("&#x27;", "'")
 
 
 def test_hostile_names_stay_text(make_recording: MakeRecording, tmp_path: Path) -> None:
     page = page_of(hostile_recording(make_recording), tmp_path)
-    data = data_of(page)
+    data = page_data(page)
     assert data["show"]["operators"]["rows"][0]["name"] == HOSTILE + "x" * 10_000
     # The page's own tags, and none of the names.
     assert page.count("<script") == 2
@@ -124,7 +117,7 @@ def test_reports_without_native_times_and_says_why_nothing_is_predicted(
     metadata = {**predictable.metadata(), "native": None}
     page = page_of(make_recording(tables, **metadata), tmp_path)
     assert "no native times" in capsys.readouterr().err
-    data = data_of(page)
+    data = page_data(page)
     assert data["predict"] is None
     assert "no native times" in data["no_prediction"]
     assert data["show"]["operators"]["rows"]

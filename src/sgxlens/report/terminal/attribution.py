@@ -11,6 +11,7 @@ from rich.text import Text
 from sgxlens.report.ordering import ordered
 from sgxlens.report.terminal.layout import fitted_table, share, titled, with_rest
 from sgxlens.report.terminal.memory import memory
+from sgxlens.report.titles import SOURCE_TITLES
 from sgxlens.units import format_bytes, format_count, format_seconds
 
 if TYPE_CHECKING:
@@ -35,16 +36,6 @@ if TYPE_CHECKING:
 #: From this width on there is room for shapes.
 _WIDE = 96
 _FLOWS_MAX = 5
-_SOURCE_TITLES = {
-    "same_operator": "the same operator",
-    "earlier_operator": "an earlier operator of this phase",
-    "outside_operators": "this phase, in no operator",
-    "previous_inference": "a previous inference",
-    "warm_up": "a warm-up",
-    "load": "the load of the model",
-    "other_phase": "another phase",
-    "cold": "nowhere: cold",
-}
 #: The columns of the table of operators' sources: what they count together.
 _SOURCE_COLUMNS = {
     "same\nop.": ("same_operator",),
@@ -268,7 +259,7 @@ def _sources(
             continue
         shares = [share(row.counts[name].access_count, totals[name]) for name in names]
         misses = [_range(row.counts[name].miss_count) for name in names] if has_misses else []
-        table.append([_SOURCE_TITLES.get(row.source, row.source), *shares, *misses])
+        table.append([SOURCE_TITLES.get(row.source, row.source), *shares, *misses])
     parts: list[RenderableType] = [fitted_table(headings, table, width, (0,))]
     flows = sorted(
         section.flows["line"],

@@ -11,6 +11,7 @@ from rich.text import Text
 from sgxlens.report.bars import bar
 from sgxlens.report.terminal.layout import fitted_table
 from sgxlens.report.terminal.values import of_native, seconds_range, value_range
+from sgxlens.report.titles import POLICY_TITLES
 from sgxlens.units import format_bytes, format_count, format_seconds
 
 if TYPE_CHECKING:
@@ -23,16 +24,6 @@ if TYPE_CHECKING:
 
 _POINTS_MAX = 10
 _BAR_CELLS = 24
-_POLICY_TITLES = {
-    "linux": "Linux's driver",
-    "out_of_tree": "Intel's out-of-tree driver",
-    "lru": "least recently used leaves",
-    "fifo": "longest there leaves",
-    "second_chance": "second chance",
-    "mru": "most recently used leaves",
-    "pinned": "most used pages pinned",
-    "optimum": "optimum (Belady)",
-}
 
 
 def epc_needs(prediction: Prediction, width: int, *, ascii_only: bool) -> RenderableType:
@@ -104,7 +95,7 @@ def _some(curve: Iterable[CurvePoint], own_bytes: int) -> list[CurvePoint]:
 def _policies(needs: EpcNeeds, native_seconds: float, width: int) -> RenderableType:
     rows = [
         [
-            f"{'>' if row.is_used else ''}{_POLICY_TITLES[row.policy]}",
+            f"{'>' if row.is_used else ''}{POLICY_TITLES[row.policy]}",
             format_count(row.load_count),
             format_seconds(row.added_seconds.likely),
             seconds_range(row.added_seconds),

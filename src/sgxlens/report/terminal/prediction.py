@@ -27,7 +27,8 @@ from sgxlens.report.terminal.values import (
     seconds_range,
     value_range,
 )
-from sgxlens.report.verdict import CAUSE_TITLES, verdict
+from sgxlens.report.titles import CAUSE_TITLES
+from sgxlens.report.verdict import verdict
 from sgxlens.text import one_line
 from sgxlens.units import format_bytes, format_count, format_ratio, format_seconds
 

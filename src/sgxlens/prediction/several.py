@@ -1,0 +1,55 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Predictions of one recording on several platforms."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from sgxlens.enclave.platform import platform_names
+from sgxlens.enclave.runtime import load_runtime
+from sgxlens.errors import UsageError
+from sgxlens.prediction.predict import DEFAULT_RUNTIME, predict
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sgxlens.prediction.result import Prediction
+    from sgxlens.recording.reader import Recording
+
+
+def predict_on(
+    recording: Recording,
+    platforms: Sequence[str],
+    runtime: str | None = None,
+    **options: Any,
+) -> tuple[list[Prediction], list[tuple[str, UsageError]]]:
+    """What a recording would cost on each of `platforms`.
+
+    Args:
+        recording: the recording.
+        platforms: names or files; none: all that come with sgxlens.
+        runtime: name or file of the runtime; None: the default one.
+        options: as `predict` takes them.
+
+    Returns:
+        The predictions, and of platforms that nobody named those that make no sense, with why.
+
+    Raises:
+        UsageError: an option makes no sense on any platform, or on one that is named.
+        RecordingError: the recording is damaged, or lacks what a prediction needs.
+    """
+    # Read once: what is counted by its rules is kept with it.
+    inside = load_runtime(runtime or DEFAULT_RUNTIME)
+    predictions, left_out = [], []
+    for platform in platforms or platform_names():
+        try:
+            prediction = predict(recording, platform, inside, **options)
+        except UsageError as error:
+            if platforms:
+                raise
+            left_out.append((platform, error))
+        else:
+            predictions.append(prediction)
+    if not predictions:
+        raise left_out[0][1]
+    return predictions, left_out

@@ -1,0 +1,169 @@
+// SPDX-License-Identifier: Apache-2.0
+// Reuse distances and miss ratios, lines and pages side by side.
+import { useState } from "preact/hooks";
+import { LineChart } from "./chart";
+import type { CurveGroup, Curves, Granularity, PageReport } from "./data";
+import { bytes, count, percent, share, shown } from "./format";
+import { DataTable, Legend } from "./parts";
+
+const GRANULARITIES: readonly Granularity[] = ["line", "page"];
+const TITLES = { line: "Cache lines (64 B)", page: "Pages (4 KiB)" };
+const GROUPS = { role: "by role", source: "by reuse source", all: "together" } as const;
+/** A group whose part of all misses is nowhere more than this is not drawn. */
+const LEAST_PART = 0.002;
+
+type Grouping = keyof typeof GROUPS;
+
+export function Reuse({ report }: { report: PageReport }) {
+  const [grouping, group] = useState<Grouping>("role");
+  const { curves, titles } = report;
+  if (curves === null) return <p class="none">No reuse: {report.show.no_attribution}</p>;
+  const name = (one: string) => (grouping === "source" ? (titles.sources[one] ?? one) : one);
+  const drawn = [...new Set(GRANULARITIES.flatMap((one) => chosen(curves[one], grouping).map((g) => g.name)))];
+  return (
+    <>
+      <h3>Reuse</h3>
+      <p class="lead">
+        The share of all accesses that miss an LRU memory, by its size. Each line is the part of one
+        group, the thick one is all together; what is left at the right is cold, the first access in
+        the recording.
+      </p>
+      <fieldset class="switch">
+        <legend class="visually-hidden">Group the curves</legend>
+        {(Object.keys(GROUPS) as Grouping[]).map((one) => (
+          <label key={one}>
+            <input type="radio" name="grouping" checked={one === grouping} onChange={() => group(one)} />
+            {GROUPS[one]}
+          </label>
+        ))}
+      </fieldset>
+      {grouping !== "all" && <Legend items={drawn.map((one) => [`k-${one}`, name(one)] as const)} />}
+      <div class="columns even">
+        {GRANULARITIES.map((granularity) => (
+          <div key={granularity}>
+            <h4>{TITLES[granularity]}</h4>
+            <Curve granularity={granularity} curves={curves[granularity]} grouping={grouping} name={name} />
+            <Histogram report={report} granularity={granularity} />
+          </div>
+        ))}
+      </div>
+      <Sources report={report} />
+    </>
+  );
+}
+
+function chosen(curves: Curves, grouping: Grouping): CurveGroup[] {
+  const groups = grouping === "role" ? curves.by_role : grouping === "source" ? curves.by_source : [];
+  return groups.filter((one) =>
+    one.miss_counts.some((misses, i) => misses > LEAST_PART * (curves.all.miss_counts[i] ?? 0)),
+  );
+}
+
+function Curve(props: {
+  granularity: Granularity;
+  curves: Curves;
+  grouping: Grouping;
+  name: (one: string) => string;
+}) {
+  const { granularity, curves, grouping, name } = props;
+  const total = curves.all.access_count;
+  const groups = chosen(curves, grouping);
+  const ratios = (one: CurveGroup) => one.miss_counts.map((misses) => misses / total);
+  const describe = (index: number) => {
+    const misses = curves.all.miss_counts[index] ?? 0;
+    const parts = groups
+      .map((one) => [name(one.name), one.miss_counts[index] ?? 0] as const)
+      .filter(([, value]) => value > 0)
+      .sort((a, b) => b[1] - a[1])
+      .slice(0, 3)
+      .map(([title, value]) => `${title} ${share(value, misses)}`);
+    const size = bytes(curves.capacity_bytes[index] ?? 0);
+    return `${size}: ${count(misses)} misses, ${percent(misses / total)}${parts.length ? `: ${parts.join(", ")}` : ""}`;
+  };
+  const last = curves.capacity_bytes.length - 1;
+  return (
+    <LineChart
+      id={`misses-${granularity}`}
+      label={`Miss ratio of ${TITLES[granularity]} by size of memory: ${[0, Math.floor(last / 2), last].map(describe).join("; ")}`}
+      xLabel="size of the memory"
+      yLabel="Misses per access."
+      xs={curves.capacity_bytes}
+      series={[
+        ...groups.map((one) => ({ kind: `k-${one.name}`, title: name(one.name), ys: ratios(one) })),
+        { kind: "k-all", title: "all", ys: ratios(curves.all) },
+      ]}
+      yText={(ratio) => `${Number((100 * ratio).toPrecision(3))} %`}
+      isLogarithmic
+      height={250}
+      describe={describe}
+    />
+  );
+}
+
+/** Accesses by reuse distance, a bar for each doubling, on a logarithmic scale. */
+function Histogram({ report, granularity }: { report: PageReport; granularity: Granularity }) {
+  const reuse = report.show.reuse[granularity];
+  if (reuse === undefined || reuse.access_count === 0) return null;
+  const sums = new Map<number, number>();
+  for (const bin of reuse.bins) {
+    const power = bin.distance_min_blocks === 0 ? 0 : Math.floor(Math.log2(bin.distance_min_blocks)) + 1;
+    sums.set(power, (sums.get(power) ?? 0) + bin.count);
+  }
+  const rows = [...sums].sort((a, b) => a[0] - b[0]);
+  const most = Math.log10(Math.max(...sums.values(), reuse.cold_count, 10));
+  const bar = (value: number) => (
+    <svg class="bar small" viewBox="0 0 1000 20" preserveAspectRatio="none" aria-hidden="true">
+      <rect class="k-swing" width={value > 0 ? Math.max((Math.log10(value) / most) * 1000, 4) : 0} y={3} height={14} />
+    </svg>
+  );
+  const size = (power: number) => bytes((power === 0 ? 0 : 2 ** (power - 1)) * reuse.block_bytes);
+  return (
+    <details>
+      <summary>Reuse distances</summary>
+      <DataTable
+        id={`distances-${granularity}`}
+        caption="Accesses by reuse distance, at least; the bars are logarithmic"
+        headings={["distance", "n:accesses", "n:share", "on a logarithmic scale"]}
+        rows={[
+          ...rows.map(([power, value]) => [
+            shown(power === 0 ? "0: the same block" : size(power)),
+            { content: shown(count(value)), value },
+            shown(share(value, reuse.access_count)),
+            { content: bar(value) },
+          ]),
+          [
+            "cold",
+            { content: shown(count(reuse.cold_count)), value: reuse.cold_count },
+            shown(share(reuse.cold_count, reuse.access_count)),
+            { content: bar(reuse.cold_count) },
+          ],
+        ]}
+      />
+    </details>
+  );
+}
+
+function Sources({ report }: { report: PageReport }) {
+  const rows = report.show.reuse_sources?.rows;
+  if (rows === undefined) return null;
+  const total = (granularity: Granularity) =>
+    rows.reduce((sum, row) => sum + (row.counts[granularity]?.access_count ?? 0), 0);
+  const totals = { line: total("line"), page: total("page") };
+  const cells = (granularity: Granularity, value: number) => [
+    { content: shown(count(value)), value },
+    shown(share(value, totals[granularity])),
+  ];
+  return (
+    <DataTable
+      id="sources"
+      caption="Where the block was accessed before"
+      headings={["accessed before in", "n:line accesses", "n:share", "n:page accesses", "n:share"]}
+      rows={rows
+        .filter((row) => GRANULARITIES.some((one) => (row.counts[one]?.access_count ?? 0) > 0))
+        .map((row) => [
+          report.titles.sources[row.source] ?? row.source,
+          ...GRANULARITIES.flatMap((one) => cells(one, row.counts[one]?.access_count ?? 0)),
+        ])}
+    />
+  );
+}
