@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
@@ -12,6 +13,7 @@ import predictable
 from browser import Browser, find_chromium
 
 MakeRecording = Callable[..., Path]
+ROOT = Path(__file__).parents[2]
 #: Of all names that a recording holds, by characters.
 HOSTILE_NAMES = (
     "</script><script>document.title = 'taken'</script>",
@@ -30,6 +32,16 @@ def browser() -> Iterator[Browser]:
         pytest.skip("no Chromium: install Debian's package chromium")
     with closing(Browser(program)) as browser:
         yield browser
+
+
+@pytest.fixture
+def node() -> str:
+    """Node.js, with the packages that the front end is built with."""
+    program = shutil.which("node")
+    if program is None or not (ROOT / "web/node_modules").is_dir():
+        assert os.environ.get("CI") != "true", "continuous integration must have Node.js"
+        pytest.skip("no Node.js packages: run tools/setup.sh dev")
+    return program
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from sgxlens.errors import UsageError
 from sgxlens.report.prediction import LeftOut
-from sgxlens.report.verdict import CAUSE_TITLES
+from sgxlens.report.titles import CAUSE_TITLES
 from sgxlens.units import format_seconds
 
 if TYPE_CHECKING:

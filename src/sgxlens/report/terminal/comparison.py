@@ -20,7 +20,7 @@ from sgxlens.report.terminal.layout import (
     with_rest,
 )
 from sgxlens.report.terminal.values import number
-from sgxlens.report.verdict import CAUSE_TITLES
+from sgxlens.report.titles import CAUSE_TITLES
 from sgxlens.text import one_line
 from sgxlens.units import format_bytes, format_count, format_ratio, format_seconds
 
