@@ -4,11 +4,23 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
+from sgxlens.cli import predict
 
-@click.command("report")
+# The options of `sgxlens predict` that say what is predicted, and hold here as well.
+PREDICTION_OPTIONS = (
+    "platforms", "runtime", "phase", "native_time", "threads", "epc", "llc", "enclave_size",
+    "replicas", "policy", "trusted", "allowed", "encrypted",
+)  # fmt: skip
+
+
+@click.command(
+    "report",
+    params=[option for option in predict.command.params if option.name in PREDICTION_OPTIONS],
+)
 @click.argument("recording", type=click.Path())
 @click.option(
     "-o",
@@ -19,48 +31,18 @@ import click
     help="The HTML file to be written; a report that is there is replaced.",
 )
 @click.option("--force", is_flag=True, help="Replace a file that is no report.")
-@click.option(
-    "--platform",
-    "platforms",
-    multiple=True,
-    metavar="NAME|FILE",
-    help="Predict for this platform, or one described by a TOML file; several can be given."
-    "  [default: all of `sgxlens platforms`]",
-)
-@click.option(
-    "--runtime",
-    metavar="NAME|FILE",
-    help="In this runtime, or one described by a TOML file.  [default: gramine]",
-)
-@click.option(
-    "--phase",
-    metavar="NAME|INDEX",
-    help="Report on this phase.  [default: the last inference, else the longest phase after the"
-    " start]",
-)
-@click.option(
-    "--native-time",
-    metavar="TIME",
-    help="Native time of the phase on the machine that counts, as in 42ms, in place of the recorded"
-    " one; other phases are not predicted then.",
-)
-@click.option(
-    "--threads",
-    type=click.IntRange(min=1),
-    metavar="N",
-    help="Threads that work at once.  [default: as recorded]",
-)
 @click.option("-q", "--quiet", is_flag=True, help="No closing line.")
-def command(  # noqa: PLR0917 -- click passes them by name
+def command(
+    *,
     recording: str,
     output: Path,
     force: bool,
+    quiet: bool,
     platforms: tuple[str, ...],
     runtime: str | None,
     phase: str | None,
     native_time: str | None,
-    threads: int | None,
-    quiet: bool,
+    **options: Any,
 ) -> None:
     """Writes one HTML file about a recording, which any browser opens, without a network.
 
@@ -87,8 +69,8 @@ def command(  # noqa: PLR0917 -- click passes them by name
             platforms,
             runtime,
             phase=chosen,
-            threads=threads,
             native_seconds=None if native_time is None else parse_seconds(native_time),
+            **options,
         )
     except RecordingError as error:
         # What was recorded can be shown even where nothing can be predicted from it.
