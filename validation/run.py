@@ -12,6 +12,7 @@ import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
@@ -28,6 +29,8 @@ from validation.rows import Published, Row, load_rows
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+
+    from rich.console import JustifyMethod
 
     from sgxlens.enclave.quantities import Range
 
@@ -139,9 +142,11 @@ def _milliseconds(seconds: float) -> str:
 
 
 def _terminal_table(results: Sequence[Result]) -> Table:
-    table = Table(title="Published (native, SGX) against predicted (low, likely, high)")
+    title = "Published (native, SGX) against predicted (low, likely, high)"
+    table = Table(title=title, box=box.SIMPLE, padding=(0, 1, 0, 0))
     for number, heading in enumerate(_HEADINGS):
-        table.add_column(heading, justify="left" if number < _TEXT_COLUMN_COUNT else "right")
+        justify: JustifyMethod = "left" if number < _TEXT_COLUMN_COUNT else "right"
+        table.add_column(heading, justify=justify, no_wrap=True)
     for result in results:
         table.add_row(*_cells(result), style=None if result.holds else "bold red")
     return table
