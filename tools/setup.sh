@@ -55,7 +55,7 @@ is_new_cmake() {
     [ -n "$version" ] && [ "$(printf '%s\n' 3.22 "$version" | sort -V | head -n 1)" = 3.22 ]
 }
 
-is_new_node() { node -e 'process.exit(process.versions.node.split(".")[0] < 18)' 2>/dev/null; }
+is_new_node() { node -e 'process.exit(process.versions.node.split(".")[0] < 18 ? 1 : 0)' 2>/dev/null; }
 
 can_link_valgrind() {
     [ -e /usr/include/valgrind/pub_tool_tooliface.h ] &&
