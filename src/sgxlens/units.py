@@ -70,7 +70,12 @@ def format_count(count: float) -> str:
 
 
 def format_seconds(seconds: float) -> str:
-    """`seconds` as one would say it: ``85 us``, ``850 ms``, ``12.3 s``, ``4 min 05 s``."""
+    """`seconds` as one would say it: ``85 us``, ``850 ms``, ``12.3 s``, ``4 min 05 s``.
+
+    What is shorter than any event of a computer is ``<0.1 ns``.
+    """
+    if 0 < abs(seconds) < 9.995e-7:
+        return f"{seconds * 1e9:.3g} ns" if abs(seconds) >= 1e-10 else "<0.1 ns"
     if 0 < abs(seconds) < 0.0009995:
         return f"{seconds * 1e6:.3g} us"
     if seconds < 0.9995:

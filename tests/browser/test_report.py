@@ -81,10 +81,15 @@ def test_numbers_are_those_of_json(
     show = printed(capsys, "show", str(recording), "--json")
     predict = printed(capsys, "predict", str(recording), "--json")
     data = page_data(report.read_text())
+    # What the page does not show is left out of its data.
+    for row in show["regions"]["rows"]:
+        row["users"] = row["users"][:8]
+    for granularity, flows in show["reuse_sources"]["flows"].items():
+        show["reuse_sources"]["flows"][granularity] = flows[:100]
     assert data["show"] == show
     for one in predict["predictions"]:
         for phase in one["phases"]:
-            phase["operators"] = []  # the page shows those of the steady phase only
+            phase["operators"] = []
     assert data["predict"] == predict
     for index, one in enumerate(predict["predictions"]):
         page.fill("#platform", str(index))
@@ -127,7 +132,8 @@ def test_numbers_are_those_of_json(
 
 
 def test_operators_can_be_sorted_and_searched(page: Page) -> None:
-    names = "[...document.querySelectorAll('#operators [data-column=name]')].map(e => e.innerText)"
+    cells = "document.querySelectorAll('#operators tbody [data-column=name]')"
+    names = f"[...{cells}].map(cell => cell.innerText)"
     page.click("#operators thead th:nth-child(2) button")
     assert page.do("document.querySelector('th[aria-sort]').ariaSort") == "ascending"
     upwards = page.do(names)

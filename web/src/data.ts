@@ -5,15 +5,13 @@ import type { PredictReport } from "../generated/predict";
 import type { RegionEntry, ShowReport } from "../generated/show";
 
 export type {
-  EpcNeeds,
-  Item,
   OperatorTime,
   PhaseTime,
   Prediction,
   Range,
   Swing,
 } from "../generated/predict";
-export type { CountRange, OperatorEntry, RegionEntry, ReusePart, ShowReport } from "../generated/show";
+export type { MemoryUse, RegionEntry, ShowReport } from "../generated/show";
 
 export type Cause = "compute" | "transitions" | "encryption" | "paging" | "runtime";
 export const CAUSES: readonly Cause[] = ["compute", "transitions", "encryption", "paging", "runtime"];

@@ -62,6 +62,9 @@ export function count(value: number): string {
 }
 
 export function seconds(value: number): string {
+  if (Math.abs(value) > 0 && Math.abs(value) < 9.995e-7) {
+    return Math.abs(value) >= 1e-10 ? `${general(value * 1e9, 3)} ns` : "<0.1 ns";
+  }
   if (Math.abs(value) > 0 && Math.abs(value) < 0.0009995) return `${general(value * 1e6, 3)} us`;
   if (value < 0.9995) return `${general(value * 1000, 3)} ms`;
   if (value < 119.95) return `${fixed(value, 1)} s`;

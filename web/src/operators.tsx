@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import { useMemo } from "preact/hooks";
 import { AddedBar } from "./bar";
-import type { OperatorEntry, OperatorTime, PageReport, Prediction } from "./data";
+import type { MemoryUse, OperatorTime, PageReport, Prediction } from "./data";
 import { bytes, count, seconds, share } from "./format";
 import { Section } from "./parts";
 import { type Column, SortedTable } from "./table";
@@ -13,8 +13,12 @@ interface Props {
 }
 
 interface Row {
-  index: number;
-  entry: OperatorEntry;
+  /** Null: what is done between operators. */
+  index: number | null;
+  name: string;
+  type: string;
+  use: Record<string, MemoryUse>;
+  nativeSeconds: number | null;
   time: OperatorTime | undefined;
   /** Likely counts by cause: pages loaded, lines missed, exits. */
   counts: Record<string, number>;
@@ -22,12 +26,12 @@ interface Row {
 }
 
 export function Operators({ report, prediction }: Props) {
-  const entries = report.show.operators?.rows;
+  const section = report.show.operators;
   const rows = useMemo(() => rowsOf(report, prediction), [report, prediction]);
   const columns = useMemo(() => columnsOf(report, prediction), [report, prediction]);
   return (
     <Section id="where" title="Where">
-      {entries === undefined || entries.length === 0 ? (
+      {section === null ? (
         <p>{report.show.no_attribution || "Nothing told of operators: a model or annotations do."}</p>
       ) : (
         <SortedTable
@@ -35,33 +39,49 @@ export function Operators({ report, prediction }: Props) {
           caption="Operators"
           what="operators"
           columns={columns}
-          rows={rows}
-          rowKey={(row) => row.index}
+          rows={rows.filter((row) => row.index !== null)}
+          footer={rows.filter((row) => row.index === null)}
+          rowKey={(row) => row.index ?? "between"}
           sortedBy={prediction === undefined ? "footprint" : "added"}
         />
       )}
-      <Timeline report={report} prediction={prediction} />
+      <Timeline report={report} />
     </Section>
   );
 }
 
 function rowsOf(report: PageReport, prediction: Prediction | undefined): Row[] {
+  const section = report.show.operators;
+  if (section === null) return [];
   const times = new Map(prediction?.steady.operators.map((row) => [row.index, row]));
   const causes = new Map(prediction?.steady.items.map((item) => [item.what, item.cause]));
-  return (report.show.operators?.rows ?? []).map((entry) => {
-    const time = times.get(entry.index);
+  const row = (
+    index: number | null,
+    name: string,
+    type: string,
+    use: Record<string, MemoryUse>,
+    measured: number | null,
+  ): Row => {
+    const time = times.get(index);
     const counts: Record<string, number> = {};
     for (const [what, value] of Object.entries(time?.likely_counts ?? {})) {
       const cause = causes.get(what) ?? "";
       counts[cause] = (counts[cause] ?? 0) + value;
     }
-    return { index: entry.index, entry, time, counts, source: mainSource(entry) };
-  });
+    const nativeSeconds = time?.native_seconds ?? measured;
+    return { index, name, type, use, nativeSeconds, time, counts, source: mainSource(use) };
+  };
+  return [
+    ...section.rows.map((entry) =>
+      row(entry.index, entry.name, entry.type, entry.use, entry.native_time?.median_seconds ?? null),
+    ),
+    row(null, "(no operator)", "", section.between, null),
+  ];
 }
 
 /** Where most lines come from that the operator had not used before itself. */
-function mainSource(entry: OperatorEntry): readonly [string, number] | null {
-  const counts = Object.entries(entry.use.line?.access_counts_by_source ?? {}).filter(
+function mainSource(use: Record<string, MemoryUse>): readonly [string, number] | null {
+  const counts = Object.entries(use["line"]?.access_counts_by_source ?? {}).filter(
     ([name]) => name !== "same_operator",
   );
   const total = counts.reduce((sum, [, value]) => sum + value, 0);
@@ -70,8 +90,9 @@ function mainSource(entry: OperatorEntry): readonly [string, number] | null {
 }
 
 function columnsOf(report: PageReport, prediction: Prediction | undefined): Column<Row>[] {
-  const native = (row: Row) => row.time?.native_seconds ?? row.entry.native_time?.median_seconds ?? null;
-  const most = Math.max(...(prediction?.steady.operators ?? []).map((row) => row.added_seconds.likely), 0);
+  const most = (prediction?.steady.operators ?? [])
+    .filter((row) => row.index !== null)
+    .reduce((found, row) => Math.max(found, row.added_seconds.likely), 0);
   const counted = (id: string, title: string, cause: string, help: string): Column<Row> => ({
     id,
     title,
@@ -93,21 +114,22 @@ function columnsOf(report: PageReport, prediction: Prediction | undefined): Colu
       help: "what the enclave adds, by cause",
       value: () => null,
       content: (row) =>
+        row.index !== null &&
         row.time && <AddedBar time={row.time} titles={report.titles.causes} most_seconds={most} />,
     },
   ];
   return [
     { id: "index", title: "#", value: (row) => row.index },
-    { id: "name", title: "operator", value: (row) => row.entry.name },
-    { id: "type", title: "type", value: (row) => row.entry.type },
+    { id: "name", title: "operator", value: (row) => row.name },
+    { id: "type", title: "type", value: (row) => row.type },
     ...(prediction === undefined ? [] : predicted),
-    { id: "native", title: "natively", value: native, text: (row) => seconds(native(row) ?? 0) },
+    { id: "native", title: "natively", value: (row) => row.nativeSeconds, text: (row) => seconds(row.nativeSeconds ?? 0) },
     {
       id: "footprint",
       title: "footprint",
       help: "distinct pages that it accesses",
-      value: (row) => row.entry.use.page?.footprint_bytes ?? null,
-      text: (row) => bytes(row.entry.use.page?.footprint_bytes ?? 0),
+      value: (row) => row.use["page"]?.footprint_bytes ?? null,
+      text: (row) => bytes(row.use["page"]?.footprint_bytes ?? 0),
     },
     ...(prediction === undefined
       ? []

@@ -2,7 +2,7 @@
 // Reuse distances and miss ratios, lines and pages side by side.
 import { useState } from "preact/hooks";
 import { LineChart } from "./chart";
-import type { CurveGroup, Curves, Granularity, PageReport } from "./data";
+import { type CurveGroup, type Curves, type Granularity, operatorNames, type PageReport } from "./data";
 import { bytes, count, percent, share, shown } from "./format";
 import { DataTable, Legend } from "./parts";
 
@@ -11,6 +11,7 @@ const TITLES = { line: "Cache lines (64 B)", page: "Pages (4 KiB)" };
 const GROUPS = { role: "by role", source: "by reuse source", all: "together" } as const;
 /** A group whose part of all misses is nowhere more than this is not drawn. */
 const LEAST_PART = 0.002;
+const FLOWS_SHOWN = 20;
 
 type Grouping = keyof typeof GROUPS;
 
@@ -37,7 +38,7 @@ export function Reuse({ report }: { report: PageReport }) {
           </label>
         ))}
       </fieldset>
-      {grouping !== "all" && <Legend items={drawn.map((one) => [`k-${one}`, name(one)] as const)} />}
+      {grouping !== "all" && <Legend items={drawn.map((one) => [`k-${grouping}-${one}`, name(one)] as const)} />}
       <div class="columns even">
         {GRANULARITIES.map((granularity) => (
           <div key={granularity}>
@@ -89,7 +90,7 @@ function Curve(props: {
       yLabel="Misses per access."
       xs={curves.capacity_bytes}
       series={[
-        ...groups.map((one) => ({ kind: `k-${one.name}`, title: name(one.name), ys: ratios(one) })),
+        ...groups.map((one) => ({ kind: `k-${grouping}-${one.name}`, title: name(one.name), ys: ratios(one) })),
         { kind: "k-all", title: "all", ys: ratios(curves.all) },
       ]}
       yText={(ratio) => `${Number((100 * ratio).toPrecision(3))} %`}
@@ -154,6 +155,7 @@ function Sources({ report }: { report: PageReport }) {
     shown(share(value, totals[granularity])),
   ];
   return (
+    <>
     <DataTable
       id="sources"
       caption="Where the block was accessed before"
@@ -165,5 +167,31 @@ function Sources({ report }: { report: PageReport }) {
           ...GRANULARITIES.flatMap((one) => cells(one, row.counts[one]?.access_count ?? 0)),
         ])}
     />
+    <Flows report={report} total={totals.line} />
+    </>
+  );
+}
+
+/** From which operator to which later one most lines go. */
+function Flows({ report, total }: { report: PageReport; total: number }) {
+  const names = operatorNames(report.show);
+  const name = (index: number) => `#${index} ${names.get(index) ?? ""}`;
+  const flows = report.show.reuse_sources?.flows["line"] ?? [];
+  if (flows.length === 0) return null;
+  return (
+    <details>
+      <summary>From operator to operator</summary>
+      <DataTable
+        id="flows"
+        caption={`Most line accesses from one operator to a later one: ${Math.min(flows.length, FLOWS_SHOWN)} pairs`}
+        headings={["used before in", "used again in", "n:line accesses", "n:share"]}
+        rows={flows.slice(0, FLOWS_SHOWN).map((flow) => [
+          name(flow.producer_index),
+          name(flow.consumer_index),
+          { content: shown(count(flow.access_count)), value: flow.access_count },
+          shown(share(flow.access_count, total)),
+        ])}
+      />
+    </details>
   );
 }

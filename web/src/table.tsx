@@ -25,16 +25,19 @@ interface Props<Row> {
   rowKey: (row: Row) => string | number;
   /** Column by which it is sorted at first, the greatest first. */
   sortedBy: string;
+  /** Rows that stay at the end, whatever the order. */
+  footer?: readonly Row[];
 }
 
 const ROWS_SHOWN = 25;
+const ROWS_MORE = 500;
 
 /** A table that can be sorted by each column and searched in all of its text. */
 export function SortedTable<Row>(props: Props<Row>) {
   const { id, caption, what, columns, rows, rowKey } = props;
   const [order, setOrder] = useState({ id: props.sortedBy, isAscending: false });
   const [query, setQuery] = useState("");
-  const [isWhole, setWhole] = useState(false);
+  const [most, setMost] = useState(ROWS_SHOWN);
   const sorted = useMemo(
     () => sort(rows, columns.find((column) => column.id === order.id), order.isAscending),
     [rows, columns, order],
@@ -48,7 +51,6 @@ export function SortedTable<Row>(props: Props<Row>) {
     });
   }, [sorted, columns, query]);
   const kinds = useMemo(() => columns.map((column) => kindOf(column, rows)), [columns, rows]);
-  const drawn = isWhole ? found : found.slice(0, ROWS_SHOWN);
   return (
     <div class="sorted-table">
       <div class="tools">
@@ -109,32 +111,58 @@ export function SortedTable<Row>(props: Props<Row>) {
             </tr>
           </thead>
           <tbody>
-            {drawn.map((row) => (
-              <tr key={rowKey(row)} data-row={rowKey(row)}>
-                {columns.map((column, index) => {
-                  const value = column.value(row);
-                  return (
-                    <td
-                      key={column.id}
-                      class={kinds[index]}
-                      data-column={column.id}
-                      data-value={value ?? undefined}
-                    >
-                      {column.content ? column.content(row) : textOf(column, row)}
-                    </td>
-                  );
-                })}
-              </tr>
+            {found.slice(0, most).map((row) => (
+              <RowOf key={rowKey(row)} row={row} {...{ id: rowKey(row), columns, kinds }} />
             ))}
           </tbody>
+          {props.footer !== undefined && (
+            <tfoot>
+              {props.footer.map((row) => (
+                <RowOf key={rowKey(row)} row={row} {...{ id: rowKey(row), columns, kinds }} />
+              ))}
+            </tfoot>
+          )}
         </table>
       </div>
-      {found.length > ROWS_SHOWN && (
-        <button type="button" class="more" onClick={() => setWhole(!isWhole)}>
-          {isWhole ? `Show ${ROWS_SHOWN} only` : `Show all ${found.length.toLocaleString("en")}`}
+      {found.length > most && (
+        <button type="button" class="more" onClick={() => setMost(most + ROWS_MORE)}>
+          {found.length - most <= ROWS_MORE
+            ? `Show all ${found.length.toLocaleString("en")}`
+            : `Show ${ROWS_MORE} more of ${found.length.toLocaleString("en")}`}
+        </button>
+      )}
+      {most > ROWS_SHOWN && (
+        <button type="button" class="more" onClick={() => setMost(ROWS_SHOWN)}>
+          Show {ROWS_SHOWN} only
         </button>
       )}
     </div>
+  );
+}
+
+type Kind = "number" | "text" | "picture";
+
+interface RowProps<Row> {
+  id: string | number;
+  row: Row;
+  columns: readonly Column<Row>[];
+  kinds: readonly Kind[];
+}
+
+function RowOf<Row>({ id, row, columns, kinds }: RowProps<Row>) {
+  return (
+    <tr data-row={id}>
+      {columns.map((column, index) => (
+        <td
+          key={column.id}
+          class={kinds[index]}
+          data-column={column.id}
+          data-value={column.value(row) ?? undefined}
+        >
+          {column.content ? column.content(row) : textOf(column, row)}
+        </td>
+      ))}
+    </tr>
   );
 }
 
@@ -144,7 +172,7 @@ function textOf<Row>(column: Column<Row>, row: Row): string {
   return typeof value === "string" ? (column.text?.(row) ?? value).replace(/ %$/, "\u00a0%") : shown(column.text?.(row) ?? `${value}`);
 }
 
-function kindOf<Row>(column: Column<Row>, rows: readonly Row[]): "number" | "text" | "picture" {
+function kindOf<Row>(column: Column<Row>, rows: readonly Row[]): Kind {
   const value = rows.map(column.value).find((one) => one !== null);
   if (value === undefined && column.content !== undefined) return "picture";
   return typeof value === "number" ? "number" : "text";

@@ -2,14 +2,9 @@
 // The picture of memory: which pages each operator uses, drawn on a canvas that can be zoomed.
 import { useEffect, useLayoutEffect, useMemo, useRef, useState } from "preact/hooks";
 import { useWidth } from "./chart";
-import { operatorNames, regionName, type PageReport, type Picture, type Prediction } from "./data";
+import { operatorNames, regionName, type PageReport, type Picture } from "./data";
 import { bytes, fixed, share, shown } from "./format";
 import { DataTable, Legend } from "./parts";
-
-interface Props {
-  report: PageReport;
-  prediction: Prediction | undefined;
-}
 
 /** The part of the picture that is seen: columns and cells. */
 interface View {
@@ -32,7 +27,7 @@ const EXECUTED = 4;
 const PAGE_BYTES = 4096;
 const STEP = 1.6;
 
-export function Timeline({ report }: Props) {
+export function Timeline({ report }: { report: PageReport }) {
   const { picture } = report;
   const names = useMemo(() => operatorNames(report.show), [report]);
   if (picture === null || picture.column_operator_indices.length === 0) return null;
@@ -46,7 +41,7 @@ export function Timeline({ report }: Props) {
         stand without gaps by address, the lowest at the bottom: {shown(bytes(picture.page_count * PAGE_BYTES))}{" "}
         in all. Pale is read, full is written or executed.{thinned}
       </p>
-      <Legend items={roles.map((role) => [`k-${role}`, role] as const)} />
+      <Legend items={roles.map((role) => [`k-role-${role}`, role] as const)} />
       <Canvas picture={picture} report={report} names={names} />
       <PageUse report={report} />
     </>

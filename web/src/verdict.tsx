@@ -136,20 +136,28 @@ function Startup({ prediction }: { prediction: Prediction }) {
       { content: shown(seconds(item.added_seconds.likely)), value: item.added_seconds.likely },
       shown(range(item.added_seconds, seconds)),
     ]),
-    [
-      startup.phases.join(", "),
-      shown(`natively ${seconds(startup.native_seconds)}`),
-      { content: shown(seconds(startup.inside_seconds.likely)), value: startup.inside_seconds.likely },
-      shown(range(startup.inside_seconds, seconds)),
-    ],
+    ...(startup.phases.length === 0
+      ? []
+      : [
+          [
+            startup.phases.join(", "),
+            shown(`natively ${seconds(startup.native_seconds)}`),
+            {
+              content: shown(seconds(startup.inside_seconds.likely)),
+              value: startup.inside_seconds.likely,
+            },
+            shown(range(startup.inside_seconds, seconds)),
+          ],
+        ]),
   ];
   return (
     <details class="startup">
       <summary>
-        Start-up, apart from that: the first result comes after{" "}
+        Start-up, apart from that: the{" "}
+        {startup.phases.length > 0 ? "first result comes" : "program starts"} after{" "}
         <strong>{shown(seconds(startup.total_seconds.likely))}</strong> (
-        {shown(range(startup.total_seconds, seconds))}); natively after{" "}
-        {shown(seconds(startup.native_seconds))}
+        {shown(range(startup.total_seconds, seconds))})
+        {startup.phases.length > 0 && `; natively after ${shown(seconds(startup.native_seconds))}`}
       </summary>
       <DataTable
         id="startup"

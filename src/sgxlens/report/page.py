@@ -29,15 +29,19 @@ if TYPE_CHECKING:
 
 SCHEMA_NAME: Final = "sgxlens-report"
 SCHEMA_VERSION: Final = 1
+_USERS_MAX = 8
+_FLOWS_MAX = 100
 
 
 class PageReport(Part):
     """All that a page shows.
 
     ``show`` and ``predict`` are what `sgxlens show --json` and `sgxlens predict --json` print of
-    the same phase, but for the operators of other phases, which are left out; ``predict`` is null
-    where ``no_prediction`` says why. ``verdicts`` is of each prediction, ``first`` the index of the
-    one that is shown first. ``curves`` and ``picture`` are null where ``show`` says why.
+    the same phase, but for what the page does not show: operators of other phases, of the users of
+    a region all but the first few, of the flows from operator to operator all but the greatest.
+    ``predict`` is null where ``no_prediction`` says why. ``verdicts`` is of each prediction,
+    ``first`` the index of the one that is shown first. ``curves`` and ``picture`` are null where
+    ``show`` says why.
     """
 
     schema_name: Literal["sgxlens-report"] = Field(default=SCHEMA_NAME, alias="schema")
@@ -90,7 +94,7 @@ def page_report(
         # Where it costs most there is most to be learnt.
         first=slowdowns.index(max(slowdowns)) if slowdowns else 0,
         no_prediction=no_prediction,
-        show=json_report(document),
+        show=_thinned(json_report(document)),
         predict=(
             prediction_report(
                 prediction_document(
@@ -103,6 +107,18 @@ def page_report(
         curves=curves(recording, document.selection[0]) if is_attributed else None,
         picture=picture(recording, document.selection[0]) if is_attributed else None,
     )
+
+
+def _thinned(show: ShowReport) -> ShowReport:
+    """Without the longest lists, of which the page shows the beginning: nothing else grows so."""
+    regions, sources = show.regions, show.reuse_sources
+    if regions is not None:
+        rows = tuple(replace(row, users=row.users[:_USERS_MAX]) for row in regions.rows)
+        regions = replace(regions, rows=rows)
+    if sources is not None:
+        flows = {name: rows[:_FLOWS_MAX] for name, rows in sources.flows.items()}
+        sources = replace(sources, flows=flows)
+    return show.model_copy(update={"regions": regions, "reuse_sources": sources})
 
 
 def _of_one_phase(prediction: Prediction) -> Prediction:
