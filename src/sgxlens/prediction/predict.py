@@ -278,6 +278,7 @@ class _Model:
                 self.runtime,
                 self.platform,
                 self.built_bytes,
+                files=self.files,
                 threads=self.enclaves.threads,
             ),
         ]

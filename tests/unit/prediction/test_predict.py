@@ -316,6 +316,26 @@ def test_what_leaves_the_enclave_is_counted_and_charged_where_it_happens(
     assert not any(row.exceptions.high for row in native.exits.rows)
 
 
+def test_what_files_are_decides_what_is_hashed(make_recording: MakeRecording) -> None:
+    position = predictable.syscalls()[0]["position"]
+    first = {**predictable.syscalls()[0], "position": position - 1}
+    calls = [
+        first | {"number": 257, "name": "openat", "path": "/no/such/weights.bin", "result": 3},
+        first | {"number": 0, "name": "read", "arg0": 3, "arg2": 5000, "result": 5000},
+        first | {"number": 3, "name": "close", "arg0": 3, "result": 0},
+    ]
+    tables = predictable.tables()
+    path = make_recording(tables | {"syscalls": calls}, **predictable.metadata())
+
+    def hashed(**kinds: Any) -> list[Range]:
+        found = sgxlens.predict(path, PLATFORM, **kinds)
+        return [i.count for i in found.steady.items if i.what == "files hashed"]
+
+    # Twice when it is looked up, and once as it is read; it may be twice as long.
+    assert hashed() == hashed(trusted=["/no/**"]) == [Range(15_000, 15_000, 30_000)]
+    assert hashed(allowed=["/no/**"]) == []
+
+
 def test_pages_that_are_new_in_a_repeated_inference_are_likely_growth(
     make_recording: MakeRecording,
 ) -> None:
