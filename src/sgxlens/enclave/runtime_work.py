@@ -246,22 +246,21 @@ def _loads_to_clear(
 
 
 def _added_pages(history: _Foreground, runtime: Runtime, platform: Platform) -> list[Charge]:
+    mapped, touched_page_count = 0, history.history.touched_page_count
     if runtime.memory.commits == "at_map":
         mapped = sum(
             change.event.size_bytes // PAGE_BYTES
             for change in history.changes
             if change.event.action == "map" and not change.event.state.is_lazy
         )
-        touched = history.sum(history.history.lazy_touched_page_count)
-        # The fault of the program, its delivery, and the fault of EACCEPT.
-        faults, traps = Range.exact(2 * touched), Range.exact(touched)
-    else:
-        mapped, touched = 0, history.sum(history.history.touched_page_count)
-        faults, traps = Range.exact(touched), Range.exact(touched)
+        touched_page_count = history.history.lazy_touched_page_count
+    touched = history.sum(touched_page_count)
     transitions = platform.transitions
-    added = Range.exact(mapped + touched)
+    added, asked = Range.exact(mapped + touched), Range.exact(touched)
+    # A page touched faults twice: the kernel adds it at the first fault; the second one, for it is
+    # not accepted yet, is delivered to the runtime, and its AEX is in what an exception costs.
     return [
         Charge("runtime", "pages added to the enclave", runtime.work.commit_page_ns, added),
-        Charge("transitions", "faults of pages added when touched", transitions.aex_ns, faults),
-        Charge("transitions", "traps of pages added when touched", transitions.exception_ns, traps),
+        Charge("transitions", "faults of pages added when touched", transitions.aex_ns, asked),
+        Charge("transitions", "traps of pages added when touched", transitions.exception_ns, asked),
     ]

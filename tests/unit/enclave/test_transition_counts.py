@@ -508,3 +508,31 @@ def test_an_inference_of_the_sdk_is_an_ecall(parallel: Recording) -> None:
     for phase in parallel.phases:
         charges = transition_charges(parallel, phase, platform, runtime, NO_DISK)
         assert any(c.what == what for c in charges) == phase.name.startswith("inference")
+
+
+def test_pages_of_the_program_are_added_by_faults_where_memory_is_dynamic(
+    counted: Counted,
+) -> None:
+    segments = [(0, 0x400000, 4 * 4096), (4 * 4096, 0x500000, 2 * 4096)]
+    mappings = [
+        {
+            "process": 0, "position": 0, "event": "map", "address": address, "size_bytes": size,
+            "protection": "r-x", "kind": "file", "name": "/no/such/program",
+            "file_offset": offset, "from_address": None,
+        }
+        for offset, address, size in segments
+    ]  # fmt: skip
+
+    def loaded(runtime: str, **kinds: Any) -> tuple[float, float]:
+        files = FileKinds(look_on_disk=False, **kinds)
+        counts = counted([], files, runtime, {"mappings": mappings})
+        (row,) = (row for row in counts.rows if row.name == "program_load")
+        return row.ocalls.likely, row.aex.likely
+
+    # Three components; six pages in three chunks of 16 KiB.
+    trusted, allowed = {"trusted": ("/**",)}, {"allowed": ("/**",)}
+    assert loaded("gramine", **allowed) == (3 * 3 + 2 + 1 + 2 + 1, 0)
+    assert loaded("gramine-edmm", **allowed) == (3 * 3 + 2 + 1 + 2 * 2 + 1, 6)
+    asked, aex = loaded("gramine-edmm", **trusted)
+    # Beside what it takes without: rights of two segments, blocks of three reads given back.
+    assert (asked - loaded("gramine", **trusted)[0], aex) == (2 + 2 * 3, 6)
