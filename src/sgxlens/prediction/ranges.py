@@ -4,8 +4,9 @@
 A charge is a count times a constant. What the sum is if one constant or one count is at its low
 (high) value and all others are likely is exact. The sum itself gets the likely values, and a range
 for which those swings are taken as independent: the root of the sum of their squares. A constant
-that prices several charges moves all of them at once; so do the counts of the same thing in several
-operators, since what makes them uncertain is the same.
+that prices several charges moves all of them at once; so do counts that one thing makes uncertain:
+those of the same thing in several operators; of paging, all (the size of the EPC); of encryption,
+all (the size of the last-level cache).
 """
 
 from __future__ import annotations
@@ -27,6 +28,11 @@ if TYPE_CHECKING:
     _Weighted = Sequence[tuple[float, Charge]]
 
 _SECONDS_PER_NS = 1e-9
+#: What is counted under causes of which all counts move together, in words.
+_COUNTED_TOGETHER: dict[Cause, str] = {
+    "paging": "pages loaded",
+    "encryption": "lines that miss the cache",
+}
 
 
 @dataclass
@@ -124,15 +130,13 @@ def _swings(weighted: _Weighted, base_seconds: float) -> tuple[Swing, ...]:
 
 
 def _levers(weighted: _Weighted) -> dict[tuple[bool, str, str], _Lever]:
-    """Constants by their name, and counts by what is counted under which cause."""
+    """Constants by their name, and counts that move together by what is counted."""
     levers: dict[tuple[bool, str, str], _Lever] = {}
     counts: defaultdict[tuple[bool, str, str], list[tuple[float, Range]]] = defaultdict(list)
     for weight, charge in weighted:
         constant, count = charge.constant, charge.count
-        of_constant, of_count = (
-            (True, _constant_name(charge), ""),
-            (False, charge.what, charge.cause),
-        )
+        counted = _COUNTED_TOGETHER.get(charge.cause, charge.what)
+        of_constant, of_count = (True, _constant_name(charge), ""), (False, counted, charge.cause)
         # There are many charges and few constants: setdefault() would make a range for each.
         if of_constant not in levers:
             levers[of_constant] = _Lever(set(), constant.range, constant.source)

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from charges import charge, charge_lists, constant
-from sgxlens.enclave.charges import Charge
+from sgxlens.enclave.charges import Cause, Charge
 from sgxlens.enclave.quantities import Range
 from sgxlens.prediction.model import Swing
 from sgxlens.prediction.ranges import (
@@ -43,6 +43,23 @@ def test_counts_of_the_same_thing_move_together_and_others_by_themselves() -> No
     assert together.high == pytest.approx(240e-6)
     apart = added_seconds([charge(exact, many, what="a"), charge(exact, many, what="b")])
     assert apart.high == pytest.approx(200e-6 + math.hypot(20e-6, 20e-6))
+
+
+@pytest.mark.parametrize(
+    ("cause", "name"), [("paging", "pages loaded"), ("encryption", "lines that miss the cache")]
+)
+def test_counts_that_hang_on_one_size_move_together(cause: Cause, name: str) -> None:
+    cheap, dear = constant("platform.x_ns", 1000), constant("platform.y_ns", 3000)
+    charges = [
+        charge(cheap, Range(80, 100, 130), what="a", cause=cause),
+        charge(dear, Range(40, 50, 55), what="b", cause=cause),
+    ]
+    added = added_seconds(charges)
+    assert added.low == pytest.approx(200e-6)
+    assert added.high == pytest.approx(295e-6)
+    (swing,) = swings(charges, 0.0)
+    assert (swing.kind, swing.name, swing.cause) == ("count", name, cause)
+    assert swing.value == Range(120, 150, 185)
 
 
 def test_nothing_costs_nothing() -> None:
@@ -166,6 +183,8 @@ def _changed(item: Charge, swing: Swing, end: str) -> Charge:
     if swing.kind == "constant" and item.constant.name == swing.name:
         value = getattr(item.constant, end)
         return replace(item, constant=constant(swing.name, value))
-    if swing.kind == "count" and (item.what, item.cause) == (swing.name, swing.cause):
+    move_together = item.cause in ("paging", "encryption")
+    is_it = item.cause == swing.cause and (move_together or item.what == swing.name)
+    if swing.kind == "count" and is_it:
         return replace(item, count=Range.exact(getattr(item.count, end)))
     return item
