@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections import Counter
 from pathlib import PurePath
 from typing import TYPE_CHECKING
@@ -17,8 +18,6 @@ from sgxlens.recording.syscalls import is_libc, is_loader
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-
-    import numpy.typing as npt
 
     from sgxlens.recording.reader import Recording
 
@@ -65,7 +64,8 @@ class OperatorFinder:
     """Finds the operator that a thread runs, by its contexts."""
 
     def __init__(self, recording: Recording) -> None:
-        self._spans: dict[tuple[int, int], tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]] = {}
+        # Lists: one call after the other is looked up.
+        self._spans: dict[tuple[int, int], tuple[list[int], list[int]]] = {}
         if not recording.has_table("contexts") or not recording.operators:
             return
         table = recording.table("contexts")
@@ -78,15 +78,15 @@ class OperatorFinder:
         for key in set(zip(process.tolist(), thread.tolist(), strict=True)):
             mine = np.flatnonzero((process == key[0]) & (thread == key[1]))
             order = mine[np.argsort(start[mine], kind="stable")]
-            self._spans[key] = (start[order], operator[order])
+            self._spans[key] = (start[order].tolist(), operator[order].tolist())
 
     def at(self, process: int, thread: int, position: int) -> int | None:
         """The number of the operator at a position; None: none."""
         spans = self._spans.get((process, thread))
         if spans is None:
             return None
-        index = int(np.searchsorted(spans[0], position, "right")) - 1
-        operator = int(spans[1][index]) if index >= 0 else -1
+        index = bisect_right(spans[0], position) - 1
+        operator = spans[1][index] if index >= 0 else -1
         return operator if operator >= 0 else None
 
 

@@ -22,6 +22,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import numpy.typing as npt
@@ -46,6 +47,10 @@ UNKNOWN_RANDOM_SHARE = Range(0, 0.02, 0.2)
 #: Makes a byte that counts 4 or more have its highest bit set.
 _FROM_FOUR = np.uint64(0x7C7C7C7C7C7C7C7C)
 _FIRST_OF_BYTES = np.uint64(0x0101010101010101)
+
+
+#: Of the rows of reuse of phases; no platform changes them.
+_random_shares: WeakKeyDictionary[PhaseFacts, Floats] = WeakKeyDictionary()
 
 
 @dataclass(frozen=True)
@@ -106,7 +111,9 @@ def line_misses(recording: Recording, phase: Phase, cache: Cache) -> list[LineMi
     facts = facts_of(recording, phase)
     rows = facts.reuse["line"]
     bounds = _probabilities(rows.distance_min, rows.distance_max, cache)
-    random = _random_share(facts, rows.context, rows.region)
+    if facts not in _random_shares:
+        _random_shares[facts] = _random_share(facts, rows.context, rows.region)
+    random = _random_shares[facts]
     roles, role_of = facts.roles
     # Between operators comes first.
     group = (rows.operator - NO_OPERATOR) * len(roles) + role_of[rows.region]

@@ -26,9 +26,7 @@ class Range:
     high: float
 
     def __post_init__(self) -> None:
-        if not self.low <= self.likely <= self.high or not all(
-            math.isfinite(value) for value in (self.low, self.likely, self.high)
-        ):
+        if not -math.inf < self.low <= self.likely <= self.high < math.inf:
             raise ValueError(
                 f"{self.low} (low), {self.likely} (likely), {self.high} (high) are no range"
             )
