@@ -20,6 +20,7 @@ SUB_COMMANDS = (
     "predict",
     "compare",
     "report",
+    "export",
     "platforms",
     "runtimes",
     "replay",

@@ -33,7 +33,7 @@ from sgxlens.units import parse_size
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from sgxlens.enclave.charges import Charge
     from sgxlens.enclave.epc import EpcPolicy
@@ -65,13 +65,18 @@ class Evaluation:
 
     Attributes:
         prediction: the prediction.
-        steady: the charges of the steady inference.
+        charges: those of each of its phases, by the index of the phase.
         startup: those of everything from the start of the enclave to its first result.
     """
 
     prediction: Prediction
-    steady: tuple[Charge, ...]
+    charges: Mapping[int, Sequence[Charge]]
     startup: tuple[Charge, ...]
+
+    @property
+    def steady(self) -> Sequence[Charge]:
+        """The charges of the steady inference."""
+        return self.charges[self.prediction.steady.phase]
 
 
 def predict(
@@ -231,7 +236,7 @@ def evaluate(
     )
     return Evaluation(
         prediction,
-        tuple(charges[steady]),
+        {one.index: found for one, found in charges.items()},
         (*build, *(charge for one in to_first_result if one in charges for charge in charges[one])),
     )
 
