@@ -110,6 +110,7 @@ def command(  # noqa: PLR0917 -- click passes them by name
     from sgxlens.enclave.runtime import load_runtime
     from sgxlens.errors import UsageError
     from sgxlens.prediction.predict import DEFAULT_RUNTIME, Settings
+    from sgxlens.prediction.several import on_each
     from sgxlens.report.comparison import comparison_document
     from sgxlens.units import parse_seconds
 
@@ -122,19 +123,9 @@ def command(  # noqa: PLR0917 -- click passes them by name
     )
     settings = Settings(epc=epc, llc=llc, threads=threads, replicas=replicas, policy=policy)
     inside = load_runtime(runtime or DEFAULT_RUNTIME)
-    comparisons, left_out = [], []
     # Without times, all platforms are alike.
-    names = platforms or platform_names()[: 1 if comparer.no_times else None]
-    for platform in names:
-        try:
-            comparisons.append(comparer.on(platform, inside, settings))
-        except UsageError as error:
-            # What was asked for may make no sense for one of the platforms that nobody named.
-            if platforms:
-                raise
-            left_out.append((platform, error))
-    if not comparisons:
-        raise left_out[0][1]
+    names = platforms or (platform_names()[:1] if comparer.no_times else ())
+    comparisons, left_out = on_each(names, lambda platform: comparer.on(platform, inside, settings))
     document = comparison_document(
         [subject.recording for subject in comparer.subjects],
         comparisons,

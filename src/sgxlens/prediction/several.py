@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from sgxlens.enclave.platform import platform_names
 from sgxlens.enclave.runtime import load_runtime
@@ -11,10 +11,12 @@ from sgxlens.errors import UsageError
 from sgxlens.prediction.predict import DEFAULT_RUNTIME, predict
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from sgxlens.prediction.result import Prediction
     from sgxlens.recording.reader import Recording
+
+Result = TypeVar("Result")
 
 
 def predict_on(
@@ -40,16 +42,34 @@ def predict_on(
     """
     # Read once: what is counted by its rules is kept with it.
     inside = load_runtime(runtime or DEFAULT_RUNTIME)
-    predictions, left_out = [], []
+    return on_each(platforms, lambda platform: predict(recording, platform, inside, **options))
+
+
+def on_each(
+    platforms: Sequence[str], make: Callable[[str], Result]
+) -> tuple[list[Result], list[tuple[str, UsageError]]]:
+    """What `make` makes of each of `platforms`.
+
+    Args:
+        platforms: names or files; none: all that come with sgxlens.
+        make: called with each of them.
+
+    Returns:
+        The results, and of platforms that nobody named those that make no sense, with why.
+
+    Raises:
+        UsageError: it makes no sense on any platform, or on one that is named.
+    """
+    found, left_out = [], []
     for platform in platforms or platform_names():
         try:
-            prediction = predict(recording, platform, inside, **options)
+            result = make(platform)
         except UsageError as error:
             if platforms:
                 raise
             left_out.append((platform, error))
         else:
-            predictions.append(prediction)
-    if not predictions:
+            found.append(result)
+    if not found:
         raise left_out[0][1]
-    return predictions, left_out
+    return found, left_out

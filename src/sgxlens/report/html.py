@@ -14,11 +14,11 @@ import hashlib
 import html
 import json
 import os
-import secrets
 from importlib.resources import files
 from typing import TYPE_CHECKING, Final
 
 from sgxlens.errors import UsageError
+from sgxlens.report.files import write_file
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -96,15 +96,7 @@ def write_html(report: PageReport, path: Path) -> int:
         UsageError: it cannot be written.
     """
     content = html_text(report).encode("utf-8")
-    new = path.with_name(f".{path.name[:100]}.{secrets.token_hex(8)}")
-    try:
-        with new.open("xb") as file:
-            file.write(content)
-        new.replace(path)
-    except OSError as error:
-        raise UsageError(f"cannot write {path}: {error.strerror}") from error
-    finally:
-        new.unlink(missing_ok=True)
+    write_file(path, content)
     return len(content)
 
 

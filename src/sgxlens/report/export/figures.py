@@ -15,7 +15,7 @@ import numpy as np
 
 from sgxlens.enclave.charges import CAUSES, Cause
 from sgxlens.errors import UsageError
-from sgxlens.report.verdict import CAUSE_TITLES
+from sgxlens.report.titles import CAUSE_TITLES
 from sgxlens.reuse.curves import miss_ratio_curve
 from sgxlens.text import one_line
 from sgxlens.units import format_bytes, format_ratio

@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 
 from sgxlens.enclave.charges import CAUSES
 from sgxlens.report.export.timing import clock
-from sgxlens.report.verdict import CAUSE_TITLES
+from sgxlens.report.titles import CAUSE_TITLES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

@@ -6,11 +6,12 @@ from __future__ import annotations
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from sgxlens.enclave.platform import load_platform, platform_names
+from sgxlens.enclave.platform import load_platform
 from sgxlens.enclave.runtime import load_runtime
 from sgxlens.enclave.transitions import count_transitions
 from sgxlens.errors import RecordingError, UsageError
 from sgxlens.prediction.predict import DEFAULT_RUNTIME, evaluate
+from sgxlens.prediction.several import on_each
 from sgxlens.report.document import build_document
 from sgxlens.report.export.tables import csv_bytes, parquet_bytes, tables
 from sgxlens.report.export.trace import trace, trace_bytes
@@ -62,29 +63,23 @@ class Source:
         self._runtime = load_runtime(runtime or DEFAULT_RUNTIME)
         self._phase = phase
         self._found: list[tuple[Platform, Evaluation]] = []
-        refusals = []
-        for place in map(load_platform, platforms or platform_names()):
-            try:
-                found = evaluate(
-                    recording,
-                    place,
-                    self._runtime,
-                    settings,
-                    phase=phase,
-                    native_seconds=native_seconds,
-                )
-            except RecordingError as error:
-                self.no_prediction = error.message
-                break
-            except UsageError as error:
-                # What was asked for may make no sense for one of those that nobody named.
-                if platforms:
-                    raise
-                refusals.append(error)
-            else:
-                self._found.append((place, found))
-        if refusals and not self._found and not self.no_prediction:
-            raise refusals[0]
+
+        def evaluated(name: str) -> tuple[Platform, Evaluation]:
+            place = load_platform(name)
+            found = evaluate(
+                recording,
+                place,
+                self._runtime,
+                settings,
+                phase=phase,
+                native_seconds=native_seconds,
+            )
+            return place, found
+
+        try:
+            self._found, _ = on_each(platforms, evaluated)
+        except RecordingError as error:
+            self.no_prediction = error.message
 
     @property
     def _predictions(self) -> list[Prediction]:

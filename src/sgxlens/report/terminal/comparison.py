@@ -20,7 +20,7 @@ from sgxlens.report.terminal.layout import (
     with_rest,
 )
 from sgxlens.report.terminal.values import number
-from sgxlens.report.titles import CAUSE_TITLES
+from sgxlens.report.titles import CAUSE_TITLES, SOURCE_TITLES
 from sgxlens.text import one_line
 from sgxlens.units import format_bytes, format_count, format_ratio, format_seconds
 
@@ -411,7 +411,7 @@ def _sources(facts: FactChanges, labels: tuple[str, str], width: int) -> Rendera
     shares = {(row.source, row.granularity): row for row in facts.sources}
     rows = []
     for source in dict.fromkeys(row.source for row in facts.sources):
-        cells = [source.replace("_", " ")]
+        cells = [SOURCE_TITLES[source]]
         for granularity in ("line", "page"):
             row = shares.get((source, granularity))
             ratios = (row.before_ratio, row.after_ratio) if row is not None else (0.0, 0.0)
