@@ -93,30 +93,30 @@ class _Visits:
             self.simulation = EpcSimulation(visits, self.phase)
         except NativeEpcVisitsError as error:
             raise facts.corrupted("page_visits", str(error)) from error
+        self.page = visits.page
         pages = self.simulation.pages
         #: By index of the page, the number of its first visit.
         order = np.argsort(pages)
         self.first_visit = np.empty(pages.size, dtype=np.int64)
         self.first_visit[order] = np.unique(visits.page, return_index=True)[1]
         self._counts: dict[_SimulationKey, Counts] = {}
+        #: Of a phase that repeats another, whether pages that both use are loaded.
+        self.has_again: dict[tuple[_SimulationKey, int], bool] = {}
         self._runs: dict[_SimulationKey, EpcRun] = {}
 
     def load_counts(
         self, policy: EpcPolicy, capacities: Sequence[int], replicas: int, counted: slice
     ) -> dict[int, Counts]:
         """Pages loaded by phase, by capacity in pages; what was simulated once is kept."""
-
-        def key(capacity: int) -> _SimulationKey:
-            return (policy, capacity, replicas, _range_that_matters(policy, counted))
-
-        missing = [capacity for capacity in capacities if key(capacity) not in self._counts]
+        keys = {size: _simulation_key(policy, size, replicas, counted) for size in capacities}
+        missing = [capacity for capacity, key in keys.items() if key not in self._counts]
         for run in self.simulation.sweep(policy, missing, replicas=replicas, counted=counted):
-            self._counts[key(run.capacity_pages)] = run.load_count
-        return {capacity: self._counts[key(capacity)] for capacity in capacities}
+            self._counts[keys[run.capacity_pages]] = run.load_count
+        return {capacity: self._counts[key] for capacity, key in keys.items()}
 
     def run(self, policy: EpcPolicy, capacity: int, replicas: int, counted: slice) -> EpcRun:
         """A simulation with its events; of the last few, which phases share, they are kept."""
-        key = (policy, capacity, replicas, _range_that_matters(policy, counted))
+        key = _simulation_key(policy, capacity, replicas, counted)
         if key not in self._runs:
             if len(self._runs) >= _RUNS_MAX:
                 del self._runs[next(iter(self._runs))]
@@ -126,8 +126,11 @@ class _Visits:
         return self._runs[key]
 
 
-def _range_that_matters(policy: EpcPolicy, counted: slice) -> tuple[int, int] | None:
-    return (counted.start, counted.stop) if policy == "pinned" else None
+def _simulation_key(
+    policy: EpcPolicy, capacity: int, replicas: int, counted: slice
+) -> _SimulationKey:
+    matters = (counted.start, counted.stop) if policy == "pinned" else None
+    return policy, capacity, replicas, matters
 
 
 _cache: WeakKeyDictionary[Recording, dict[int, _Visits]] = WeakKeyDictionary()
@@ -171,6 +174,10 @@ class PagedPhase:
         self.policy = policy
         self._visits = visits
         self._replicas = replicas
+        self._seldom_visit_count = 0
+        if repeats is not None:
+            page = visits.page[visits.phase == facts.phase.index]
+            self._seldom_visit_count = int((~np.isin(page, repeats.pages)).sum())
         used = visits.simulation.pages.size + fixed_page_count
         added = max(used, committed_page_count or 0)
         version_arrays = -(-(_SECS_PAGE_COUNT + added) // _PAGES_PER_VERSION_ARRAY)
@@ -234,6 +241,45 @@ class PagedPhase:
             found[capacity] = int(count[index]) if index < count.size else 0
         return [found[capacity] for capacity in capacities]
 
+    def standing_counts(self, sizes: Sequence[int], *, first: bool, is_repeated: bool) -> list[int]:
+        """As `load_counts`, but of loads that the phase stands for.
+
+        Args:
+            sizes: sizes of the EPC in bytes.
+            first: whether first loads count.
+            is_repeated: whether the phase is repeated for ever: then pages seldom used do not count
+                if no other is loaded.
+        """
+        here = self._visits.phase == self.facts.phase.index
+        new = 0 if first else self._replicas * int(here[self._visits.first_visit].sum())
+        counts = []
+        for size, count in zip(sizes, self.load_counts(sizes), strict=True):
+            rest = max(count - new, 0)
+            counts.append(0 if rest and is_repeated and not self._loads_again(size, rest) else rest)
+        return counts
+
+    def _loads_again(self, epc_bytes: int, load_count: int) -> bool:
+        """Whether some of so many loads are of pages used in the phase that this one repeats."""
+        capacity = self._capacity(epc_bytes)
+        if capacity is None or self.repeats is None:
+            return capacity is not None
+        # In a visit a page is loaded at its start, and again at most once.
+        if load_count > 2 * self._replicas * self._seldom_visit_count:
+            return True
+        simulated = _simulation_key(self.policy, capacity, self._replicas, self._counted())
+        key = (simulated, self.facts.phase.index)
+        known = self._visits.has_again
+        if key not in known:
+            run = self._visits.simulation.run(
+                self.policy,
+                capacity,
+                replicas=self._replicas,
+                counted=self._counted(),
+                keep_events=True,
+            )
+            known[key] = bool((self._kinds(run)[2] == _KINDS.index("again")).any())
+        return known[key]
+
     def loads(self, epc_bytes: int) -> dict[LoadKey, int]:
         """Pages loaded in the phase with an EPC of this size."""
         capacity = self._capacity(epc_bytes)
@@ -242,7 +288,8 @@ class PagedPhase:
         run = self._visits.run(self.policy, capacity, self._replicas, self._counted())
         return self._by_key(run)
 
-    def _by_key(self, run: EpcRun) -> dict[LoadKey, int]:
+    def _kinds(self, run: EpcRun) -> tuple[Integers, Integers, Integers]:
+        """Of each page loaded in the phase: the visit, the index of the page, and of its kind."""
         visits, facts = self._visits, self.facts
         here = visits.phase[run.loads.visit] == facts.phase.index
         visit = run.loads.visit[here].astype(np.int64)
@@ -253,6 +300,11 @@ class PagedPhase:
         if self.repeats is not None:
             was_used = np.isin(visits.simulation.pages[page], self.repeats.pages)
             kind[~is_first & ~was_used] = _KINDS.index("seldom")
+        return visit, page, kind
+
+    def _by_key(self, run: EpcRun) -> dict[LoadKey, int]:
+        visits, facts = self._visits, self.facts
+        visit, page, kind = self._kinds(run)
         context = np.searchsorted(facts.contexts.number, visits.context[visit])
         operator = facts.contexts.operator[context]
         role = self._roles(context, visits.simulation.pages[page])

@@ -7,6 +7,7 @@ What is simulated, `sgxlens.enclave.page_loads` says.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -129,10 +130,13 @@ def compare_policies(
     committed_page_count: int | None = None,
     threads: int = 1,
     replicas: int = 1,
+    first: bool = True,
+    is_repeated: bool = False,
 ) -> list[PolicyLoads]:
     """What a phase would load if pages left in another order, in the platform's likely EPC.
 
-    ``pinned`` keeps the pages that this phase visits most often.
+    ``pinned`` keeps the pages that this phase visits most often. The arguments are those of
+    `paging_curve`.
 
     Raises:
         UsageError: there is no such phase, or the EPC is too small.
@@ -149,7 +153,9 @@ def compare_policies(
             committed_page_count=committed_page_count,
             replicas=replicas,
         )
-        (count,) = paged.load_counts([int(platform.epc.usable_bytes.likely)])
+        (count,) = paged.standing_counts(
+            [int(platform.epc.usable_bytes.likely)], first=first, is_repeated=is_repeated
+        )
         found.append(PolicyLoads(policy, count, constant.range.scaled(count / 1e9)))
     return found
 
@@ -247,6 +253,8 @@ def paging_curve(
     threads: int = 1,
     policy: EpcPolicy | None = None,
     replicas: int = 1,
+    first: bool = True,
+    is_repeated: bool = False,
 ) -> PagingCurve:
     """How paging in a phase depends on the size of the EPC.
 
@@ -261,6 +269,9 @@ def paging_curve(
         threads: as for `paging_charges`.
         policy: as for `paging_charges`.
         replicas: as for `paging_charges`.
+        first: whether first page loads count.
+        is_repeated: whether the phase is an inference that is repeated for ever. Then loads of
+            pages seldom used do not count where no other page is loaded: all has stayed.
 
     Raises:
         UsageError: there is no such phase, or a size is too small.
@@ -279,15 +290,16 @@ def paging_curve(
     chosen = sorted(set(sizes))
     if not chosen:
         raise UsageError("a paging curve takes at least one size of EPC")
+    counts_at = partial(paged.standing_counts, first=first, is_repeated=is_repeated)
     return PagingCurve(
         phase=paged.facts.phase,
         policy=paged.policy,
         replicas=replicas,
         epc_bytes=np.array(chosen, dtype=np.int64),
-        load_count=np.array(paged.load_counts(chosen), dtype=np.int64),
+        load_count=np.array(counts_at(chosen), dtype=np.int64),
         footprint_bytes=paged.facts.pages.size * PAGE_BYTES,
         reserved_bytes=paged.reserved_page_count * PAGE_BYTES,
         fitting_bytes=paged.fitting_page_count * PAGE_BYTES,
         page_swap=platform.paging.page_swap_ns.at(threads * replicas),
-        _counts_at=paged.load_counts,
+        _counts_at=counts_at,
     )

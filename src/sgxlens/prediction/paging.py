@@ -110,14 +110,19 @@ def epc_needs(
     platform: Platform,
     enclaves: Enclaves,
     *,
+    commits: Commits,
+    is_repeated: bool,
     native_seconds: float,
     overheads_percent: Sequence[float] = OVERHEADS_PERCENT,
 ) -> EpcNeeds:
     """What `phase`, which natively takes `native_seconds`, asks of the EPC.
 
+    Loads are counted as `standing_loads` likely leaves them, with which the arguments agree.
+
     Raises:
         UsageError: the EPC is too small, or an overhead makes no sense.
     """
+    first = _has_first_loads(commits, is_repeated=is_repeated)
     curve = paging_curve(
         recording,
         phase,
@@ -127,6 +132,8 @@ def epc_needs(
         threads=enclaves.threads,
         policy=enclaves.policy,
         replicas=enclaves.replicas,
+        first=first,
+        is_repeated=is_repeated,
     )
     policies = compare_policies(
         recording,
@@ -136,6 +143,8 @@ def epc_needs(
         committed_page_count=enclaves.committed_page_count,
         threads=enclaves.threads,
         replicas=enclaves.replicas,
+        first=first,
+        is_repeated=is_repeated,
     )
     points = zip(curve.epc_bytes.tolist(), curve.load_count.tolist(), curve.seconds(), strict=True)
     return EpcNeeds(
@@ -181,7 +190,7 @@ def standing_loads(
         if what == FIRST_PAGE_LOADS:
             if commits == "at_touch":
                 return Range.exact(0)
-            if is_repeated:
+            if not _has_first_loads(commits, is_repeated=is_repeated):
                 return Range(0, 0, count.high)
             # A page that was added when it was mapped may have left before it is used.
             return count if commits == "at_build" else Range(0, count.likely, count.high)
@@ -190,3 +199,8 @@ def standing_loads(
         return count
 
     return [replace(charge, count=standing(charge.what, charge.count)) for charge in found]
+
+
+def _has_first_loads(commits: Commits, *, is_repeated: bool) -> bool:
+    """Whether it is likely that a page is loaded when it is first accessed."""
+    return not is_repeated and commits != "at_touch"

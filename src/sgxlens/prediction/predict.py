@@ -226,6 +226,8 @@ def evaluate(
             steady,
             place,
             enclaves,
+            commits=inside.memory.commits,
+            is_repeated=model.repeated is not None,
             native_seconds=times[steady].native.median_seconds,
             overheads_percent=settings.overheads_percent,
         ),

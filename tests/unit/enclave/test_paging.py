@@ -184,6 +184,38 @@ def test_each_point_of_a_curve_is_what_is_charged_there() -> None:
             assert total(charges)[1] == count
 
 
+def test_what_a_repeated_inference_does_not_load_again_asks_for_no_epc() -> None:
+    weights = tuple((1, page * 64, "load") for page in range(10, 10 + WEIGHT_PAGES))
+    files = tuple((1, page * 64, "load") for page in range(1000, 1600))
+    old, new = (1, 0, "load"), (1, 5000 * 64, "store")
+    program = Program(
+        ("load", "inference 1", LAST),
+        [
+            Span(0, None, (old, *files, *weights)),
+            Span(1, 0, weights),
+            Span(2, 1, (old, *weights, new)),
+        ],
+        ["MatMul", "MatMul"],
+        (("heap", "unclassified"),),
+        [Extent(0, 0, 6000 * 64)],
+    )
+    recording = program.record()
+    # Room for the weights, not for the files: the old page has left for them.
+    platform = platform_with(700)
+
+    def loads(first: bool = True, is_repeated: bool = False) -> int:
+        curve = paging_curve(recording, LAST, platform, first=first, is_repeated=is_repeated)
+        used = compare_policies(recording, LAST, platform, first=first, is_repeated=is_repeated)
+        assert curve.load_count[0] >= WEIGHT_PAGES
+        (own,) = curve.load_count[curve.epc_bytes == 700 * PAGE_BYTES]
+        assert own == next(p.load_count for p in used if p.policy == curve.policy)
+        return int(own)
+
+    assert loads() == 2
+    assert loads(first=False) == 1
+    assert loads(first=False, is_repeated=True) == 0
+
+
 def test_the_cliff_is_where_a_stream_fits() -> None:
     cliff = curve_of().cliff_bytes
     assert cliff is not None

@@ -348,3 +348,24 @@ def test_pages_that_are_new_in_a_repeated_inference_are_likely_growth(
 
     assert [count.likely for count in first_loads("warm-up 1")] == [1]
     assert first_loads("inference 2") == []
+
+
+@pytest.mark.parametrize(
+    ("phase", "platform", "arguments", "load_count"),
+    [
+        ("warm-up 1", PLATFORM, {"enclave_size": "1G"}, 1),
+        ("inference 2", PLATFORM, {"enclave_size": "1G"}, 0),
+        ("warm-up 1", "xeon-gold-6326", {"epc": "1G", "enclave_size": "4G"}, 1),
+        ("warm-up 1", "xeon-gold-6326", {"epc": "1G", "runtime": "occlum-edmm"}, 0),
+    ],
+)
+def test_the_curve_and_the_policies_say_of_the_platform_what_is_predicted(
+    recording: Recording, phase: str, platform: str, arguments: dict[str, Any], load_count: int
+) -> None:
+    found = sgxlens.predict(recording, platform, phase=phase, **arguments)
+    items = found.steady.items
+    assert sum(i.count.likely for i in items if i.what.endswith("page loads")) == load_count
+    epc = found.epc
+    own = [p for p in epc.curve if p.epc_bytes == found.deployment.epc_bytes.likely]
+    used = [p for p in epc.policies if p.is_used]
+    assert [row.load_count for row in (*own, *used)] == [load_count] * 2
