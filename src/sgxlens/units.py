@@ -88,6 +88,26 @@ def format_seconds(seconds: float) -> str:
     return f"{minutes // 60} h {minutes % 60:02d} min"
 
 
+def format_signed_seconds(seconds: float) -> str:
+    """A difference of times: ``+94.4 ms``, ``-1.2 s``, ``0 ms``."""
+    text = format_seconds(abs(seconds))
+    return text if not seconds else f"{'+' if seconds > 0 else '-'}{text}"
+
+
+def format_seconds_range(low: float, high: float, *, signed: bool = False) -> str:
+    """``780 to 910 ms``: the unit once where it is the same; one where both look alike.
+
+    Differences are `signed`: ``-12 to +3 ms``.
+    """
+    format_one = format_signed_seconds if signed else format_seconds
+    first, last = format_one(low), format_one(high)
+    if first == last:
+        return first
+    unit = last.rpartition(" ")[2]
+    same = first.count(" ") == last.count(" ") == 1 and first.endswith(f" {unit}")
+    return f"{first.removesuffix(f' {unit}') if same else first} to {last}"
+
+
 def format_ratio(ratio: float) -> str:
     """`ratio` as how many times as long: ``1.07``, ``17.1``, ``120``."""
     digits = 2 if ratio < 9.995 else 1 if ratio < 99.95 else 0

@@ -6,7 +6,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sgxlens.errors import UsageError
-from sgxlens.units import format_bytes, format_count, format_seconds, parse_seconds, parse_size
+from sgxlens.units import (
+    format_bytes,
+    format_count,
+    format_seconds,
+    format_seconds_range,
+    parse_seconds,
+    parse_size,
+)
 
 
 @pytest.mark.parametrize(
@@ -108,3 +115,19 @@ def test_times_are_parsed(text: str, seconds: float) -> None:
 def test_what_is_no_time_is_refused(text: str) -> None:
     with pytest.raises(UsageError, match="time"):
         parse_seconds(text)
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "signed", "text"),
+    [
+        (0.78, 0.91, False, "780 to 910 ms"),
+        (0.5, 1.5, False, "500 ms to 1.5 s"),
+        (0.5, 0.5, False, "500 ms"),
+        (-0.012, 0.003, True, "-12 to +3 ms"),
+        (-31.0, -2.0, True, "-31.0 to -2.0 s"),
+        (0.0, 0.0, True, "0 ms"),
+        (70.0, 130.0, False, "70.0 s to 2 min 10 s"),
+    ],
+)
+def test_ranges_of_seconds(low: float, high: float, signed: bool, text: str) -> None:
+    assert format_seconds_range(low, high, signed=signed) == text

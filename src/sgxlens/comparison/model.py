@@ -5,12 +5,21 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from html import escape
 from typing import Literal
 
 from sgxlens.enclave.charges import Cause
 from sgxlens.enclave.quantities import Range
+from sgxlens.markup import html_table
 from sgxlens.prediction.model import Swing
 from sgxlens.prediction.result import Deployment, Prediction
+from sgxlens.text import one_line
+from sgxlens.units import (
+    format_ratio,
+    format_seconds,
+    format_seconds_range,
+    format_signed_seconds,
+)
 
 #: ``more``, ``less``: certainly, since the whole range of the difference is. ``same``: there is no
 #: difference, and no doubt about it. ``uncertain``: the range reaches to or across 0.
@@ -373,6 +382,47 @@ class Comparison:
     changes: tuple[Changes, ...]
     no_times: str
     warnings: tuple[str, ...]
+
+    def _repr_html_(self) -> str:
+        """How notebooks show it: times by cause, a table for each of the others."""
+        note = "; ".join(f"{side.label}: {side.recording}, {side.target}" for side in self.sides)
+        note = " ".join([f"{note}.", self.no_times, *self.warnings]).strip()
+        if self.deployment is None:
+            return html_table("Comparison", (), [], note)
+        place = f"{self.deployment.platform_title}, {self.deployment.runtime_title}"
+        parts = []
+        for changes in self.changes:
+            if changes.times is None:
+                continue
+            of = changes.times
+            slowdown = [
+                f"{format_ratio(r.likely)} x" for r in (of.slowdown.before, of.slowdown.after)
+            ]
+            rows = [
+                ["natively", *_change_cells(of.native_seconds)],
+                *(
+                    [f"added by {row.cause}", *_change_cells(row.added_seconds)]
+                    for row in of.causes
+                ),
+                ["inside", *_change_cells(of.sgx_seconds)],
+                ["slower by", *slowdown, "", "", of.slowdown.direction],
+            ]
+            labels = (self.sides[0].label, changes.label)
+            title = f"{labels[1]} against {labels[0]} inside an enclave: {place}"
+            headings = ("", *labels, "difference", "range", "certain")
+            parts.append(html_table(title, headings, rows))
+        return "\n".join([*parts[:-1], f"{parts[-1]}\n<p>{escape(one_line(note))}</p>"])
+
+
+def _change_cells(change: Change) -> list[str]:
+    difference = change.difference
+    return [
+        format_seconds(change.before.likely),
+        format_seconds(change.after.likely),
+        format_signed_seconds(difference.likely),
+        format_seconds_range(difference.low, difference.high, signed=True),
+        change.direction,
+    ]
 
 
 def median_difference(before: tuple[float, float, int], after: tuple[float, float, int]) -> float:

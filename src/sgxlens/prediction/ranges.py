@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     _Weighted = Sequence[tuple[float, Charge]]
 
 _SECONDS_PER_NS = 1e-9
+_ROUNDING = 1e-14
 #: What is counted under causes of which all counts move together, in words.
 _COUNTED_TOGETHER: dict[Cause, str] = {
     "paging": "pages loaded",
@@ -113,6 +114,8 @@ def _difference(
 
 def _swings(weighted: _Weighted, base_seconds: float) -> tuple[Swing, ...]:
     likely = base_seconds + _likely_ns(weighted) * _SECONDS_PER_NS
+    # What is left of a difference of equals is nothing.
+    least = _ROUNDING * math.fsum(abs(w) * c.constant.high * c.count.high for w, c in weighted)
     found = [
         Swing(
             kind="constant" if is_constant else "count",
@@ -124,7 +127,7 @@ def _swings(weighted: _Weighted, base_seconds: float) -> tuple[Swing, ...]:
             high_seconds=likely + lever.high_ns * _SECONDS_PER_NS,
         )
         for (is_constant, name, _), lever in _levers(weighted).items()
-        if lever.low_ns or lever.high_ns
+        if max(abs(lever.low_ns), abs(lever.high_ns)) > least
     ]
     return tuple(sorted(found, key=lambda swing: (-abs(swing.swing_seconds), swing.name)))
 

@@ -6,10 +6,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from sgxlens.enclave.quantities import Range
+from sgxlens.markup import html_table
 from sgxlens.prediction.exits import Exits
 from sgxlens.prediction.model import PhaseTime, StartupTime
 from sgxlens.prediction.paging import EpcNeeds
 from sgxlens.prediction.sizing import Sizing
+from sgxlens.units import format_ratio, format_seconds, format_seconds_range
 
 
 @dataclass(frozen=True)
@@ -68,3 +70,30 @@ class Prediction:
     not_modelled: tuple[str, ...]
     warnings: tuple[str, ...]
     notes: tuple[str, ...]
+
+    def _repr_html_(self) -> str:
+        """How notebooks show it: the steady inference by cause."""
+        steady, place = self.steady, self.deployment
+        inside, slowdown = steady.sgx_seconds, steady.slowdown
+        rows = [
+            ["natively", format_seconds(steady.native.median_seconds), ""],
+            *([f"added by {row.cause}", *_time_cells(row.added_seconds)] for row in steady.causes),
+            ["inside", *_time_cells(inside)],
+            [
+                "slower by",
+                f"{format_ratio(slowdown.likely)} x",
+                f"{format_ratio(slowdown.low)} to {format_ratio(slowdown.high)}",
+            ],
+            ["start-up", *_time_cells(self.startup.total_seconds)],
+        ]
+        return html_table(
+            f"{steady.name} of {self.recording} inside an enclave: {place.platform_title},"
+            f" {place.runtime_title}",
+            ("", "likely", "range"),
+            rows,
+            " ".join(self.warnings),
+        )
+
+
+def _time_cells(seconds: Range) -> list[str]:
+    return [format_seconds(seconds.likely), format_seconds_range(seconds.low, seconds.high)]

@@ -9,13 +9,12 @@ from typing import TYPE_CHECKING
 from sgxlens.errors import UsageError
 from sgxlens.report.prediction import LeftOut
 from sgxlens.report.titles import CAUSE_TITLES
-from sgxlens.units import format_seconds
+from sgxlens.units import format_seconds, format_seconds_range, format_signed_seconds
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from sgxlens.comparison.model import Changes, Comparison, Direction, TimeChanges
-    from sgxlens.enclave.quantities import Range
     from sgxlens.recording.metadata import RecordingMetadata
     from sgxlens.recording.reader import Recording
 
@@ -81,10 +80,12 @@ def change_verdict(comparison: Comparison, changes: Changes) -> str:
         return comparison.no_times
     baseline = comparison.sides[0].label
     inside = times.sgx_seconds
+    difference = inside.difference
     words = (
         f"{changes.label} takes {format_seconds(inside.after.likely)} inside an enclave, {baseline}"
-        f" {format_seconds(inside.before.likely)}: {signed_seconds(inside.difference.likely)}"
-        f" ({signed_range(inside.difference)}), {LONGER[inside.direction]}."
+        f" {format_seconds(inside.before.likely)}: {format_signed_seconds(difference.likely)}"
+        f" ({format_seconds_range(difference.low, difference.high, signed=True)}),"
+        f" {LONGER[inside.direction]}."
     )
     per_sample = times.per_sample
     if per_sample is not None:
@@ -102,24 +103,8 @@ def _why(times: TimeChanges) -> str:
     parts.sort(key=lambda part: -abs(part[1].difference.likely))
     largest = abs(parts[0][1].difference.likely)
     named = [
-        f"{name} ({signed_seconds(change.difference.likely)})"
+        f"{name} ({format_signed_seconds(change.difference.likely)})"
         for name, change in parts
         if change.direction != "same" and abs(change.difference.likely) >= 0.1 * largest
     ]
     return f"What changes is {', '.join(named)}." if named else "Nothing else changes."
-
-
-def signed_seconds(seconds: float) -> str:
-    """A difference of times: ``+94.4 ms``, ``-1.2 s``."""
-    text = format_seconds(abs(seconds))
-    return text if not seconds else f"{'+' if seconds > 0 else '-'}{text}"
-
-
-def signed_range(seconds: Range) -> str:
-    """``+780 to +910 ms``: the unit once where it is the same; one where they look alike."""
-    low, high = signed_seconds(seconds.low), signed_seconds(seconds.high)
-    if low == high:
-        return low
-    unit = high.rpartition(" ")[2]
-    same = low.count(" ") == high.count(" ") == 1 and low.endswith(f" {unit}")
-    return f"{low.removesuffix(f' {unit}') if same else low} to {high}"

@@ -9,7 +9,7 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from sgxlens.report.comparison import change_verdict, signed_range, signed_seconds
+from sgxlens.report.comparison import change_verdict
 from sgxlens.report.terminal.layout import (
     INDENT,
     fitted_table,
@@ -19,10 +19,16 @@ from sgxlens.report.terminal.layout import (
     titled,
     with_rest,
 )
-from sgxlens.report.terminal.values import number
+from sgxlens.report.terminal.values import number, signed_range
 from sgxlens.report.titles import CAUSE_TITLES, SOURCE_TITLES
 from sgxlens.text import one_line
-from sgxlens.units import format_bytes, format_count, format_ratio, format_seconds
+from sgxlens.units import (
+    format_bytes,
+    format_count,
+    format_ratio,
+    format_seconds,
+    format_signed_seconds,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -147,7 +153,7 @@ def _cells(change: Change) -> list[str]:
     return [
         format_seconds(change.before.likely),
         format_seconds(change.after.likely),
-        signed_seconds(difference.likely),
+        format_signed_seconds(difference.likely),
         signed_range(difference) if change.direction != "same" else "",
         _CERTAIN[change.direction],
     ]
@@ -237,7 +243,7 @@ def _items(times: TimeChanges, labels: tuple[str, str], width: int) -> Renderabl
             item.what,
             format_count(item.count.before.likely),
             format_count(item.count.after.likely),
-            signed_seconds(item.added_seconds.difference.likely),
+            format_signed_seconds(item.added_seconds.difference.likely),
             signed_range(item.added_seconds.difference),
             _CERTAIN[item.added_seconds.direction],
         ]
@@ -283,7 +289,7 @@ def _operators(
                 row.type,
                 _inside(row.before),
                 _inside(row.after),
-                signed_seconds(row.likely_seconds),
+                format_signed_seconds(row.likely_seconds),
                 signed_range(row.added_seconds.difference),
                 _CERTAIN[row.added_seconds.direction],
             ]
@@ -311,7 +317,7 @@ def _types(times: TimeChanges, labels: tuple[str, str], width: int, top: int) ->
             f"{row.before_count} / {row.after_count}" if row.type else "",
             format_seconds(row.before_native_seconds + row.added_seconds.before.likely),
             format_seconds(row.after_native_seconds + row.added_seconds.after.likely),
-            signed_seconds(row.likely_seconds),
+            format_signed_seconds(row.likely_seconds),
             signed_range(row.added_seconds.difference),
             _CERTAIN[row.added_seconds.direction],
         ]
@@ -331,8 +337,8 @@ def _sensitivity(times: TimeChanges, width: int) -> RenderableType:
                 number(value) if swing.kind == "constant" else _signed_count(value)
                 for value in (swing.value.low, swing.value.high)
             ),
-            signed_seconds(swing.low_seconds),
-            signed_seconds(swing.high_seconds),
+            format_signed_seconds(swing.low_seconds),
+            format_signed_seconds(swing.high_seconds),
         ]
         for swing in shown
     ]

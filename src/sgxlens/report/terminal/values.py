@@ -6,7 +6,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sgxlens.report.terminal.layout import percent
-from sgxlens.units import format_seconds
+from sgxlens.units import format_seconds_range
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,13 +30,13 @@ def value_range(value: Range, format_one: Callable[[float], str]) -> str:
 
 
 def seconds_range(seconds: Range) -> str:
-    """``780 to 910 ms``: the unit once where it is the same."""
-    low, high = format_seconds(seconds.low), format_seconds(seconds.high)
-    if low == high:
-        return low
-    unit = high.rpartition(" ")[2]
-    same = low.count(" ") == high.count(" ") == 1 and low.endswith(f" {unit}")
-    return f"{low.removesuffix(f' {unit}') if same else low} to {high}"
+    """``780 to 910 ms``."""
+    return format_seconds_range(seconds.low, seconds.high)
+
+
+def signed_range(seconds: Range) -> str:
+    """``-12 to +3 ms``, of a difference."""
+    return format_seconds_range(seconds.low, seconds.high, signed=True)
 
 
 def of_native(added_seconds: float, native_seconds: float) -> str:
