@@ -128,7 +128,7 @@ def memory_needs(
         recording: the recording.
         runtime: the runtime.
         threads: threads that an operator will use. Each beyond those recorded takes a stack and an
-            arena more.
+            arena more: those of an operator, or all of a program that chooses for itself.
         process: which process; None: that of the last inference, or the first one.
 
     Raises:
@@ -147,7 +147,7 @@ def memory_needs(
     peak = int(np.argmax(committed))
     by_phase = _by_phase(recording, phases, history, committed)
     live = live_thread_count(recording, process)
-    added = max(threads - _recorded_threads(recording), 0)
+    added = max(threads - (_operator_threads(recording) or live), 0)
     added_bytes = Range(
         added * _STACK_BYTES,
         added * (_STACK_BYTES + _ARENA_BYTES),
@@ -273,10 +273,10 @@ def _last_inference(recording: Recording) -> Phase | None:
     return next((p for p in reversed(recording.phases) if _INFERENCE.match(p.name)), None)
 
 
-def _recorded_threads(recording: Recording) -> int:
-    """Threads that an operator had when it was recorded."""
+def _operator_threads(recording: Recording) -> int | None:
+    """Threads that an operator had when it was recorded; None: that is the program's own choice."""
     known = getattr(recording.metadata.target, "threads", None)
-    return known if isinstance(known, int) and known > 0 else 1
+    return known if isinstance(known, int) and known > 0 else None
 
 
 def _main_stack_bytes(history: AddressSpaceHistory) -> int:

@@ -66,6 +66,7 @@ def runtime_charges(
     *,
     files: FileKinds | None = None,
     threads: int = 1,
+    is_repeated: bool = False,
 ) -> list[Charge]:
     """What the runtime's own work costs in a phase.
 
@@ -75,7 +76,9 @@ def runtime_charges(
     - Pages of an enclave that is built at once: each is mapped into the process by a fault when it
       is first accessed, if only to be cleared. New pages are accessed as the mapped memory grows
       beyond what it was before. If the enclave does not fit the EPC, those that the program does
-      not touch are loaded to be cleared; the first loads of the others are paging's.
+      not touch are loaded to be cleared; the first loads of the others are paging's. Where a phase
+      is repeated, those that it cleared the time before have likely stayed if all that it uses and
+      clears fits.
     - Pages added to the running enclave: EAUG and EACCEPT; the faults of those that are added when
       memory is mapped are in the rules of the system calls.
 
@@ -87,6 +90,7 @@ def runtime_charges(
         built_bytes: pages that were added before the start, as `MemoryNeeds.built_bytes`.
         files: what the user says of files.
         threads: threads that page at once.
+        is_repeated: whether the phase is an inference that is repeated for ever.
 
     Raises:
         RecordingError: the recording holds no mappings, or is damaged.
@@ -103,7 +107,12 @@ def runtime_charges(
     charges.append(_encryption(extra, platform))
     if runtime.memory.commits == "at_build":
         faults = _first_faults(history, runtime, platform, built_bytes)
-        charges += [faults, _loads_to_clear(extra, platform, built_bytes, threads)]
+        used = recording.footprint_blocks("page", phase.index, phase.process) * PAGE_BYTES
+        has_stayed = is_repeated and used + extra.likely <= platform.epc.usable_bytes.likely
+        charges += [
+            faults,
+            _loads_to_clear(extra, platform, built_bytes, threads, has_stayed=has_stayed),
+        ]
     else:
         charges += _added_pages(history, runtime, platform)
     charges += _byte_charges(counts.of_phase(phase), runtime)
@@ -235,12 +244,12 @@ def _first_faults(
 
 
 def _loads_to_clear(
-    extra_bytes: Range, platform: Platform, built_bytes: int, threads: int
+    extra_bytes: Range, platform: Platform, built_bytes: int, threads: int, *, has_stayed: bool
 ) -> Charge:
     surely, likely, _ = _fits(platform, built_bytes)
     # Some of the pages may be in the EPC still.
     most = extra_bytes.likely / PAGE_BYTES
-    count = Range(0, 0 if likely else most, 0 if surely else most)
+    count = Range(0, 0 if likely or has_stayed else most, 0 if surely else most)
     swap_ns = platform.paging.page_swap_ns.at(threads)
     return Charge("paging", "pages loaded to be cleared", swap_ns, count)
 

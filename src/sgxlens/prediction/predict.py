@@ -287,6 +287,7 @@ class _Model:
                 self.built_bytes,
                 files=self.files,
                 threads=self.enclaves.threads,
+                is_repeated=phase == self.repeated,
             ),
         ]
         charges = [charge for charge in found if charge.count.high > 0]

@@ -181,6 +181,47 @@ def test_what_background_threads_map_is_not_the_phases(recorded: Any) -> None:
     assert not {"memory cleared", "first faults of enclave pages"} & set(counts["other"])
 
 
+def test_what_is_cleared_each_time_stays_where_it_fits(recorded: Any) -> None:
+    recording = recorded(mappings=[_mapping(300, "map", 1000, 500)])
+    phase = next(p for p in recording.phases if p.start_position <= 300 < p.end_position)
+
+    def loads(epc_pages: int, *, is_repeated: bool) -> tuple[float, float]:
+        charges = runtime_charges(
+            recording,
+            phase,
+            load_runtime("gramine"),
+            load_platform("xeon-gold-6326").overridden(epc_bytes=epc_pages * _PAGE),
+            128 * _MIB,
+            is_repeated=is_repeated,
+        )
+        (count,) = (c.count for c in charges if c.what == "pages loaded to be cleared")
+        return count.likely, count.high
+
+    cleared = loads(1000, is_repeated=False)[0]
+    assert 490 <= cleared <= 500
+    assert loads(1000, is_repeated=False) == loads(500, is_repeated=True) == (cleared, cleared)
+    assert loads(1000, is_repeated=True) == (0, cleared)
+
+
+def test_threads_beyond_those_recorded_take_stacks_and_arenas(
+    recorded: Any, make_recording: MakeRecording
+) -> None:
+    threads = [_thread(1, 0, None), _thread(2, 5, None), _thread(3, 6, None)]
+
+    def added(count: int, **target: Any) -> float:
+        tables = {**attributed.tables(), "threads": threads, "mappings": []}
+        recording = open_recording(make_recording(tables, force=True, **target))
+        needs = memory_needs(recording, load_runtime("gramine"), threads=count)
+        assert needs.max_threads == 3 + 3 + needs.added_threads_bytes.low // (8 * _MIB)
+        return needs.added_threads_bytes.low
+
+    # A program that chooses its threads has those that it had.
+    assert added(3) == 0
+    assert added(5) == 2 * 8 * _MIB
+    model = {"kind": "torch", "source": "m:f", "warm_up": 1, "inferences": 2, "threads": 1}
+    assert added(3, target=model) == 2 * 8 * _MIB
+
+
 def test_what_may_not_be_accessed_takes_no_memory_in_the_sdk(recorded: Any) -> None:
     mappings = [
         _mapping(0, "map", 256, 256, protection="---"),
