@@ -6,7 +6,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -14,6 +14,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from sgxlens.attribution.reuse_rows import Origins, ReuseRows
 from sgxlens.errors import RecordingError, UsageError
 from sgxlens.recording.bitmaps import (
     LINES_PER_PAGE,
@@ -25,8 +26,6 @@ from sgxlens.recording.bitmaps import (
 from sgxlens.recording.format import ACCESS_CLASSES, BLOCK_BYTES
 from sgxlens.recording.reader import Phase, Recording
 from sgxlens.recording.region_map import NO_REGION, Pieces, RegionMap
-from sgxlens.reuse.curves import bin_misses
-from sgxlens.reuse.histogram import ReuseHistogram
 
 if TYPE_CHECKING:
     from sgxlens.recording.reader import Operator, Region
@@ -54,10 +53,10 @@ _PHASE_NAMES = (
 )
 #: Stands for "between operators" where operators are numbered.
 NO_OPERATOR = -1
-_Weight = TypeVar("_Weight", np.bool_, np.float64)
 #: Beyond so many pieces of a table a copy is better.
 _RUNS_MAX = 64
 _TABLES = ("contexts", "reuse_sources", "page_use")
+_LONGEST = "reuse_sources"
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,52 +110,6 @@ class LineUses:
     written: Bitmaps
 
 
-@dataclass(frozen=True, eq=False)
-class ReuseRows:
-    """Rows of ``reuse_sources`` of one granularity: arrays of one length.
-
-    Operators, regions and contexts are indices; ``kind`` is one into `SOURCE_KINDS`, ``access`` one
-    into `ACCESS_CLASSES`, ``bin`` one into ``distance_min`` and ``distance_max``, which are as long
-    as there are bins; the bin of cold accesses comes after the last of them.
-    """
-
-    context: Integers
-    operator: Integers
-    source_operator: Integers
-    region: Integers
-    kind: Integers
-    is_other_thread: npt.NDArray[np.bool_]
-    access: Integers
-    bin: Integers
-    count: Integers
-    distance_min: npt.NDArray[np.uint64]
-    distance_max: npt.NDArray[np.uint64]
-    block_bytes: int
-
-    def misses(self, memory_bytes: int) -> tuple[Integers, Integers]:
-        """Of each row the accesses that certainly miss an LRU memory, and those that may."""
-        capacity = memory_bytes // self.block_bytes
-        certain, possible = bin_misses(self.distance_min, self.distance_max, capacity)
-        return self.weighted(certain, cold=True), self.weighted(possible, cold=True)
-
-    def weighted(self, of_bin: npt.NDArray[_Weight], cold: float) -> npt.NDArray[Any]:
-        """Of each row the accesses times a weight: one for each bin, and that of cold accesses."""
-        return self.count * np.append(of_bin, of_bin.dtype.type(cold))[self.bin]
-
-    def histogram(self, chosen: npt.NDArray[np.bool_]) -> ReuseHistogram:
-        """The reuse distances of some of the rows."""
-        bins = self.distance_min.size
-        counts = np.bincount(self.bin[chosen], self.count[chosen], bins + 1).astype(np.uint64)
-        is_used = counts[:bins] > 0
-        return ReuseHistogram(
-            self.distance_min[is_used],
-            self.distance_max[is_used],
-            counts[:bins][is_used],
-            int(counts[bins]),
-            self.block_bytes,
-        )
-
-
 class PhaseFacts:
     """One phase of a recording; made by `facts_of`.
 
@@ -196,6 +149,7 @@ class PhaseFacts:
         )
         #: Number of an operator to its index; the last element is for `NO_OPERATOR`.
         self._operator_index = self._index_operators()
+        self._reuse: dict[str, ReuseRows] = {}
 
     @cached_property
     def contexts(self) -> Contexts:
@@ -301,57 +255,71 @@ class PhaseFacts:
         index = [names.index(r.role) for r in self.regions] + [names.index("unclassified")]
         return names, np.array(index, dtype=np.int64)
 
-    @cached_property
+    @property
     def reuse(self) -> dict[str, ReuseRows]:
         """Where the previous accesses were, by granularity."""
+        return {name: self.reuse_of(name) for name in BLOCK_BYTES}
+
+    def reuse_of(self, granularity: str) -> ReuseRows:
+        """Where the previous accesses to blocks of one size were."""
+        if granularity not in self._reuse:
+            self._reuse[granularity] = self._read_reuse(granularity)
+        return self._reuse[granularity]
+
+    @cached_property
+    def _reuse_table(self) -> tuple[pa.Table, Integers]:
         rows = self._rows_here("reuse_sources")
-        granularity = _codes(rows["granularity"], tuple(BLOCK_BYTES))
-        context = self._index(rows["context"], self.contexts.number, "reuse_sources", "context")
-        region = self._index(rows["region"], self._region_numbers, "reuse_sources", "region")
-        source_is_null = pc.is_null(rows["source"]).to_numpy()
-        is_cold = pc.is_null(rows["distance_min"]).to_numpy()
+        return rows, _codes(rows["granularity"], tuple(BLOCK_BYTES))
+
+    def _read_reuse(self, granularity: str) -> ReuseRows:
+        rows, code = self._reuse_table
+        chosen = code == tuple(BLOCK_BYTES).index(granularity)
+        source_is_null = pc.is_null(rows["source"]).to_numpy()[chosen]
+        is_cold = pc.is_null(rows["distance_min"]).to_numpy()[chosen]
         if np.any(is_cold != source_is_null):
             raise self.corrupted("reuse_sources", "a cold access has a source, or another none")
-        source = np.full(context.size, -1, dtype=np.int64)
-        source[~is_cold] = self._index(
-            rows["source"].filter(pa.array(~is_cold)), self._all_numbers, "reuse_sources", "source"
-        )
+        context = _integers(rows["context"])[chosen]
+        context = self._index_of(context, self.contexts.number, "reuse_sources", "context")
+        region = _integers(rows["region"])[chosen]
+        region = self._index_of(region, self._region_numbers, "reuse_sources", "region")
         operator = self.contexts.operator[context]
-        source_operator = np.full(context.size, NO_OPERATOR, dtype=np.int64)
-        source_operator[~is_cold] = self._operators_at(source[~is_cold])
-        threads = _integers(self._all_contexts["thread"])
-        kind = self._kinds(operator, source, source_operator)
-        is_other_thread = ~is_cold & (threads[source] != self.contexts.thread[context])
-        access = _codes(rows["access"], ACCESS_CLASSES)
-        low = _unsigned(rows["distance_min"])
-        high = _unsigned(rows["distance_max"])
-        count = _integers(rows["count"])
-        result = {}
-        for code, (name, block_bytes) in enumerate(BLOCK_BYTES.items()):
-            chosen = granularity == code
-            warm = chosen & ~is_cold
-            bins, of_warm = _distinct(low[warm])
-            ends = np.zeros_like(bins)
-            ends[of_warm] = high[warm]
-            if np.any(ends[of_warm] != high[warm]):
-                raise self.corrupted("reuse_sources", "bins overlap")
-            bin_of_row = np.full(context.size, bins.size, dtype=np.int64)
-            bin_of_row[warm] = of_warm
-            result[name] = ReuseRows(
-                context=context[chosen],
-                operator=operator[chosen],
-                source_operator=source_operator[chosen],
-                region=region[chosen],
-                kind=kind[chosen],
-                is_other_thread=is_other_thread[chosen],
-                access=access[chosen],
-                bin=bin_of_row[chosen],
-                count=count[chosen],
-                distance_min=bins,
-                distance_max=ends,
-                block_bytes=block_bytes,
+        low = _unsigned(rows["distance_min"])[chosen]
+        high = _unsigned(rows["distance_max"])[chosen]
+        bins, bin_of_row = _distinct(low[~is_cold])
+        ends = np.zeros_like(bins)
+        ends[bin_of_row] = high[~is_cold]
+        if np.any(ends[bin_of_row] != high[~is_cold]):
+            raise self.corrupted("reuse_sources", "bins overlap")
+        bin_or_cold = np.full(context.size, bins.size, dtype=np.int64)
+        bin_or_cold[~is_cold] = bin_of_row
+
+        def find_origins() -> Origins:
+            source = _integers(rows["source"])[chosen]
+            source[~is_cold] = self._index_of(
+                source[~is_cold], self._all_numbers, "reuse_sources", "source"
             )
-        return result
+            source[is_cold] = -1
+            source_operator = np.full(context.size, NO_OPERATOR, dtype=np.int64)
+            source_operator[~is_cold] = self._operators_at(source[~is_cold])
+            threads = _integers(self._all_contexts["thread"])
+            return Origins(
+                source_operator=source_operator,
+                kind=self._kinds(operator, source, source_operator),
+                is_other_thread=~is_cold & (threads[source] != self.contexts.thread[context]),
+                access=_codes(rows["access"], ACCESS_CLASSES)[chosen],
+            )
+
+        return ReuseRows(
+            context=context,
+            operator=operator,
+            region=region,
+            bin=bin_or_cold,
+            count=_integers(rows["count"])[chosen],
+            distance_min=bins,
+            distance_max=ends,
+            block_bytes=BLOCK_BYTES[granularity],
+            find_origins=find_origins,
+        )
 
     def column(self, table: str, name: str) -> Integers:
         """A column of the process's rows of a table, 0 where it is null."""
@@ -436,13 +404,20 @@ class PhaseFacts:
         return self._operator_index[self._all_operators[contexts]]
 
     def _index(self, column: pa.ChunkedArray, known: Integers, table: str, what: str) -> Integers:
-        values = _integers(column)
+        return self._index_of(_integers(column), known, table, what)
+
+    def _index_of(self, values: Integers, known: Integers, table: str, what: str) -> Integers:
         if not values.size:
             return values
-        index = np.minimum(np.searchsorted(known, values), max(known.size - 1, 0))
-        if not known.size or np.any(known[index] != values):
+        if known.size and int(known[-1]) - int(known[0]) + 1 == known.size:
+            # Most often numbers follow each other.
+            index: Integers = values - known[0]
+            if index.min() >= 0 and index.max() < known.size:
+                return index
+        found: Integers = np.minimum(np.searchsorted(known, values), max(known.size - 1, 0))
+        if not known.size or np.any(known[found] != values):
             raise self.corrupted(table, f"it holds a {what} that there is not")
-        return index
+        return found
 
     def corrupted(self, table: str, why: str) -> RecordingError:
         """The error to raise for a table that cannot be as it is."""
@@ -489,7 +464,7 @@ def has_attribution(recording: Recording) -> bool:
 
 
 def _rows_of(recording: Recording, name: str, process: int) -> pa.Table:
-    table = recording.table(name)
+    table = recording.coded_table(name) if name == _LONGEST else recording.table(name)
     if len(recording.metadata.processes) == 1:
         return table
     return table.filter(pc.equal(table["process"], process))
@@ -523,7 +498,14 @@ def _unmasked(column: pa.ChunkedArray, null: int) -> npt.NDArray[Any]:
 
 
 def _codes(column: pa.ChunkedArray, names: tuple[str, ...]) -> Integers:
-    return _integers(pc.index_in(column, pa.array(names, pa.string())))
+    known = pa.array(names, pa.string())
+    if not pa.types.is_dictionary(column.type):
+        return _integers(pc.index_in(column, known))
+    parts = [
+        _integers(pc.index_in(chunk.dictionary, known))[chunk.indices.to_numpy()]
+        for chunk in column.chunks
+    ]
+    return np.concatenate([np.zeros(0, dtype=np.int64), *parts])
 
 
 __all__ = ["NO_OPERATOR", "NO_REGION", "SOURCE_KINDS", "PhaseFacts", "facts_of", "has_attribution"]

@@ -17,7 +17,8 @@ from sgxlens.recording.format import ACCESS_CLASSES, BLOCK_BYTES
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from sgxlens.attribution.facts import PhaseFacts, ReuseRows
+    from sgxlens.attribution.facts import PhaseFacts
+    from sgxlens.attribution.reuse_rows import ReuseRows
     from sgxlens.recording.bitmaps import Integers
     from sgxlens.recording.reader import Operator, Phase, Recording
     from sgxlens.reuse.histogram import ReuseHistogram

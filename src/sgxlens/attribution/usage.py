@@ -13,7 +13,8 @@ from sgxlens.errors import UsageError
 from sgxlens.recording.bitmaps import popcount, total_by, union
 
 if TYPE_CHECKING:
-    from sgxlens.attribution.facts import PhaseFacts, ReuseRows
+    from sgxlens.attribution.facts import PhaseFacts
+    from sgxlens.attribution.reuse_rows import ReuseRows
     from sgxlens.recording.bitmaps import Bitmaps, Integers
 
 

@@ -109,20 +109,14 @@ def line_misses(recording: Recording, phase: Phase, cache: Cache) -> list[LineMi
         random_lines = Range(low * share.low, likely * share.likely, high * share.high)
         return [LineMisses(None, None, sequential, random_lines)] if high else []
     facts = facts_of(recording, phase)
-    rows = facts.reuse["line"]
-    bounds = _probabilities(rows.distance_min, rows.distance_max, cache)
-    if facts not in _random_shares:
-        _random_shares[facts] = _random_share(facts, rows.context, rows.region)
-    random = _random_shares[facts]
-    roles, role_of = facts.roles
-    # Between operators comes first.
-    group = (rows.operator - NO_OPERATOR) * len(roles) + role_of[rows.region]
-    groups = (len(facts.operators) + 1) * len(roles)
+    lines = _lines_by_bin(facts)
+    bounds = _probabilities(lines.distance_min, lines.distance_max, cache)
+    roles, _ = facts.roles
     sequential_counts, random_counts = [], []
     for probability in bounds:
-        misses = rows.weighted(probability, cold=1)
-        random_counts.append(np.bincount(group, misses * random, groups))
-        sequential_counts.append(np.bincount(group, misses * (1 - random), groups))
+        missed = np.append(probability, 1.0)[lines.bin]
+        sequential_counts.append(np.bincount(lines.group, lines.sequential_count * missed))
+        random_counts.append(np.bincount(lines.group, lines.random_count * missed))
     found = []
     for index in np.flatnonzero(sequential_counts[2] + random_counts[2]).tolist():
         operator, role = divmod(index, len(roles))
@@ -135,6 +129,58 @@ def line_misses(recording: Recording, phase: Phase, cache: Cache) -> list[LineMi
             )
         )
     return found
+
+
+@dataclass(frozen=True, eq=False)
+class _LinesByBin:
+    """Accesses to lines, summed: arrays of one length.
+
+    Attributes:
+        group: operator (its index, from 1 on; 0: between operators) times roles, plus role.
+        bin: index of the bin of reuse distances; that of cold accesses comes last.
+        sequential_count, random_count: accesses.
+        distance_min, distance_max: of each bin, lines.
+    """
+
+    group: Integers
+    bin: Integers
+    sequential_count: Floats
+    random_count: Floats
+    distance_min: npt.NDArray[np.uint64]
+    distance_max: npt.NDArray[np.uint64]
+
+
+_kept: WeakKeyDictionary[PhaseFacts, _LinesByBin] = WeakKeyDictionary()
+
+
+def _lines_by_bin(facts: PhaseFacts) -> _LinesByBin:
+    """All that does not depend on the cache, so that many caches take one pass over the rows."""
+    if facts in _kept:
+        return _kept[facts]
+    rows = facts.reuse_of("line")
+    random = _random_share(facts, rows.context, rows.region)
+    roles, role_of = facts.roles
+    # Between operators comes first.
+    group = (rows.operator - NO_OPERATOR) * len(roles) + role_of[rows.region]
+    used = np.flatnonzero(np.bincount(group, minlength=1))
+    label = np.zeros((len(facts.operators) + 1) * len(roles), dtype=np.int64)
+    label[used] = np.arange(used.size)
+    bins = rows.distance_min.size + 1
+    key = label[group] * bins + rows.bin
+    sums: list[Floats] = [
+        np.bincount(key, rows.count * share, used.size * bins).astype(np.float64)
+        for share in (1 - random, random)
+    ]
+    cells = np.flatnonzero(sums[0] + sums[1])
+    _kept[facts] = _LinesByBin(
+        group=used[cells // bins],
+        bin=cells % bins,
+        sequential_count=sums[0][cells],
+        random_count=sums[1][cells],
+        distance_min=rows.distance_min,
+        distance_max=rows.distance_max,
+    )
+    return _kept[facts]
 
 
 def sequential_lines(lines: Bitmaps) -> Bitmaps:

@@ -178,6 +178,7 @@ class Recording:
         self.path = path
         self.metadata = metadata
         self._tables: dict[str, pa.Table] = {}
+        self._coded_tables: dict[str, pa.Table] = {}
 
     def has_table(self, name: str) -> bool:
         """Whether this kind of fact was recorded; a table may well be there and empty."""
@@ -192,6 +193,20 @@ class Recording:
         if name not in self._tables:
             self._tables[name] = self._read_table(name)
         return self._tables[name]
+
+    def coded_table(self, name: str) -> pa.Table:
+        """As `table`, but columns of few values are dictionary arrays: read in a tenth of the time.
+
+        Where `table` has read it already, it is that.
+
+        Raises:
+            RecordingError: the table is damaged or was not recorded.
+        """
+        if name in self._tables:
+            return self._tables[name]
+        if name not in self._coded_tables:
+            self._coded_tables[name] = self._read_table(name, is_coded=True)
+        return self._coded_tables[name]
 
     def accesses_path(self, process: int) -> Path:
         """The kept accesses of a process; see `sgxlens.recording.accesses`.
@@ -381,7 +396,7 @@ class Recording:
         )
         return pc.and_(mask, pc.is_in(pairs, pa.array(wanted, pa.uint64())))
 
-    def _read_table(self, name: str) -> pa.Table:
+    def _read_table(self, name: str, *, is_coded: bool = False) -> pa.Table:
         if name not in TABLES:
             raise UsageError(f"no table is called {name!r}: there are {', '.join(TABLES)}")
         if name not in self.metadata.tables:
@@ -398,7 +413,12 @@ class Recording:
                 f"{self.path} is corrupted: {file.name} was changed after it was written"
             )
         try:
-            table = pq.read_table(pa.BufferReader(content), page_checksum_verification=True)
+            coded = [column.name for column in TABLES[name].columns if column.values]
+            table = pq.read_table(
+                pa.BufferReader(content),
+                page_checksum_verification=True,
+                read_dictionary=coded if is_coded else None,
+            )
             table.validate(full=True)
             _check_table(table, TABLES[name], info.row_count)
         except (pa.ArrowException, OSError, ValueError) as error:
@@ -447,7 +467,7 @@ class Recording:
 
 
 def _check_table(table: pa.Table, expected: Table, row_count: int) -> None:
-    if not table.schema.equals(expected.schema, check_metadata=False):
+    if not _decoded(table.schema).equals(expected.schema, check_metadata=False):
         found = ", ".join(f"{field.name} {field.type}" for field in table.schema)
         raise ValueError(f"it has other columns than it should: {found}")
     if table.num_rows != row_count:
@@ -459,6 +479,14 @@ def _check_table(table: pa.Table, expected: Table, row_count: int) -> None:
             for value in pc.unique(table[column.name]).to_pylist():
                 if value not in column.values:
                     raise ValueError(f"{column.name} holds {value!r}")
+
+
+def _decoded(schema: pa.Schema) -> pa.Schema:
+    """A schema with the values of dictionary arrays in their place."""
+    for index, field in enumerate(schema):
+        if pa.types.is_dictionary(field.type):
+            schema = schema.set(index, field.with_type(field.type.value_type))
+    return schema
 
 
 def _access_classes(access: str | Sequence[str] | None) -> tuple[str, ...]:

@@ -17,7 +17,8 @@ from sgxlens.reuse.curves import miss_ratio_curve
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from sgxlens.attribution.facts import PhaseFacts, ReuseRows
+    from sgxlens.attribution.facts import PhaseFacts
+    from sgxlens.attribution.reuse_rows import ReuseRows
     from sgxlens.attribution.timeline import Timeline
     from sgxlens.recording.bitmaps import Integers
     from sgxlens.recording.reader import Phase, Recording

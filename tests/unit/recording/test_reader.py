@@ -7,6 +7,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -39,6 +40,15 @@ def test_what_was_written_is_read(make_recording: MakeRecording) -> None:
     with pytest.raises(UsageError, match="no table is called 'colours'"):
         recording.table("colours")
     assert "1 processes, 1,000 line accesses, exited" in repr(recording)
+
+
+def test_a_table_is_the_same_when_its_names_are_coded(make_recording: MakeRecording) -> None:
+    path = make_recording()
+    plain, coded = open_recording(path).table("reuse"), open_recording(path).coded_table("reuse")
+    assert pa.types.is_dictionary(coded["granularity"].type)
+    assert coded.to_pylist() == plain.to_pylist()
+    both = open_recording(path)
+    assert both.table("reuse") is both.coded_table("reuse")
 
 
 def test_parquet_opens_by_itself(make_recording: MakeRecording) -> None:

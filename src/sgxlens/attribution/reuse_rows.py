@@ -1,0 +1,99 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Accesses of a phase by reuse distance, and where the previous access was, as arrays."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from sgxlens.reuse.curves import bin_misses
+from sgxlens.reuse.histogram import ReuseHistogram
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sgxlens.recording.bitmaps import Integers
+
+_Weight = TypeVar("_Weight", np.bool_, np.float64)
+
+
+@dataclass(frozen=True, eq=False)
+class Origins:
+    """Where the previous accesses were, and which class the accesses are of; as in `ReuseRows`."""
+
+    source_operator: Integers
+    kind: Integers
+    is_other_thread: npt.NDArray[np.bool_]
+    access: Integers
+
+
+@dataclass(frozen=True, eq=False)
+class ReuseRows:
+    """Rows of ``reuse_sources`` of one granularity: arrays of one length.
+
+    Operators, regions and contexts are indices; ``kind`` is one into `SOURCE_KINDS`, ``access`` one
+    into `ACCESS_CLASSES`, ``bin`` one into ``distance_min`` and ``distance_max``, which are as long
+    as there are bins; the bin of cold accesses comes after the last of them. What ``find_origins``
+    finds is found when it is first asked for: most phases are never asked.
+    """
+
+    context: Integers
+    operator: Integers
+    region: Integers
+    bin: Integers
+    count: Integers
+    distance_min: npt.NDArray[np.uint64]
+    distance_max: npt.NDArray[np.uint64]
+    block_bytes: int
+    find_origins: Callable[[], Origins]
+
+    @cached_property
+    def _origins(self) -> Origins:
+        return self.find_origins()
+
+    @property
+    def source_operator(self) -> Integers:
+        """The operator of the previous access."""
+        return self._origins.source_operator
+
+    @property
+    def kind(self) -> Integers:
+        """The kind of place of the previous access."""
+        return self._origins.kind
+
+    @property
+    def is_other_thread(self) -> npt.NDArray[np.bool_]:
+        """Whether another thread made the previous access."""
+        return self._origins.is_other_thread
+
+    @property
+    def access(self) -> Integers:
+        """The class of the access."""
+        return self._origins.access
+
+    def misses(self, memory_bytes: int) -> tuple[Integers, Integers]:
+        """Of each row the accesses that certainly miss an LRU memory, and those that may."""
+        capacity = memory_bytes // self.block_bytes
+        certain, possible = bin_misses(self.distance_min, self.distance_max, capacity)
+        return self.weighted(certain, cold=True), self.weighted(possible, cold=True)
+
+    def weighted(self, of_bin: npt.NDArray[_Weight], cold: float) -> npt.NDArray[Any]:
+        """Of each row the accesses times a weight: one for each bin, and that of cold accesses."""
+        return self.count * np.append(of_bin, of_bin.dtype.type(cold))[self.bin]
+
+    def histogram(self, chosen: npt.NDArray[np.bool_]) -> ReuseHistogram:
+        """The reuse distances of some of the rows."""
+        bins = self.distance_min.size
+        counts = np.bincount(self.bin[chosen], self.count[chosen], bins + 1).astype(np.uint64)
+        is_used = counts[:bins] > 0
+        return ReuseHistogram(
+            self.distance_min[is_used],
+            self.distance_max[is_used],
+            counts[:bins][is_used],
+            int(counts[bins]),
+            self.block_bytes,
+        )
