@@ -64,6 +64,11 @@ def _print_schema(context: click.Context, _: click.Parameter, is_wanted: bool) -
     help="Threads that work at once.  [default: as recorded]",
 )
 @click.option(
+    "--enclave-size",
+    metavar="SIZE",
+    help="Size of the enclave, as in 1G.  [default: the least power of two that is enough]",
+)
+@click.option(
     "--replicas",
     type=click.IntRange(min=1),
     metavar="N",
@@ -71,6 +76,18 @@ def _print_schema(context: click.Context, _: click.Parameter, is_wanted: bool) -
     help="Enclaves of this program that run at once and share the EPC.  [default: 1]",
 )
 @click.option("--policy", metavar="NAME", help="Which pages leave the EPC, as for predict.")
+@click.option(
+    "--trusted", multiple=True, metavar="GLOB", help="Files that are hashed by the manifest."
+)
+@click.option(
+    "--allowed",
+    multiple=True,
+    metavar="GLOB",
+    help="Files that are used on the host as they are.",
+)
+@click.option(
+    "--encrypted", multiple=True, metavar="GLOB", help="Files that are sealed by the runtime."
+)
 @click.option(
     "--top", type=click.IntRange(min=1), metavar="N", help="Show N operators.  [default: 10]"
 )
@@ -94,8 +111,12 @@ def command(  # noqa: PLR0917 -- click passes them by name
     epc: str | None,
     llc: str | None,
     threads: int | None,
+    enclave_size: str | None,
     replicas: int,
     policy: EpcPolicy | None,
+    trusted: tuple[str, ...],
+    allowed: tuple[str, ...],
+    encrypted: tuple[str, ...],
     top: int | None,
     as_json: bool,
 ) -> None:
@@ -121,7 +142,17 @@ def command(  # noqa: PLR0917 -- click passes them by name
         [int(phase) if phase.isdecimal() else phase for phase in phases] or None,
         [parse_seconds(time) for time in native_times] or None,
     )
-    settings = Settings(epc=epc, llc=llc, threads=threads, replicas=replicas, policy=policy)
+    settings = Settings(
+        epc=epc,
+        llc=llc,
+        threads=threads,
+        enclave_size=enclave_size,
+        replicas=replicas,
+        policy=policy,
+        trusted=trusted,
+        allowed=allowed,
+        encrypted=encrypted,
+    )
     inside = load_runtime(runtime or DEFAULT_RUNTIME)
     # Without times, all platforms are alike.
     names = platforms or (platform_names()[:1] if comparer.no_times else ())

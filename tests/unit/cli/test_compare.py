@@ -64,7 +64,7 @@ def test_a_comparison_has_all_its_parts(make_recording: MakeRecording, run: Run)
     text = run(*make_pair(make_recording, slower=2), *GIVEN)
     for part in (
         "certainly longer",
-        "Inside an enclave, by platform",
+        "Inside an enclave, by platform, in Gramine",
         "By cause",
         "How often",
         "Operators by changed time",

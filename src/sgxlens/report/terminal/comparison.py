@@ -96,7 +96,11 @@ def _parts(document: ComparisonDocument, console: Console, top: int) -> Iterable
     for warning in first.warnings:
         yield Text(f"! {one_line(warning)}", style="bold yellow")
     if first.deployment is not None:
-        yield titled("Inside an enclave, by platform", _platforms(document.comparisons, width))
+        runtime = one_line(first.deployment.runtime_title, 30)
+        yield titled(
+            f"Inside an enclave, by platform, in {runtime}",
+            _platforms(document.comparisons, width),
+        )
     for skipped in document.left_out:
         yield Text(f"Not for {one_line(skipped.platform, 40)}: {one_line(skipped.reason)}")
     for index in document.detailed:
@@ -136,7 +140,6 @@ def _platforms(comparisons: Sequence[Comparison], width: int) -> RenderableType:
     rows = [
         [
             comparison.deployment.platform if comparison.deployment is not None else "",
-            comparison.deployment.runtime if comparison.deployment is not None else "",
             changes.label,
             *_cells(changes.times.sgx_seconds),
         ]
@@ -144,8 +147,8 @@ def _platforms(comparisons: Sequence[Comparison], width: int) -> RenderableType:
         for changes in comparison.changes
         if changes.times is not None
     ]
-    headings = ["platform", "runtime", "", "baseline", "other", "difference", "range", ""]
-    return fitted_table(headings, rows, width, (0, 1), (2, 7))
+    headings = ["platform", "", comparisons[0].sides[0].label, "other", "difference", "range", ""]
+    return fitted_table(headings, rows, width, (0,), (1, 6))
 
 
 def _cells(change: Change) -> list[str]:
@@ -205,7 +208,7 @@ def _times(times: TimeChanges, labels: tuple[str, str], width: int) -> Renderabl
             f"{ends[0]} to {ends[1]}" if ends[0] != ends[1] else ends[0],
             _CERTAIN[slowdown.direction],
         ],
-        ["start, to the first result", *_cells(times.startup_seconds)],
+        ["start-up", *_cells(times.startup_seconds)],
     ]
     return _changes(rows, labels, width)
 
@@ -228,7 +231,10 @@ def _per_sample(one: PerSample, labels: tuple[str, str], width: int) -> Renderab
 
 
 def _causes(times: TimeChanges, labels: tuple[str, str], width: int) -> RenderableType:
-    rows = [[CAUSE_TITLES[row.cause], *_cells(row.added_seconds)] for row in times.causes]
+    rows = [
+        [CAUSE_TITLES[row.cause].removeprefix("the "), *_cells(row.added_seconds)]
+        for row in times.causes
+    ]
     return _changes(rows, labels, width)
 
 
