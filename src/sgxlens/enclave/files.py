@@ -13,6 +13,7 @@ import re
 import stat
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,6 +26,10 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from sgxlens.enclave.runtime import Files
+
+
+#: Kinds that the user gives; where patterns of several match, the first one holds.
+_KINDS = ("encrypted", "allowed", "trusted", "tmpfs")
 
 
 @dataclass(frozen=True)
@@ -44,7 +49,7 @@ class FileKinds:
             entries of directories, which folders exist.
 
     Raises:
-        UsageError: a pattern is not absolute.
+        UsageError: a pattern is not absolute, or is given for several kinds.
     """
 
     trusted: tuple[str, ...] = ()
@@ -59,6 +64,11 @@ class FileKinds:
                 raise UsageError(
                     f"pattern {one_line(pattern, 60)!r} of files should start with / or *"
                 )
+        for one, other in combinations(_KINDS, 2):
+            for pattern in {*getattr(self, one)} & {*getattr(self, other)}:
+                raise UsageError(
+                    f"files {one_line(pattern, 60)!r} cannot be both {one} and {other}: give one"
+                )
 
     def kind_of(self, path: str) -> str | None:
         """The kind that the user gives a file; None: none."""
@@ -66,11 +76,7 @@ class FileKinds:
 
     @cached_property
     def _patterns(self) -> tuple[tuple[str, re.Pattern[str]], ...]:
-        return tuple(
-            (kind, matcher(getattr(self, kind)))
-            for kind in ("encrypted", "allowed", "trusted", "tmpfs")
-            if getattr(self, kind)
-        )
+        return tuple((kind, matcher(getattr(self, kind))) for kind in _KINDS if getattr(self, kind))
 
 
 def matcher(patterns: Iterable[str]) -> re.Pattern[str]:
@@ -215,6 +221,15 @@ class Classifier:
                 found = "pseudo"
             self._inside[path] = found
         return self._inside[path]
+
+    def unused_patterns(self) -> list[str]:
+        """The user's patterns that match no path that was asked for."""
+        return [
+            pattern
+            for kind in _KINDS
+            for pattern in getattr(self._kinds, kind)
+            if not any(map(matcher([pattern]).fullmatch, self._inside))
+        ]
 
     def is_directory(self, file: KnownFile) -> bool:
         """Whether a path is of a folder."""

@@ -92,7 +92,7 @@ class ByThreads(RootModel[dict[int, Constant]]):
         if not counts[0] <= threads <= counts[-1]:
             raise UsageError(
                 f"{name} is known from {counts[0]} to {counts[-1]} threads, not for {threads}:"
-                " give fewer threads, or a platform file with more"
+                " give fewer threads (of all replicas together), or a platform file with more"
             )
         above = bisect_left(counts, threads)
         a, b = counts[above - 1], counts[above]
@@ -303,7 +303,8 @@ def _check_epc(size_bytes: float, generation: str) -> None:
 def _check_llc(size_bytes: float, ways: int) -> None:
     if size_bytes < ways * LINE_BYTES:
         raise ValueError(
-            f"a cache with {ways} ways has at least one set of {ways} lines of {LINE_BYTES} bytes"
+            f"{format_bytes(size_bytes)} are too little: a cache with {ways} ways has at least one"
+            f" set of {ways} lines of {LINE_BYTES} bytes"
         )
     if size_bytes > _LLC_BYTES_MAX:
         raise ValueError(f"no processor has a last-level cache of {format_bytes(size_bytes)}")

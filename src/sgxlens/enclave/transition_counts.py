@@ -18,6 +18,7 @@ from sgxlens.enclave.effects import Effect, EffectFinder
 from sgxlens.enclave.files import Classifier, Disk, FileKinds
 from sgxlens.enclave.mapping_events import is_tracer_file
 from sgxlens.enclave.quantities import Range
+from sgxlens.text import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -160,9 +161,9 @@ class _Counter:
         self._replay = _replayed[recording]
         self._rdtsc_traps = platform.traps.rdtsc == "traps"
         self._disk = Disk(recording.metadata.created, look=kinds.look_on_disk)
-        classifier = Classifier(kinds, runtime.files, self._disk)
+        self._classifier = Classifier(kinds, runtime.files, self._disk)
         self._facts = FactFinder(
-            self._replay, classifier, self._disk, rdtsc_traps=self._rdtsc_traps
+            self._replay, self._classifier, self._disk, rdtsc_traps=self._rdtsc_traps
         )
         self._effects = EffectFinder(runtime)
         self._callers = CallerClasses(runtime.patched_objects)
@@ -325,6 +326,8 @@ class _Counter:
         for table, what in (("syscalls", "system calls"), ("traps", "CPUID and RDTSC")):
             if not recording.has_table(table):
                 yield f"{what} were not recorded, so that their transitions are not counted"
+        for pattern in self._classifier.unused_patterns():
+            yield f"no file that the program uses matches {one_line(pattern, 60)!r}"
         if disk.sized:
             yield f"sizes of files are those on this machine: {len(disk.sized)} of them"
         if disk.guessed:

@@ -51,7 +51,7 @@ def on_each(
     """What `make` makes of each of `platforms`.
 
     Args:
-        platforms: names or files; none: all that come with sgxlens.
+        platforms: names or files, each is taken once; none: all that come with sgxlens.
         make: called with each of them.
 
     Returns:
@@ -61,7 +61,7 @@ def on_each(
         UsageError: it makes no sense on any platform, or on one that is named.
     """
     found, left_out = [], []
-    for platform in platforms or platform_names():
+    for platform in dict.fromkeys(platforms) or platform_names():
         try:
             result = make(platform)
         except UsageError as error:

@@ -149,7 +149,7 @@ def test_another_phase_may_be_predicted(path: str, run: Run) -> None:
         (["--platform", "no-such"], "xeon-e-2288g"),
         (["--epc", "64MB"], "'64MB' is not a size"),
         (["--epc", "1"], "an EPC holds at least one page"),
-        (["--llc", "1"], "at least one set"),
+        (["--llc", "1"], "LLC: 1 B are too little: a cache with 12 ways has at least one set"),
         (["--native-time", "42"], "'42' is not a time"),
         (["--native-time", "0ms"], "more than nothing"),
         (["--phase", "no such"], "has no phase 'no such': there are 0 (start)"),
@@ -159,6 +159,8 @@ def test_another_phase_may_be_predicted(path: str, run: Run) -> None:
         (["--enclave-size", "100M"], "must be a power of two"),
         (["--policy", "best"], "no policy 'best'"),
         (["--replicas", "0"], "0 is not in the range"),
+        (["--replicas", "17"], "give fewer threads (of all replicas together)"),
+        (["--allowed", "/m/**", "--trusted", "/m/**"], "cannot be both allowed and trusted"),
         (["--overhead", "-1"], "-1.0 is not in the range"),
         (["--json", "--top", "3"], "--json has all rows"),
     ],
@@ -168,6 +170,11 @@ def test_options_that_make_no_sense_are_refused(
 ) -> None:
     arguments = [*GIVEN, *options] if options[0] != "--platform" else options
     assert message in refused(path, *arguments)
+
+
+def test_a_platform_named_twice_is_predicted_once(path: str, run: Run) -> None:
+    content = predicted(run(path, *GIVEN, *GIVEN, "--json"))
+    assert len(content["predictions"]) == 1
 
 
 def test_other_threads_need_a_native_time(path: str, run: Run) -> None:

@@ -79,7 +79,10 @@ def test_an_epc_that_cannot_be_set_is_noted() -> None:
         ({"epc_bytes": 0}, "EPC: an EPC holds at least one page"),
         ({"epc_bytes": -1}, "EPC: an EPC holds at least one page"),
         ({"epc_bytes": 1 << 30}, "EPC: 1 GiB are more than any SGX1 processor has"),
-        ({"llc_bytes": 1023}, "LLC: a cache with 16 ways has at least one set of 16 lines"),
+        (
+            {"llc_bytes": 1023},
+            "LLC: 1,023 B are too little: a cache with 16 ways has at least one set of 16 lines",
+        ),
         ({"llc_bytes": 1 << 40}, "LLC: no processor has a last-level cache of 1 TiB"),
     ],
 )

@@ -282,6 +282,19 @@ def test_a_pattern_that_can_match_nothing_is_refused() -> None:
         FileKinds(trusted=("models/",))
 
 
+def test_a_file_is_of_one_kind() -> None:
+    with pytest.raises(UsageError, match="'/m/\\*\\*' cannot be both encrypted and trusted"):
+        FileKinds(trusted=("/a", "/m/**"), encrypted=("/m/**",))
+
+
+def test_a_pattern_that_matches_no_file_is_told(counted: Counted) -> None:
+    calls = [opened("/models/a.onnx", 3)]
+    found = counted(calls, FileKinds(allowed=("/model/**", "/models/**"), look_on_disk=False))
+    assert [note for note in found.notes if "/model" in note] == [
+        "no file that the program uses matches '/model/**'"
+    ]
+
+
 def test_a_shared_mapping_is_written_back(counted: Counted) -> None:
     calls = [
         opened("/data", 3, 2),
