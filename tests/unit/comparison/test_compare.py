@@ -165,6 +165,25 @@ def test_without_any_times_what_was_recorded_is_compared(make_recording: MakeRec
     assert times_of(given).native_seconds.difference == Range.exact(0.1)
 
 
+def test_sampled_recordings_are_compared_in_their_estimates(make_recording: MakeRecording) -> None:
+    fields = predictable.metadata()
+    fields["settings"] |= {"sampling_rate": 0.5, "attribute": False}
+    paths = [make_recording(name=name, **(fields | {"native": None})) for name in ("one", "two")]
+    comparison = sgxlens.compare(paths, PLATFORM)
+    assert "sampled" in comparison.no_times
+    (changes,) = comparison.changes
+    pages = next(row for row in changes.facts.sizes if row.name == "page_footprint")
+    assert pages.before_bytes == 2 * 44 * 4096
+    assert changes.facts.sources == ()
+
+
+def test_recordings_of_different_schemas_are_refused(make_recording: MakeRecording) -> None:
+    first, second = (sgxlens.open(path) for path in make_pair(make_recording))
+    second.metadata = second.metadata.model_copy(update={"schema_version": 1})
+    with pytest.raises(sgxlens.UsageError, match="their schema versions are 1 and"):
+        sgxlens.compare([first, second], PLATFORM)
+
+
 def test_phases_must_be_counterparts_unless_they_are_given(make_recording: MakeRecording) -> None:
     tables = predictable.tables()
     names = {"inference 1": "step 1", "inference 2": "step 2"}

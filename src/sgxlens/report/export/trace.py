@@ -160,10 +160,10 @@ class _PhasePart:
             for owner, start in zip(self._clock.owners, edges, strict=False):
                 rate = counted[owner][name] * 1e6 / spent[owner] if spent[owner] else 0.0
                 if rate != before:
-                    yield _counter(f"{name} per ms", start, rate)
+                    yield _counter(name, start, rate)
                 before = rate
             if before:
-                yield _counter(f"{name} per ms", self.end_ns, 0)
+                yield _counter(name, self.end_ns, 0)
 
     def calls(self, counts: TransitionCounts) -> Iterator[Event]:
         """System calls, as instants of their threads, with what becomes of them."""
@@ -231,7 +231,7 @@ def _counter(name: str, at_ns: int, value: float) -> Event:
         "ph": "C",
         "ts": at_ns / 1000,
         "pid": _PROCESS,
-        "args": {"value": round(value, 3)},
+        "args": {"per ms": round(value, 3)},
     }
 
 
