@@ -11,8 +11,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from sgxlens.enclave import _memory_reference
-from sgxlens.enclave.address_space import PAGE_BYTES, Action, Event, State, Touches, replay
-from sgxlens.recording.format import MAPPING_KINDS
+from sgxlens.enclave.address_space import Action, Event, State, Touches, replay
+from sgxlens.recording.format import MAPPING_KINDS, PAGE_BYTES
 
 _PAGES = 24
 _ACTIONS: tuple[Action, ...] = get_args(Action)

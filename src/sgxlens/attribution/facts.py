@@ -338,7 +338,9 @@ class PhaseFacts:
         """
         index = np.searchsorted(self._all_numbers, context)
         index = np.minimum(index, max(self._all_numbers.size - 1, 0))
-        if context.size and not np.array_equal(self._all_numbers[index], context):
+        if not context.size:
+            return index
+        if not self._all_numbers.size or not np.array_equal(self._all_numbers[index], context):
             raise self.corrupted("page_visits", "it holds a context that there is not")
         return self._all_phases[index]
 
@@ -389,8 +391,10 @@ class PhaseFacts:
         return pa.concat_tables([rows.slice(0, 0), *(rows.slice(a, b - a) for a, b in runs)])
 
     def _index_operators(self) -> Integers:
-        largest = max((o.number for o in self.operators), default=-1)
-        highest = max(int(self._all_operators.max(initial=-1)), largest)
+        numbers = [o.number for o in self._recording.operators if o.process == self.phase.process]
+        highest = max([int(self._all_operators.max(initial=-1)), *numbers])
+        if highest >= len(numbers):
+            raise self.corrupted("operators", f"there is no operator {highest} of {len(numbers)}")
         index = np.full(highest + 2, NO_OPERATOR, dtype=np.int64)
         for i, operator in enumerate(self.operators):
             index[operator.number] = i

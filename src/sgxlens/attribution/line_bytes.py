@@ -11,13 +11,11 @@ import numpy as np
 from sgxlens.attribution.facts import NO_OPERATOR, facts_of
 from sgxlens.errors import RecordingError
 from sgxlens.recording.bitmaps import popcount, union
-from sgxlens.recording.format import BLOCK_BYTES
+from sgxlens.recording.format import LINE_BYTES
 
 if TYPE_CHECKING:
     from sgxlens.recording.bitmaps import Integers
     from sgxlens.recording.reader import Operator, Phase, Recording
-
-_LINE_BYTES = BLOCK_BYTES["line"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,7 +54,7 @@ class ByteCounts:
     @property
     def used_share(self) -> float:
         """Share of the bytes of these lines that is accessed, 0 to 1; 1 of no lines."""
-        return self.byte_count / (_LINE_BYTES * self.line_count) if self.line_count else 1.0
+        return self.byte_count / (LINE_BYTES * self.line_count) if self.line_count else 1.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,8 +113,8 @@ def line_bytes(
         of_group = key // width
         return [
             ByteCounts(
-                np.bincount(popcount(used[of_group == index]), minlength=_LINE_BYTES + 1),
-                np.bincount(popcount(written[of_group == index]), minlength=_LINE_BYTES + 1),
+                np.bincount(popcount(used[of_group == index]), minlength=LINE_BYTES + 1),
+                np.bincount(popcount(written[of_group == index]), minlength=LINE_BYTES + 1),
             )
             for index in range(group_count)
         ]

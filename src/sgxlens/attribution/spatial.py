@@ -12,14 +12,13 @@ from sgxlens._native import NativeEpcVisitsError
 from sgxlens.attribution.facts import facts_of
 from sgxlens.errors import RecordingError, UsageError
 from sgxlens.recording.bitmaps import LINES_PER_PAGE, popcount, union
+from sgxlens.recording.format import PAGE_BYTES
 from sgxlens.reuse.page_visits import PageVisits, last_accesses, lru_loads
 
 if TYPE_CHECKING:
     from sgxlens.attribution.facts import PhaseFacts
     from sgxlens.recording.bitmaps import Bitmaps, Integers
     from sgxlens.recording.reader import Phase, Recording
-
-_PAGE_BYTES = 4096
 
 
 @dataclass(frozen=True, eq=False)
@@ -138,7 +137,7 @@ def _lines_by_role(facts: PhaseFacts) -> dict[str, Integers]:
 
 
 def _stays(recording: Recording, facts: PhaseFacts, memory_bytes: int) -> Stays:
-    capacity = memory_bytes // _PAGE_BYTES
+    capacity = memory_bytes // PAGE_BYTES
     filter_pages = recording.metadata.settings.visit_page_count
     if filter_pages is None:
         raise RecordingError(f"{recording.path} has no page visits")

@@ -6,7 +6,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from sgxlens.enclave.address_space import PAGE_BYTES, Event, State
+from sgxlens.enclave.address_space import Event, State
+from sgxlens.recording.format import PAGE_BYTES
 
 
 @dataclass

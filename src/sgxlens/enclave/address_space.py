@@ -17,9 +17,8 @@ from typing import Literal, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from sgxlens.recording.format import BLOCK_BYTES, MAPPING_KINDS
+from sgxlens.recording.format import MAPPING_KINDS, PAGE_BYTES
 
-PAGE_BYTES = BLOCK_BYTES["page"]
 Integers = npt.NDArray[np.int64]
 
 #: ``map``: from here on the range is as the event says; pages in it hold nothing yet. ``unmap``: it

@@ -17,10 +17,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from sgxlens.recording.format import LINE_BYTES
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-LINE_BYTES = 64
 _ERROR = 1e-9
 
 

@@ -6,11 +6,11 @@ from __future__ import annotations
 import posixpath
 from typing import TYPE_CHECKING
 
-from sgxlens.enclave.address_space import PAGE_BYTES
 from sgxlens.enclave.call_replay import UNKNOWN_FOLDER
 from sgxlens.enclave.calls import VARIABLES
 from sgxlens.enclave.expressions import Value
 from sgxlens.enclave.files import KnownFile
+from sgxlens.recording.format import PAGE_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

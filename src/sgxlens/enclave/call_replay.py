@@ -12,9 +12,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple
 
-from sgxlens.enclave.address_space import PAGE_BYTES
 from sgxlens.enclave.files import KnownFile
 from sgxlens.enclave.recorded_calls import Call, Handle, Row, Threads, recorded_calls
+from sgxlens.recording.format import PAGE_BYTES
 
 if TYPE_CHECKING:
     from sgxlens.enclave.expressions import Value

@@ -13,7 +13,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from sgxlens.enclave.address_space import (
-    PAGE_BYTES,
     Action,
     AddressSpaceHistory,
     Event,
@@ -22,10 +21,12 @@ from sgxlens.enclave.address_space import (
     replay,
 )
 from sgxlens.errors import RecordingError
-from sgxlens.recording.format import MAPPING_KINDS
+from sgxlens.recording.format import MAPPING_KINDS, PAGE_BYTES
 from sgxlens.recording.reader import Recording
 
 _ADDRESSES = 1 << 64
+# No program makes as many accesses.
+_POSITIONS = 1 << 63
 # How far below the first stack what is not mapped is the stack itself, which grows without an
 # event; as in the regions of a recording.
 _STACK_BYTES_MAX = 64 << 20
@@ -74,6 +75,10 @@ def _replayed(recording: Recording, process: int) -> AddressSpaceHistory:
         *calls.events(),
         *((_OF_PHASES, Event(phase.start_position, "mark")) for phase in phases),
     ]
+    if any(event.position >= _POSITIONS for _, event in numbered):
+        raise RecordingError(
+            f"{recording.path} is corrupted: mappings or syscalls has a position that cannot be"
+        )
     # Stable: within a table the order of the rows is kept.
     numbered.sort(key=lambda item: (item[1].position, item[0]))
     return replay([event for _, event in numbered], touches)

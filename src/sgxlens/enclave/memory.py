@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 import pyarrow.compute as pc
 
-from sgxlens.enclave.address_space import PAGE_BYTES, AddressSpaceHistory, Integers
+from sgxlens.enclave.address_space import AddressSpaceHistory, Integers
 from sgxlens.enclave.mapping_events import address_space
 from sgxlens.enclave.quantities import Range
 from sgxlens.errors import UsageError
-from sgxlens.recording.format import MAPPING_KINDS
+from sgxlens.recording.format import MAPPING_KINDS, PAGE_BYTES
 from sgxlens.units import format_bytes
 
 if TYPE_CHECKING:

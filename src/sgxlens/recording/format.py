@@ -22,7 +22,8 @@ ACCESS_CLASSES = ("fetch", "load", "store", "kernel_read", "kernel_write")
 #: All classes together, where a count of distinct blocks cannot be summed over classes.
 ANY_ACCESS = "any"
 #: Bytes of a block of each granularity.
-BLOCK_BYTES = {"line": 64, "page": 4096}
+LINE_BYTES, PAGE_BYTES = 64, 4096
+BLOCK_BYTES = {"line": LINE_BYTES, "page": PAGE_BYTES}
 
 TRAP_KINDS = ("cpuid", "rdtsc", "rdtscp")
 MAPPING_EVENTS = ("map", "unmap", "protect", "remap", "break_grow", "break_shrink")

@@ -271,6 +271,13 @@ def test_without_mappings_there_are_no_sizes(make_recording: MakeRecording) -> N
         memory_needs(recording, load_runtime("gramine"))
 
 
+def test_a_position_that_cannot_be_is_damage(recorded: Any) -> None:
+    with pytest.raises(RecordingError, match="a position that cannot be"):
+        memory_needs(
+            recorded(mappings=[_mapping((1 << 64) - 1, "map", 8, 1)]), load_runtime("gramine")
+        )
+
+
 def test_a_range_beyond_the_last_address_is_damage(recorded: Any) -> None:
     row = {**_mapping(0, "map", 8, 1), "address": (1 << 64) - _PAGE, "size_bytes": 2 * _PAGE}
     with pytest.raises(RecordingError, match="beyond the last address"):

@@ -289,6 +289,22 @@ def test_a_recording_that_lacks_what_is_needed_is_refused(
     assert "record it again" in error.value.message or "no table" in error.value.message
 
 
+def test_page_visits_of_contexts_that_there_are_not_are_damage(
+    make_recording: MakeRecording,
+) -> None:
+    path = make_recording(predictable.tables() | {"contexts": []}, **predictable.metadata())
+    with pytest.raises(RecordingError, match=r"corrupted: .*a context that there is not"):
+        sgxlens.predict(path, PLATFORM)
+
+
+def test_operators_that_are_not_numbered_from_0_are_damage(make_recording: MakeRecording) -> None:
+    tables = predictable.tables()
+    tables["operators"][0]["operator"] = (1 << 32) - 1
+    path = make_recording(tables, **predictable.metadata())
+    with pytest.raises(RecordingError, match=r"operators\.parquet: there is no operator"):
+        sgxlens.predict(path, PLATFORM)
+
+
 @pytest.mark.parametrize("name", runtime_names())
 def test_every_runtime_predicts(recording: Recording, name: str) -> None:
     prediction = sgxlens.predict(recording, "xeon-gold-6326", name)
