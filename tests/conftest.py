@@ -10,9 +10,14 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from hypothesis import settings
 
 from sgxlens.recording.format import TABLES
 from sgxlens.recording.writer import RecordingWriter
+
+# How long an example takes says nothing where others share the processors.
+settings.register_profile("sgxlens", deadline=None)
+settings.load_profile("sgxlens")
 
 Rows = Sequence[Mapping[str, Any]]
 MakeRecording = Callable[..., Path]

@@ -165,6 +165,29 @@ def test_pages_are_loaded_to_be_cleared_where_the_enclave_does_not_fit(
     assert not any(_FAULTS in count for count in counts.values())
 
 
+def test_replicas_fit_together_or_not_at_all_and_wait_for_each_others_loads(
+    recording: Recording,
+) -> None:
+    (phase,) = recording.select_phases("discard")
+    # One enclave of 128 MiB fits with its metadata, two do not.
+    platform = load_platform("xeon-gold-6326").overridden(epc_bytes=129 << 20)
+    runtime = runtime_with("at_build", "copies")
+
+    def loads(replicas: int, built_bytes: int) -> list[tuple[Range, str]]:
+        charges = runtime_charges(
+            recording, phase, runtime, platform, built_bytes, threads=2, replicas=replicas
+        )
+        found = [c for c in charges if (c.cause, c.what) == _LOADS]
+        return [(c.count, c.constant.name) for c in found]
+
+    assert loads(1, 128 * _MIB) == []
+    # What is left beside 129 MiB does not do for version arrays.
+    alone = Range(0, 16 * _PAGES, 16 * _PAGES)
+    assert loads(1, 129 * _MIB) == [(alone, "platform.paging.page_swap_ns.2")]
+    both = alone.scaled(2)
+    assert loads(2, 128 * _MIB) == [(both, "platform.paging.page_swap_ns.4")]
+
+
 def test_pages_are_added_as_memory_is_mapped_or_touched(recording: Recording) -> None:
     added = ("runtime", "pages added to the enclave")
     faults = ("transitions", "faults of pages added when touched")

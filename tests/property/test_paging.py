@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from made_up import PHASES, programs
 from sgxlens.enclave.epc import EPC_POLICIES, EpcPolicy
 from sgxlens.enclave.paging import paging_charges, paging_curve
-from sgxlens.enclave.platform import PAGE_BYTES, load_platform
+from sgxlens.enclave.platform import load_platform
+from sgxlens.recording.format import PAGE_BYTES
 from simulated import Program
 
 #: SECS, and a version array.

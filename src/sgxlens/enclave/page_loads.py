@@ -34,9 +34,9 @@ import numpy as np
 from sgxlens._native import NativeEpcVisitsError
 from sgxlens.attribution.facts import NO_OPERATOR, facts_of
 from sgxlens.enclave.epc import EPC_POLICIES, EpcPolicy, EpcSimulation, Reclaimer
-from sgxlens.enclave.platform import PAGE_BYTES
 from sgxlens.errors import RecordingError, UsageError
 from sgxlens.recording.bitmaps import popcount
+from sgxlens.recording.format import PAGE_BYTES
 from sgxlens.recording.native_times.summary import INFERENCE, WARM_UP
 from sgxlens.recording.region_map import NO_REGION
 from sgxlens.reuse.page_visits import PageVisits
@@ -154,6 +154,18 @@ def _no_visits(recording: Recording) -> RecordingError:
     )
 
 
+def fitting_page_count(added_page_count: int, policy: EpcPolicy, replicas: int = 1) -> int:
+    """Pages of the smallest EPC that holds all enclaves, with so many pages added to each."""
+    kept_free = Reclaimer().low_page_count if policy in ("linux", "out_of_tree") else 0
+    return replicas * (_metadata_page_count(added_page_count) + added_page_count) + kept_free
+
+
+def _metadata_page_count(added_page_count: int) -> int:
+    """Pages of the EPC that an enclave takes beside those added to it."""
+    slots = _SECS_PAGE_COUNT + added_page_count
+    return _SECS_PAGE_COUNT + -(-slots // _PAGES_PER_VERSION_ARRAY)
+
+
 class PagedPhase:
     """One phase and the enclaves that it runs in."""
 
@@ -180,11 +192,9 @@ class PagedPhase:
             self._seldom_visit_count = int((~np.isin(page, repeats.pages)).sum())
         used = visits.simulation.pages.size + fixed_page_count
         added = max(used, committed_page_count or 0)
-        version_arrays = -(-(_SECS_PAGE_COUNT + added) // _PAGES_PER_VERSION_ARRAY)
-        self.reserved_page_count = replicas * (_SECS_PAGE_COUNT + version_arrays + fixed_page_count)
-        kept_free = Reclaimer().low_page_count if policy in ("linux", "out_of_tree") else 0
+        self.reserved_page_count = replicas * (_metadata_page_count(added) + fixed_page_count)
         #: Pages of the smallest EPC into which all pages of the enclaves go.
-        self.fitting_page_count = replicas * (_SECS_PAGE_COUNT + version_arrays + added) + kept_free
+        self.fitting_page_count = fitting_page_count(added, policy, replicas)
 
     def default_sizes(self, likely_bytes: int) -> list[int]:
         """40 sizes of EPC, in bytes, from the smallest there can be; `likely_bytes` is one of them.

@@ -15,9 +15,9 @@ import numpy as np
 from sgxlens.enclave.charges import Charge
 from sgxlens.enclave.epc import EPC_POLICIES, EpcPolicy
 from sgxlens.enclave.page_loads import paged_phase
-from sgxlens.enclave.platform import PAGE_BYTES
 from sgxlens.enclave.quantities import Range
 from sgxlens.errors import UsageError
+from sgxlens.recording.format import PAGE_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -82,7 +82,7 @@ def paging_charges(
         committed_page_count=committed_page_count,
         replicas=replicas,
     )
-    constant = platform.paging.page_swap_ns.at(threads * replicas)
+    constant = platform.paging.page_swap(threads, replicas)
     usable = platform.epc.usable_bytes
     counts = [paged.loads(int(size)) for size in (usable.high, usable.likely, usable.low)]
     charges = []
@@ -142,7 +142,7 @@ def compare_policies(
         UsageError: there is no such phase, or the EPC is too small.
         RecordingError: the recording has no page visits, or is damaged.
     """
-    constant = platform.paging.page_swap_ns.at(threads * replicas)
+    constant = platform.paging.page_swap(threads, replicas)
     found = []
     for policy in policies:
         paged = paged_phase(
@@ -300,6 +300,6 @@ def paging_curve(
         footprint_bytes=paged.facts.pages.size * PAGE_BYTES,
         reserved_bytes=paged.reserved_page_count * PAGE_BYTES,
         fitting_bytes=paged.fitting_page_count * PAGE_BYTES,
-        page_swap=platform.paging.page_swap_ns.at(threads * replicas),
+        page_swap=platform.paging.page_swap(threads, replicas),
         _counts_at=counts_at,
     )

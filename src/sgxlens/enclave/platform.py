@@ -14,14 +14,13 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, RootModel, m
 from sgxlens.enclave.data_files import data_names, load_data, whole_number_keys
 from sgxlens.enclave.quantities import Constant
 from sgxlens.errors import UsageError
+from sgxlens.recording.format import LINE_BYTES, PAGE_BYTES
 from sgxlens.units import format_bytes
 
 if TYPE_CHECKING:
     import os
     from collections.abc import Callable
 
-PAGE_BYTES = 4096
-LINE_BYTES = 64
 _FOLDER = "platforms"
 #: The largest EPC of each generation. SGX1: PRMRR of 512 MiB at most; the integrity tree of its
 #: encryption engine covers no more. Scalable SGX: 512 GiB a socket, 8 sockets.
@@ -171,6 +170,20 @@ class Paging(_Part):
     """
 
     page_swap_ns: ByThreads
+
+    def page_swap(self, threads: int, replicas: int = 1) -> Constant:
+        """The constant where `replicas` enclaves page with so many threads each.
+
+        Raises:
+            UsageError: it is not known for so many threads together.
+        """
+        try:
+            return self.page_swap_ns.at(threads * replicas)
+        except UsageError as error:
+            if replicas == 1:
+                raise
+            many = f"{replicas} replicas with {threads} thread{'s' if threads > 1 else ''} each"
+            raise UsageError(f"{many}: {error.message}") from error
 
 
 class Startup(_Part):

@@ -13,18 +13,17 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from sgxlens.enclave.address_space import PAGE_BYTES
 from sgxlens.enclave.callers import OperatorFinder, background_threads
 from sgxlens.enclave.charges import Charge
 from sgxlens.enclave.mapping_events import address_space
-from sgxlens.enclave.platform import LINE_BYTES
+from sgxlens.enclave.page_loads import fitting_page_count
 from sgxlens.enclave.quantities import Range
 from sgxlens.enclave.transition_counts import count_transitions
-from sgxlens.recording.format import MAPPING_KINDS
+from sgxlens.recording.format import LINE_BYTES, MAPPING_KINDS, PAGE_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -66,6 +65,7 @@ def runtime_charges(
     *,
     files: FileKinds | None = None,
     threads: int = 1,
+    replicas: int = 1,
     is_repeated: bool = False,
 ) -> list[Charge]:
     """What the runtime's own work costs in a phase.
@@ -89,7 +89,8 @@ def runtime_charges(
         platform: the platform.
         built_bytes: pages that were added before the start, as `MemoryNeeds.built_bytes`.
         files: what the user says of files.
-        threads: threads that page at once.
+        threads: threads of each enclave that page at once.
+        replicas: enclaves that do the same at once and share the EPC.
         is_repeated: whether the phase is an inference that is repeated for ever.
 
     Raises:
@@ -106,13 +107,12 @@ def runtime_charges(
     extra = sum((item.extra_bytes for item in cleared), _NONE)
     charges.append(_encryption(extra, platform))
     if runtime.memory.commits == "at_build":
-        faults = _first_faults(history, runtime, platform, built_bytes)
+        fits = _fits(platform, built_bytes, replicas)
+        charges.append(_first_faults(history, runtime, platform, fits))
         used = recording.footprint_blocks("page", phase.index, phase.process) * PAGE_BYTES
-        has_stayed = is_repeated and used + extra.likely <= platform.epc.usable_bytes.likely
-        charges += [
-            faults,
-            _loads_to_clear(extra, platform, built_bytes, threads, has_stayed=has_stayed),
-        ]
+        if is_repeated and replicas * (used + extra.likely) <= platform.epc.usable_bytes.likely:
+            fits = fits._replace(likely=True)  # what is used and cleared each time stays
+        charges.append(_loads_to_clear(extra, platform, fits, threads, replicas))
     else:
         charges += _added_pages(history, runtime, platform)
     charges += _byte_charges(counts.of_phase(phase), runtime)
@@ -220,16 +220,23 @@ def _encryption(extra_bytes: Range, platform: Platform) -> Charge:
     return Charge("encryption", "lines cleared", sequential, lines)
 
 
-def _fits(platform: Platform, built_bytes: int) -> tuple[bool, bool, bool]:
-    """Whether an enclave fits the EPC, if that is the least, likely and most."""
+class _Fits(NamedTuple):
+    """Whether all enclaves fit the EPC, if that is the least, likely and most."""
+
+    surely: bool
+    likely: bool
+    perhaps: bool
+
+
+def _fits(platform: Platform, built_bytes: int, replicas: int) -> _Fits:
+    pages = fitting_page_count(-(-built_bytes // PAGE_BYTES), platform.epc.driver, replicas)
     epc = platform.epc.usable_bytes
-    return built_bytes <= epc.low, built_bytes <= epc.likely, built_bytes <= epc.high
+    return _Fits(*(pages <= size // PAGE_BYTES for size in (epc.low, epc.likely, epc.high)))
 
 
 def _first_faults(
-    history: _Foreground, runtime: Runtime, platform: Platform, built_bytes: int
+    history: _Foreground, runtime: Runtime, platform: Platform, fits: _Fits
 ) -> Charge:
-    surely, likely, perhaps = _fits(platform, built_bytes)
     most = np.maximum.accumulate(history.history.mapped_bytes)
     new_bytes = np.where(history.is_background, 0, np.diff(most, prepend=0))
     new = 0 if runtime.work.preheats else history.sum(new_bytes) // PAGE_BYTES
@@ -237,20 +244,19 @@ def _first_faults(
     # What is not cleared when it is mapped may never be accessed.
     accessed = new if "map" in runtime.work.clears else min(new, touched)
     # The kernel takes a fault for each page touched natively.
-    least = max(accessed - touched, 0) if surely else 0
-    count = Range(least, accessed if likely else least, new if perhaps else least)
+    least = max(accessed - touched, 0) if fits.surely else 0
+    count = Range(least, accessed if fits.likely else least, new if fits.perhaps else least)
     aex_ns = platform.transitions.aex_ns
     return Charge("transitions", "first faults of enclave pages", aex_ns, count)
 
 
 def _loads_to_clear(
-    extra_bytes: Range, platform: Platform, built_bytes: int, threads: int, *, has_stayed: bool
+    extra_bytes: Range, platform: Platform, fits: _Fits, threads: int, replicas: int
 ) -> Charge:
-    surely, likely, _ = _fits(platform, built_bytes)
-    # Some of the pages may be in the EPC still.
-    most = extra_bytes.likely / PAGE_BYTES
-    count = Range(0, 0 if likely or has_stayed else most, 0 if surely else most)
-    swap_ns = platform.paging.page_swap_ns.at(threads)
+    # Some of the pages may be in the EPC still. Replicas wait for each other's.
+    most = replicas * extra_bytes.likely / PAGE_BYTES
+    count = Range(0, 0 if fits.likely else most, 0 if fits.surely else most)
+    swap_ns = platform.paging.page_swap(threads, replicas)
     return Charge("paging", "pages loaded to be cleared", swap_ns, count)
 
 

@@ -10,10 +10,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sgxlens.enclave.address_space import PAGE_BYTES
 from sgxlens.enclave.charges import Charge
 from sgxlens.enclave.quantities import Range
 from sgxlens.errors import UsageError
+from sgxlens.recording.format import PAGE_BYTES
 
 if TYPE_CHECKING:
     from sgxlens.enclave.platform import Platform
@@ -64,7 +64,7 @@ def startup_charges(platform: Platform, runtime: Runtime, built_bytes: int) -> l
         every = page_count if beyond.likely else 0
         loads = Range(page_count if beyond.low else 0, every, page_count if beyond.high else 0)
         faults = Range(page_count - loads.high, page_count - loads.likely, page_count - loads.low)
-        swap_ns = platform.paging.page_swap_ns.at(1)
+        swap_ns = platform.paging.page_swap(1)
         charges += [
             Charge("transitions", "faults of pages preheated", transitions.aex_ns, faults),
             Charge("paging", "loads of pages preheated", swap_ns, loads),

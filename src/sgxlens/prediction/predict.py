@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 from sgxlens.enclave.encryption import encryption_charges
 from sgxlens.enclave.files import FileKinds
 from sgxlens.enclave.paging import paging_charges
-from sgxlens.enclave.platform import PAGE_BYTES, Platform, load_platform
+from sgxlens.enclave.platform import Platform, load_platform
 from sgxlens.enclave.runtime import Runtime, load_runtime
 from sgxlens.enclave.runtime_work import runtime_charges
 from sgxlens.enclave.startup import startup_charges
@@ -29,6 +29,7 @@ from sgxlens.prediction.paging import (
 from sgxlens.prediction.result import Deployment, Prediction
 from sgxlens.prediction.sizing import sizing
 from sgxlens.prediction.startup import phases_to_first_result, startup_time
+from sgxlens.recording.format import PAGE_BYTES
 from sgxlens.units import parse_size
 
 if TYPE_CHECKING:
@@ -287,6 +288,7 @@ class _Model:
                 self.built_bytes,
                 files=self.files,
                 threads=self.enclaves.threads,
+                replicas=self.enclaves.replicas,
                 is_repeated=phase == self.repeated,
             ),
         ]

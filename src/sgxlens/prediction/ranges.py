@@ -171,7 +171,7 @@ def _range(weighted: _Weighted, measured: Range | None = None) -> Range:
     for lever in _levers(weighted).values():
         below += min(lever.low_ns, lever.high_ns, 0.0) ** 2
         above += max(lever.low_ns, lever.high_ns, 0.0) ** 2
-    low = max(likely - math.sqrt(below), lowest)
+    low = likely - math.sqrt(below)
     # What is left of a difference of equals is no time.
     low = min(low if low - lowest > 1e-12 * abs(likely) else lowest, likely)
     high = max(min(likely + math.sqrt(above), highest), likely)

@@ -19,8 +19,9 @@ from sgxlens.enclave.paging import (
     paging_charges,
     paging_curve,
 )
-from sgxlens.enclave.platform import PAGE_BYTES, Platform, load_platform
+from sgxlens.enclave.platform import Platform, load_platform
 from sgxlens.errors import RecordingError, UsageError
+from sgxlens.recording.format import PAGE_BYTES
 from sgxlens.recording.reader import Recording
 from simulated import Extent, Program, Span
 
@@ -108,6 +109,20 @@ def test_a_program_that_streams_its_weights_loads_them_all_and_pays_by_threads()
     # The other page was last used before the weights, not in the inference before.
     assert by_role[None, "unclassified", SELDOM_PAGE_LOADS] == 1
     assert {c.constant for c in charges} == {platform.paging.page_swap_ns.at(8)}
+
+
+def test_a_page_that_is_new_in_a_repeated_inference_is_not_one_seldom_used() -> None:
+    once, other, again, new = ((1, page * 64, "load") for page in range(10, 14))
+    program = Program(
+        ("load", "inference 1", "inference 2"),
+        [Span(0, None, (once, other)), Span(1, 0, (again,)), Span(2, 1, (again, once, new))],
+        ["MatMul", "MatMul"],
+        (("heap", "unclassified"),),
+        [Extent(0, 0, 64 * 20)],
+    )
+    charges = paging_charges(program.record(), LAST, platform_with(RESERVED + 2), policy="lru")
+    found = {charge.what: charge.count.likely for charge in charges}
+    assert found == {FIRST_PAGE_LOADS: 1, SELDOM_PAGE_LOADS: 1}
 
 
 def test_what_fits_is_never_loaded_not_even_the_first_time() -> None:

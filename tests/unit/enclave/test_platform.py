@@ -47,6 +47,13 @@ def test_beyond_the_table_a_constant_is_refused(threads: int) -> None:
         _table(t2=10, t8=100).at(threads)
 
 
+def test_threads_of_replicas_page_together() -> None:
+    paging = load_platform("xeon-e-2288g").paging
+    assert paging.page_swap(2, 4) is paging.page_swap_ns.at(8)
+    with pytest.raises(UsageError, match=r"5 replicas with 4 threads each: .* 1 to 16 threads"):
+        paging.page_swap(4, 5)
+
+
 @pytest.mark.parametrize("key", ["0", "-1", "01", "1.5", "two", "", "9" * 30])
 def test_threads_are_counted_in_one_spelling(key: str) -> None:
     with pytest.raises(ValueError, match=r"whole number|too large"):
