@@ -94,7 +94,7 @@ def test_threads_and_kinds(recording: Recording) -> None:
     assert 3 * _MIB < needs.kind_bytes["stack"] < 3 * _MIB + _STACK_BYTES
     # 40 MiB reserved, of which 2 are opened, and 8 that are mapped so in the middle of a block.
     assert needs.inaccessible_bytes == 46 * _MIB
-    with_more = memory_needs(recording, runtime, threads=3)
+    with_more = memory_needs(recording, runtime, threads=4 + 2)
     assert with_more.max_threads == needs.max_threads + 2
     assert with_more.added_threads_bytes.low == 2 * 8 * _MIB
     assert with_more.total_bytes.low > needs.total_bytes.low + 2 * 8 * _MIB
