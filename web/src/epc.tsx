@@ -4,6 +4,9 @@ import type { PageReport, Prediction } from "./data";
 import { bytes, count, ofNative, range, seconds, shown } from "./format";
 import { type Cell, DataTable, Section } from "./parts";
 
+const PAGE_BYTES = 4096;
+const LINE_BYTES = 64;
+
 interface Props {
   report: PageReport;
   prediction: Prediction;
@@ -53,7 +56,10 @@ export function HowLarge({ report, prediction }: Props) {
             />
           )}
         </div>
-        <Enclave prediction={prediction} />
+        <div>
+          <Enclave prediction={prediction} />
+          <WorkingSets report={report} />
+        </div>
       </div>
     </Section>
   );
@@ -162,7 +168,7 @@ function Enclave({ prediction }: { prediction: Prediction }) {
   }
   rows.push(["added before the program starts", size(sizing.built_bytes)]);
   return (
-    <div>
+    <>
       <DataTable
         id="sizing"
         caption="Size of the enclave"
@@ -181,7 +187,45 @@ function Enclave({ prediction }: { prediction: Prediction }) {
           ])}
         />
       )}
-    </div>
+    </>
+  );
+}
+
+/** Distinct blocks of the phase, and of parts of it. */
+function WorkingSets({ report }: { report: PageReport }) {
+  const { working_sets: sets, spatial_use: spatial, operators } = report.show;
+  if (sets === null || spatial === null) return null;
+  const row = (what: string, pages: number, lines: number) => [
+    what,
+    { content: shown(bytes(pages * PAGE_BYTES)), value: pages },
+    { content: shown(bytes(lines * LINE_BYTES)), value: lines },
+  ];
+  const rows = [row("the phase", spatial.total.page_count, spatial.total.line_count)];
+  const uses = operators?.rows.map((one) => one.use) ?? [];
+  const largest = uses.reduce<(typeof uses)[number] | null>(
+    (most, use) => ((use["page"]?.block_count ?? 0) > (most?.["page"]?.block_count ?? -1) ? use : most),
+    null,
+  );
+  if (largest !== null) {
+    rows.push(
+      row("its largest operator", largest["page"]?.block_count ?? 0, largest["line"]?.block_count ?? 0),
+    );
+  }
+  const windows = [...sets.windows].sort((a, b) => a.page_count - b.page_count);
+  const median = windows[(windows.length - 1) >> 1];
+  const widest = windows.at(-1);
+  if (windows.length > 1 && median !== undefined && widest !== undefined) {
+    rows.push(row("its largest window", widest.page_count, widest.line_count));
+    rows.push(row("its median window", median.page_count, median.line_count));
+  }
+  const size = count(sets.window_line_access_count);
+  return (
+    <DataTable
+      id="working-sets"
+      caption={`Working sets: what is accessed at all; a window has at least ${size} line accesses`}
+      headings={["of", "n:pages", "n:lines"]}
+      rows={rows}
+    />
   );
 }
 

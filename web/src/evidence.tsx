@@ -51,6 +51,11 @@ interface Metadata {
   native: { host: { cpu: string; cores: number }; threads: number | null; runs: unknown[] } | null;
 }
 
+/** A word as a shell takes it. */
+function quoted(word: string): string {
+  return /^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\"'\"'")}'`;
+}
+
 function Recorded({ report }: { report: PageReport }) {
   const { show } = report;
   const metadata = show.recording.metadata as unknown as Metadata;
@@ -58,7 +63,7 @@ function Recorded({ report }: { report: PageReport }) {
   const rate = settings.sampling_rate;
   const rows: [string, string][] = [
     ["recording", show.recording.path],
-    ["command", metadata.command.join(" ")],
+    ["command", metadata.command.map(quoted).join(" ")],
     ["target", metadata.target.model ? `${metadata.target.kind}: ${metadata.target.model}` : metadata.target.kind],
     ["outcome", metadata.outcome.message || `${metadata.outcome.status} ${metadata.outcome.exit_code ?? ""}`],
     ["host", `${host.cpu}, ${host.cores} cores, ${bytes(host.memory_bytes)}, Linux ${host.kernel}`],

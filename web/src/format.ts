@@ -126,3 +126,8 @@ export function shown(text: string): string {
 export function sentence(text: string): string {
   return text.replace(/(?<=[0-9] )us\b/g, "\u00b5s");
 }
+
+/** A name of whatever length, cut in the middle: its ends tell most. */
+export function clip(name: string): string {
+  return name.length > 72 ? `${name.slice(0, 46)}\u2026${name.slice(-24)}` : name;
+}

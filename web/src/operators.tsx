@@ -2,7 +2,7 @@
 import { useMemo } from "preact/hooks";
 import { AddedBar } from "./bar";
 import type { MemoryUse, OperatorTime, PageReport, Prediction } from "./data";
-import { bytes, count, seconds, share } from "./format";
+import { bytes, clip, count, seconds, share } from "./format";
 import { Section } from "./parts";
 import { type Column, SortedTable } from "./table";
 import { Timeline } from "./timeline";
@@ -89,6 +89,11 @@ function mainSource(use: Record<string, MemoryUse>): readonly [string, number] |
   return first === undefined || total === 0 ? null : [first[0], first[1] / total];
 }
 
+function named(name: string) {
+  const short = clip(name);
+  return short === name ? name : <span title={name}>{short}</span>;
+}
+
 function columnsOf(report: PageReport, prediction: Prediction | undefined): Column<Row>[] {
   const most = (prediction?.steady.operators ?? [])
     .filter((row) => row.index !== null)
@@ -120,8 +125,8 @@ function columnsOf(report: PageReport, prediction: Prediction | undefined): Colu
   ];
   return [
     { id: "index", title: "#", value: (row) => row.index },
-    { id: "name", title: "operator", value: (row) => row.name },
-    { id: "type", title: "type", value: (row) => row.type },
+    { id: "name", title: "operator", value: (row) => row.name, content: (row) => named(row.name) },
+    { id: "type", title: "type", value: (row) => row.type, content: (row) => named(row.type) },
     ...(prediction === undefined ? [] : predicted),
     { id: "native", title: "natively", value: (row) => row.nativeSeconds, text: (row) => seconds(row.nativeSeconds ?? 0) },
     {

@@ -3,7 +3,7 @@
 import { useState } from "preact/hooks";
 import { LineChart } from "./chart";
 import { type CurveGroup, type Curves, type Granularity, operatorNames, type PageReport } from "./data";
-import { bytes, count, percent, share, shown } from "./format";
+import { bytes, clip, count, percent, share, shown } from "./format";
 import { DataTable, Legend } from "./parts";
 
 const GRANULARITIES: readonly Granularity[] = ["line", "page"];
@@ -175,7 +175,7 @@ function Sources({ report }: { report: PageReport }) {
 /** From which operator to which later one most lines go. */
 function Flows({ report, total }: { report: PageReport; total: number }) {
   const names = operatorNames(report.show);
-  const name = (index: number) => `#${index} ${names.get(index) ?? ""}`;
+  const name = (index: number) => `#${index} ${clip(names.get(index) ?? "")}`;
   const flows = report.show.reuse_sources?.flows["line"] ?? [];
   if (flows.length === 0) return null;
   return (

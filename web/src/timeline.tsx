@@ -3,7 +3,7 @@
 import { useEffect, useLayoutEffect, useMemo, useRef, useState } from "preact/hooks";
 import { useWidth } from "./chart";
 import { operatorNames, regionName, type PageReport, type Picture } from "./data";
-import { bytes, fixed, share, shown } from "./format";
+import { bytes, clip, fixed, share, shown } from "./format";
 import { DataTable, Legend } from "./parts";
 
 /** The part of the picture that is seen: columns and cells. */
@@ -267,10 +267,6 @@ function describe(
   const pages = Math.min(picture.cell_page_count, picture.page_count - place.cell * picture.cell_page_count);
   said.push(`from 0x${address}, ${pages} page${pages === 1 ? "" : "s"}`);
   return said;
-}
-
-function clip(text: string): string {
-  return text.length > 60 ? `${text.slice(0, 40)}\u2026${text.slice(-18)}` : text;
 }
 
 function draw(canvas: HTMLCanvasElement, picture: Picture, view: View, width: number): void {

@@ -12,6 +12,10 @@ interface Props {
 
 export function Verdict({ report, chosen, choose }: Props) {
   const prediction = report.predict?.predictions[chosen];
+  // A prediction repeats what the recording says of its native times, as a sentence.
+  const plain = (text: string) => text.toLowerCase().replace(/\.$/, "");
+  const said = new Set(prediction?.warnings.map(plain));
+  const others = report.show.warnings.filter((text) => !said.has(plain(text)));
   return (
     <section id="how-slow" aria-labelledby="how-slow-title">
       <p class="eyebrow">sgxlens report</p>
@@ -35,7 +39,7 @@ export function Verdict({ report, chosen, choose }: Props) {
           <Startup prediction={prediction} />
         </>
       )}
-      {report.show.warnings.length > 0 && <Sentences items={report.show.warnings} />}
+      {others.length > 0 && <Sentences items={others} />}
     </section>
   );
 }
