@@ -34,9 +34,11 @@ lint: setup
 	@cd web && node build.mjs --types && node_modules/.bin/tsc
 	@echo "lint: clean"
 
-# CI also runs the native core under sanitizers.
+# CI also runs the native core under sanitizers. Tests that trace programs have several processes
+# at work each, and take turns.
 test: lint $(if $(filter true,$(CI)),sanitize)
-	@$(BIN)/python -m pytest --no-header
+	@$(BIN)/python -m pytest --no-header -n auto tests/unit tests/property tests/validation
+	@$(BIN)/python -m pytest --no-header tests/integration tests/browser
 
 bench: setup
 	@$(BIN)/python benchmarks/run.py

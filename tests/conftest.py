@@ -10,13 +10,13 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 from sgxlens.recording.format import TABLES
 from sgxlens.recording.writer import RecordingWriter
 
-# How long an example takes says nothing where others share the processors.
-settings.register_profile("sgxlens", deadline=None)
+# How long an example takes says something of the machine only.
+settings.register_profile("sgxlens", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("sgxlens")
 
 Rows = Sequence[Mapping[str, Any]]

@@ -50,7 +50,7 @@ def _events(draw: st.DrawFn) -> list[Event]:
     return events
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @example(
     # What is touched of a change may have come from a page that never is.
     events=[

@@ -85,7 +85,7 @@ def usage(
 PHASE = st.integers(0, len(PHASES) - 1)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(programs(), PHASE, st.integers(0, 3 * 4096))
 def test_operators_use_what_their_accesses_touch(
     program: Program, phase: int, memory_bytes: int
@@ -108,7 +108,7 @@ def test_operators_use_what_their_accesses_touch(
     assert table.total.page == usage(program, accesses, here, "page", memory_bytes)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(programs(), PHASE, st.integers(0, 3 * 4096))
 def test_sources_add_up_to_the_reuse_of_the_phase(
     program: Program, phase: int, memory_bytes: int
@@ -135,7 +135,7 @@ def test_sources_add_up_to_the_reuse_of_the_phase(
         assert total == recording.reuse(granularity, phase)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(programs(), PHASE, st.integers(0, 3 * 4096))
 def test_flows_go_from_the_operator_that_accessed_last(
     program: Program, phase: int, memory_bytes: int
@@ -171,7 +171,7 @@ def test_flows_go_from_the_operator_that_accessed_last(
         assert np.all(np.diff(flows.access_count) <= 0)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(programs(), PHASE, st.integers(0, 3 * 4096))
 def test_regions_are_of_the_line_at_the_time(
     program: Program, phase: int, memory_bytes: int
@@ -206,7 +206,7 @@ def test_regions_are_of_the_line_at_the_time(
         assert table.unclassified_share == (unknown / len(lines) if lines else 0)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(programs(), PHASE)
 def test_regions_know_their_operators(program: Program, phase: int) -> None:
     here = [a for a in program.run() if a.phase == phase]
@@ -239,7 +239,7 @@ def test_regions_know_their_operators(program: Program, phase: int) -> None:
     assert table.bytes_by_operator("weights").tolist() == in_bytes
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(programs(), PHASE, st.integers(1, 30))
 def test_working_sets_are_of_whole_spans(program: Program, phase: int, window: int) -> None:
     here = [a for a in program.run() if a.phase == phase]
@@ -264,7 +264,7 @@ def test_working_sets_are_of_whole_spans(program: Program, phase: int, window: i
     assert found.longest_span_accesses == max(spans.values(), default=0)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(programs(), PHASE)
 def test_what_threads_share(program: Program, phase: int) -> None:
     accesses = program.run()
@@ -289,7 +289,7 @@ def test_what_threads_share(program: Program, phase: int) -> None:
         )
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(programs(), PHASE, st.integers(1, 40), st.none() | st.integers(1, 4))
 def test_the_timeline_shows_every_page(
     program: Program, phase: int, limit: int, rows: int | None
@@ -351,7 +351,7 @@ def stays_in_memory(accesses: list[Access], capacity: int) -> list[list[Access]]
     return stays
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(programs(), PHASE, st.integers(2, 4))
 def test_lines_used_of_each_page(program: Program, phase: int, capacity: int) -> None:
     accesses = program.run()
@@ -417,7 +417,7 @@ def byte_counts(accesses: Iterable[Access]) -> tuple[list[int], list[int]]:
     return [sizes[n] for n in range(65)], [written_sizes[n] for n in range(65)]
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(programs(), PHASE, st.sampled_from([1, 1, 2, 8]))
 def test_bytes_used_of_each_line(program: Program, phase: int, interval: int) -> None:
     program.line_use_interval = interval

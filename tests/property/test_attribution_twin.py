@@ -134,7 +134,7 @@ INTERVALS = st.sampled_from([1, 1, 2, 8, 64])
 
 
 @given(streams.valid_streams(), st.booleans(), INTERVALS)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_native_equals_twin(records: list[Record], split: bool, interval: int) -> None:
     words = words_of(records)
     analysis = native([words], split=split, interval=interval)
@@ -206,7 +206,7 @@ def model_streams(draw: st.DrawFn) -> list[Record]:
     st.booleans(),
     INTERVALS,
 )
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_native_equals_twin_on_models(
     records: list[Record], split: bool, segments: SegmentUse, has_threads: bool, interval: int
 ) -> None:

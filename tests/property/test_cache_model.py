@@ -23,7 +23,7 @@ from simulated import Program
 SETS = st.fractions(min_value=1, max_value=60, max_denominator=8)
 
 
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 @given(st.integers(0, 1500), SETS, st.integers(1, 24))
 def test_probability_is_the_binomial_one(distance: int, sets: Fraction, ways: int) -> None:
     found = miss_probability([distance], float(sets) * ways * 64, ways)[0]
@@ -106,7 +106,7 @@ def _cache(low: int, likely: int, high: int) -> Cache:
     return Cache(llc_bytes=size, llc_ways=2)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(
     programs(is_dense=True),
     st.integers(0, len(PHASES) - 1),

@@ -22,7 +22,6 @@ MakeRecording = Callable[..., Path]
 # Each example writes its damage over the same folder and takes it back, so one fixture serves all.
 FUZZ = settings(
     max_examples=200,
-    deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 

@@ -54,7 +54,7 @@ _FLAGS: st.SearchStrategy[str] = st.deferred(
     failed=st.booleans(),
     kind=st.sampled_from(["trusted", "allowed"]),
 )
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 def test_an_expression_means_what_it_means_in_python(
     text: str, n: int, offset: int, failed: bool, kind: str
 ) -> None:
@@ -78,7 +78,7 @@ PIECES = st.sampled_from([*WORDS.split(), "\0", "\n"])
 
 
 @given(st.lists(PIECES, max_size=60).map(" ".join) | st.text(max_size=80))
-@settings(deadline=None, max_examples=500)
+@settings(max_examples=500)
 def test_whatever_is_written_is_read_or_refused_in_one_line_and_soon(text: str) -> None:
     start = time.perf_counter()
     message = ""

@@ -87,7 +87,7 @@ SHAPES = st.builds(
 )
 
 
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 @given(
     shapes=st.lists(SHAPES, min_size=1, max_size=4),
     granularity=GRANULARITIES,
@@ -111,7 +111,7 @@ def test_equals_twin(
     check([trace(shape) for shape in shapes], stack, granularity, 1.0, batch)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(
     shapes=st.lists(SHAPES, min_size=1, max_size=3),
     granularity=GRANULARITIES,
@@ -135,7 +135,7 @@ ENTRIES = st.builds(
 )
 
 
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 @given(
     phases=st.lists(st.lists(ENTRIES, max_size=60), min_size=1, max_size=5),
     granularity=GRANULARITIES,

@@ -59,7 +59,7 @@ def _loops(draw: st.DrawFn) -> list[Record]:
 
 
 @given(_loops(), st.data())
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_segments_change_nothing(records: list[Record], data: st.DataObject) -> None:
     cut = data.draw(st.integers(0, len(records)))
     chunks = [words_of(records[:cut]), words_of(records[cut:])]

@@ -99,19 +99,19 @@ def _check_like_twin(words: Words) -> None:
 
 
 @given(_damaged())
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 def test_damaged_stream_is_read_up_to_the_damage(words: Words) -> None:
     _check_like_twin(words)
 
 
 @given(st.lists(st.one_of(_heads, _words), max_size=60))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_random_words(words: list[int]) -> None:
     _check_like_twin(np.array(words, dtype=np.uint64))
 
 
 @given(_damaged(), st.sampled_from([0.001, 0.5]))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_damaged_stream_sampled(words: Words, sampling_rate: float) -> None:
     analysis = Analysis(sampling_rate)
     try:
@@ -219,14 +219,14 @@ def kept_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @given(chunks=st.lists(st.lists(_words, max_size=50), max_size=5))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_kept_stream_returns_its_chunks(kept_path: Path, chunks: list[list[int]]) -> None:
     _kept(kept_path, [np.array(chunk, dtype="<u8").tobytes() for chunk in chunks])
     assert [chunk.tolist() for chunk in read_chunks(kept_path)] == chunks
 
 
 @given(data=st.data())
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_damaged_file(kept_path: Path, data: st.DataObject) -> None:
     content = bytearray(_kept(kept_path, [bytes(range(256)) * 8, b"", bytes(800)]))
     if data.draw(st.booleans()):
@@ -243,7 +243,7 @@ def test_damaged_file(kept_path: Path, data: st.DataObject) -> None:
     tail=st.binary(max_size=7),
     header=st.sampled_from([[STREAM_MAGIC, STREAM_VERSION], [STREAM_MAGIC], [], [1, 1]]),
 )
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_damaged_content(kept_path: Path, words: list[int], tail: bytes, header: list[int]) -> None:
     with pa.CompressedOutputStream(str(kept_path), "zstd") as stream:
         stream.write(np.array([*header, *words], dtype="<u8").tobytes() + tail)
@@ -330,7 +330,7 @@ def test_ring_of_a_killed_process_has_a_chunk_begun(ring_path: Path) -> None:
     value=st.one_of(st.integers(0, 70), st.sampled_from([4096, (1 << 31), (1 << 32) - 1])),
     length=st.one_of(st.none(), st.integers(0, 4 * (_CONTROL_WORDS + 512))),
 )
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_damaged_ring(ring_path: Path, at: list[int], value: int, length: int | None) -> None:
     words = _ring([_marks(b"a"), _marks(b"b")], state=1)
     words[at] = value

@@ -27,14 +27,14 @@ def instruction_set(request: pytest.FixtureRequest) -> Iterator[str]:
 
 
 @given(streams.valid_streams())
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_native_equals_twin(instruction_set: str, records: list[Record]) -> None:
     words = words_of(records)
     assert_same(analyse([words]), decode([words]))
 
 
 @given(streams.valid_streams(), st.data())
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_chunks_may_be_cut_between_any_two_records(
     records: list[Record], data: st.DataObject
 ) -> None:

@@ -118,9 +118,7 @@ def test_a_full_profile_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 _ORIGINAL = REAL.read_bytes()
 
 
-@settings(
-    max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     edits=st.lists(
         st.tuples(st.integers(0, len(_ORIGINAL)), st.integers(0, 40), st.binary(max_size=8)),
