@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from fractions import Fraction
 
@@ -62,6 +63,11 @@ def format_bytes(size_bytes: float) -> str:
     return _scaled(size_bytes, 1024, _BINARY)
 
 
+def format_needed_bytes(size_bytes: float) -> str:
+    """As `format_bytes`, of what must not be less: 1.001 GiB is ``1.01 GiB``."""
+    return _scaled(size_bytes, 1024, _BINARY, up=True)
+
+
 def format_count(count: float) -> str:
     """`count` in decimal units and three digits: ``1.24 G``; whole up to 9,999."""
     if abs(count) < 10_000 and float(count).is_integer():
@@ -114,7 +120,7 @@ def format_ratio(ratio: float) -> str:
     return f"{ratio:,.{digits}f}"
 
 
-def _scaled(value: float, base: int, units: tuple[str, ...]) -> str:
+def _scaled(value: float, base: int, units: tuple[str, ...], *, up: bool = False) -> str:
     scaled = float(value)
     index = 0
     # Three digits: 1,000 KiB is 0.98 MiB, and 999.5 k is 1 M.
@@ -122,6 +128,8 @@ def _scaled(value: float, base: int, units: tuple[str, ...]) -> str:
         scaled /= base
         index += 1
     digits = 0 if index == 0 or abs(scaled) >= 99.95 else 1 if abs(scaled) >= 9.995 else 2
+    if up:
+        scaled = math.ceil(scaled * 10**digits) / 10**digits
     text = f"{scaled:,.{digits}f}"
     if "." in text:
         text = text.rstrip("0").rstrip(".")

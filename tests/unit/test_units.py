@@ -9,6 +9,7 @@ from sgxlens.errors import UsageError
 from sgxlens.units import (
     format_bytes,
     format_count,
+    format_needed_bytes,
     format_seconds,
     format_seconds_range,
     parse_seconds,
@@ -31,6 +32,21 @@ from sgxlens.units import (
 )
 def test_bytes(value: int, text: str) -> None:
     assert format_bytes(value) == text
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (0, "0 B"),
+        (1 << 30, "1 GiB"),
+        ((1 << 30) + 1, "1.01 GiB"),
+        (12.31 * 2**20, "12.4 MiB"),
+        (117.01 * 2**20, "118 MiB"),
+        (999.2 * 2**20, "1,000 MiB"),
+    ],
+)
+def test_bytes_that_are_needed_are_not_less_than_shown(value: float, text: str) -> None:
+    assert format_needed_bytes(value) == text
 
 
 @pytest.mark.parametrize(

@@ -35,7 +35,8 @@ def verdict(prediction: Prediction) -> str:
 
 
 def _phase_name(steady: PhaseTime) -> str:
-    return "an inference" if steady.name.startswith("inference") else one_line(steady.name, 40)
+    is_inference = steady.name.startswith("inference")
+    return "an inference" if is_inference else f"phase '{one_line(steady.name, 40)}'"
 
 
 def _why(steady: PhaseTime) -> str:

@@ -35,6 +35,27 @@ def test_the_widest_name_is_shortened_first() -> None:
     assert found[2].endswith("7,654")
 
 
+def test_what_can_be_spared_goes_before_names_are_hard_to_read() -> None:
+    name = "/features/0/squeeze"
+    headings, rows = ["name", "a", "b"], [[name, "1,234", "5,678"]]
+    expected = {40: [name, "1,234", "5,678"], 30: [name, "5,678"], 22: [name]}
+    for width, cells in expected.items():
+        stream = io.StringIO()
+        table = fitted_table(headings, rows, width, (0,), spare=(1, 2))
+        Console(file=stream, width=width).print(table)
+        assert stream.getvalue().splitlines()[-1].split() == cells
+
+
+def test_an_explanation_is_continued_below_and_not_shortened() -> None:
+    why = "the host is asked, for the first use and each time afterwards"
+    stream = io.StringIO()
+    table = fitted_table(["what", "n", "why"], [["read", "1", why]], 30, (0, 2), folded=2)
+    Console(file=stream, width=30).print(table)
+    body = stream.getvalue().splitlines()[2:]
+    assert all(cell_len(line) <= 30 for line in body)
+    assert " ".join(" ".join(body).split()) == f"read 1 {why}"
+
+
 @pytest.mark.parametrize("width", [24, 30, 40, 70])
 def test_wide_and_hostile_characters_are_measured(width: int) -> None:
     found = lines(width, ["名前" * 40, "\x1b[31m" * 3, "1"], ["a\nb", "", "22"])

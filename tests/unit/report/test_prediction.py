@@ -23,9 +23,21 @@ from sgxlens.recording.reader import Recording, open_recording
 from sgxlens.report.prediction import PredictionDocument, prediction_document
 from sgxlens.report.prediction_json import generated_schema_text, json_text, schema_text
 from sgxlens.report.terminal.prediction import print_predictions
-from sgxlens.report.terminal.values import of_native, seconds_range, value_range
+from sgxlens.report.terminal.values import (
+    expected_count,
+    number,
+    of_native,
+    seconds_range,
+    value_range,
+)
 from sgxlens.report.verdict import verdict
-from sgxlens.units import format_bytes, format_count, format_ratio, format_seconds
+from sgxlens.units import (
+    format_bytes,
+    format_count,
+    format_needed_bytes,
+    format_ratio,
+    format_seconds,
+)
 
 MakeRecording = Callable[..., Path]
 HOSTILE = "\x1b[31mred\x1b]0;title\x07 [bold red]x[/] \u202etxt\u200b\n" + "long" * 200
@@ -59,7 +71,9 @@ def paged(prediction: Prediction) -> Prediction:
         for size, loads in zip(range(2, 42), range(100_000, 60_000, -1000), strict=True)
     )
     needs = replace(prediction.epc, curve=points, cliff_bytes=30 << 20)
-    policies = tuple(replace(row, load_count=500) for row in needs.policies)
+    policies = tuple(
+        replace(row, load_count=400 if row.policy == "optimum" else 500) for row in needs.policies
+    )
     return replace(prediction, epc=replace(needs, policies=policies))
 
 
@@ -91,7 +105,7 @@ def test_the_terminal_shows_the_numbers_of_the_json(
         assert item["what"] in text
     for row in content["epc"]["for_overhead"]:
         assert f"at most {row['overhead_percent']:g} %" in text
-        assert format_bytes(row["epc_bytes"]["high"]) in text
+        assert format_needed_bytes(row["epc_bytes"]["high"]) in text
     for size in ("committed_bytes", "enclave_bytes", "built_bytes", "resident_bytes"):
         assert format_bytes(content["sizing"][size]) in text
     for setting in content["sizing"]["settings"]:
@@ -110,6 +124,51 @@ def test_a_long_curve_is_thinned_and_keeps_its_ends(
     assert "2 MiB" in curve
     assert "41 MiB" in curve
     assert curve.count("MiB") <= 12
+
+
+def test_policies_that_all_load_the_same_take_one_line(
+    recording: Recording, prediction: Prediction
+) -> None:
+    needs = paged(prediction).epc
+    same = tuple(replace(row, load_count=1234) for row in needs.policies)
+    document = prediction_document(
+        recording, [replace(prediction, epc=replace(needs, policies=same))]
+    )
+    text = shown(document)
+    assert "All orders of eviction load 1,234 pages." in text
+    assert "Belady" not in text
+
+
+def test_a_count_times_its_constant_is_what_it_adds(
+    recording: Recording, prediction: Prediction
+) -> None:
+    text = shown(prediction_document(recording, [prediction]))
+    part = text.split("What happens, and what it costs")[1].split("Operators by")[0]
+    for item in prediction.steady.items:
+        assert item.added_seconds.likely == pytest.approx(
+            item.count.likely * item.constant_ns.likely / 1e9
+        )
+        (line,) = [line for line in part.splitlines() if line.startswith(f"  {item.what}  ")]
+        for cell in (
+            expected_count(item.count.likely),
+            number(item.constant_ns.likely),
+            format_seconds(item.added_seconds.likely),
+            seconds_range(item.added_seconds),
+        ):
+            assert f" {cell}" in line
+
+
+@pytest.mark.parametrize("columns", [60, 80])
+def test_a_narrow_report_keeps_the_times_whole(
+    recording: Recording, prediction: Prediction, columns: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    text = shown(prediction_document(recording, [paged(prediction)]))
+    assert all(cell_len(line) <= columns for line in text.splitlines())
+    comparison = text.split("by platform")[1].split("\n── ")[0]
+    assert format_seconds(prediction.steady.sgx_seconds.likely) in comparison
+    assert "inside" in comparison
+    assert "…" not in comparison
 
 
 def test_names_are_harmless_and_short(recording: Recording, prediction: Prediction) -> None:
@@ -175,5 +234,9 @@ def test_ranges_are_short() -> None:
     assert seconds_range(Range(125, 180, 245)) == "2 min 05 s to 4 min 05 s"
     assert value_range(Range(12.04, 12.1, 12.1), format_ratio) == "12.0 to 12.1"
     assert value_range(Range(1, 2, 2), format_count) == "1 to 2"
+    counts = (0, 0.041, 0.97, 3, 3.94, 12.4, 12_400)
+    assert [expected_count(c) for c in counts] == [
+        "0", "0.041", "0.97", "3", "3.9", "12", "12.4 k",
+    ]  # fmt: skip
     assert [format_ratio(v) for v in (1, 9.994, 12.34, 123.4)] == ["1.00", "9.99", "12.3", "123"]
     assert [of_native(v, 2.0) for v in (0, 0.064, 17.4)] == ["0 %", "3.2 %", "870 %"]

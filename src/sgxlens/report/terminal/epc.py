@@ -12,7 +12,7 @@ from sgxlens.report.bars import bar
 from sgxlens.report.terminal.layout import fitted_table
 from sgxlens.report.terminal.values import of_native, seconds_range, value_range
 from sgxlens.report.titles import POLICY_TITLES
-from sgxlens.units import format_bytes, format_count, format_seconds
+from sgxlens.units import format_bytes, format_count, format_needed_bytes, format_seconds
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -36,12 +36,14 @@ def epc_needs(prediction: Prediction, width: int, *, ascii_only: bool) -> Render
             Text("\nPaging by size of the EPC"),
             _curve(needs, prediction, width, ascii_only=ascii_only),
         ]
-    if any(row.load_count for row in needs.policies):
+    used = next((row.load_count for row in needs.policies if row.is_used), 0)
+    if used:
         epc = format_bytes(prediction.deployment.epc_bytes.likely)
-        parts += [
-            Text(f"\nPaging if other pages left the EPC of {epc}"),
-            _policies(needs, native, width),
-        ]
+        parts.append(Text(f"\nPaging if other pages left the EPC of {epc}"))
+        if all(row.load_count == used for row in needs.policies):
+            parts.append(Text(f"All orders of eviction load {format_count(used)} pages."))
+        else:
+            parts.append(_policies(needs, native, width))
     return Group(*parts)
 
 
@@ -53,14 +55,14 @@ def _sizes(needs: EpcNeeds, width: int) -> RenderableType:
     rows += [
         [
             f"EPC for paging of at most {row.overhead_percent:g} % of the native time",
-            value_range(row.epc_bytes, format_bytes),
+            value_range(row.epc_bytes, format_needed_bytes),
         ]
         for row in needs.for_overhead
     ]
     if needs.cliff_bytes is not None:
         what = "EPC below which a tenth of its pages is loaded each time"
-        rows.append([what, format_bytes(needs.cliff_bytes)])
-    rows.append(["EPC in which everything fits for good", format_bytes(needs.fitting_bytes)])
+        rows.append([what, format_needed_bytes(needs.cliff_bytes)])
+    rows.append(["EPC in which everything fits for good", format_needed_bytes(needs.fitting_bytes)])
     return fitted_table(["what", "size"], rows, width, (0,))
 
 
@@ -104,4 +106,4 @@ def _policies(needs: EpcNeeds, native_seconds: float, width: int) -> RenderableT
         for row in needs.policies
     ]
     headings = ["policy", "pages loaded", "adds", "range", "of native\ntime"]
-    return fitted_table(headings, rows, width, (0,))
+    return fitted_table(headings, rows, width, (0,), spare=(4, 3))

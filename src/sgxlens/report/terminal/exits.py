@@ -25,7 +25,7 @@ _COUNTED_MAX = 6
 
 def exits(found: Exits, width: int, top: int) -> RenderableType:
     """What becomes of system calls and traps, and what was not counted."""
-    rows = [
+    rows: list[list[str]] = [
         [
             f"{row.name} (background)" if row.is_background else row.name,
             format_count(row.count),
@@ -39,7 +39,15 @@ def exits(found: Exits, width: int, top: int) -> RenderableType:
     parts: list[RenderableType] = []
     if rows:
         headings = ["call or event", "count", "OCALLs", "traps", "AEXs", "why"]
-        table = fitted_table(headings, rows, width, (0, 5))
+        # What never happens takes no room.
+        used = [i for i in range(6) if i not in {3, 4} or any(row[i] != "0" for row in rows)]
+        table = fitted_table(
+            [headings[i] for i in used],
+            [[row[i] for i in used] for row in rows],
+            width,
+            (0, len(used) - 1),
+            folded=len(used) - 1,
+        )
         parts.append(with_rest(table, len(found.rows) - top, "kinds"))
     else:
         parts.append(Text("No system call and no trap."))

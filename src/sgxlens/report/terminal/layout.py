@@ -30,6 +30,8 @@ INDENT = 2
 #: Cells between two columns.
 _GAP = 2
 _TEXT_MIN = 8
+#: Before a text is shortened to less, a column that can be spared goes.
+_TEXT_READABLE = 20
 
 
 def report_console(file: TextIO | None) -> Console:
@@ -68,19 +70,37 @@ def fitted_table(
     width: int,
     text: Sequence[int],
     whole: Sequence[int] = (),
+    *,
+    spare: Sequence[int] = (),
+    folded: int | None = None,
 ) -> Table:
     """A table of at most `width` cells, where that can be.
 
     Columns listed in `text` are to the left, harmless whatever they hold, and shortened in the
     middle, the widest first; those in `whole` are to the left, too; all others hold numbers and are
-    to the right.
+    to the right. Where that is not enough, or would leave little of a text, columns in `spare` are
+    left out, the first one first. A text in column `folded` is continued in the line below.
     """
-    table = new_table(*headings)
     cells = [[one_line(c) if i in text else c for i, c in enumerate(row)] for row in rows]
     widths = []
     for index, heading in enumerate(headings):
         found = [cell_len(row[index]) for row in cells]
         widths.append(max([*found, *map(cell_len, heading.split("\n"))]))
+    left = list(range(len(headings)))
+    for index in spare:
+        readable = [min(widths[i], _TEXT_READABLE if i in text else widths[i]) for i in left]
+        if sum(readable) + _GAP * (len(left) - 1) > width:
+            left.remove(index)
+    if len(left) < len(headings):
+        return fitted_table(
+            [headings[i] for i in left],
+            [[row[i] for i in left] for row in cells],
+            width,
+            [left.index(i) for i in text if i in left],
+            [left.index(i) for i in whole if i in left],
+            folded=left.index(folded) if folded in left else None,
+        )
+    table = new_table(*headings)
     excess = sum(widths) + _GAP * (len(widths) - 1) - width
     while excess > 0 and text:
         widest = max(text, key=lambda index: widths[index])
@@ -91,12 +111,15 @@ def fitted_table(
         widths[widest] -= step
         excess -= step
     for index, column in enumerate(table.columns):
-        column.no_wrap = True
+        column.no_wrap = index != folded
         if index not in (*text, *whole):
             column.justify = "right"
     for row in cells:
         table.add_row(
-            *(Text(_shortened(c, widths[i]) if i in text else c) for i, c in enumerate(row))
+            *(
+                Text(_shortened(c, widths[i]) if i in text and i != folded else c)
+                for i, c in enumerate(row)
+            )
         )
     return table
 

@@ -22,6 +22,7 @@ from sgxlens.report.terminal.layout import (
 )
 from sgxlens.report.terminal.sizing import sizing
 from sgxlens.report.terminal.values import (
+    expected_count,
     number,
     of_native,
     seconds_range,
@@ -30,7 +31,7 @@ from sgxlens.report.terminal.values import (
 from sgxlens.report.titles import CAUSE_TITLES
 from sgxlens.report.verdict import verdict
 from sgxlens.text import one_line
-from sgxlens.units import format_bytes, format_count, format_ratio, format_seconds
+from sgxlens.units import format_bytes, format_ratio, format_seconds, format_signed_seconds
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -152,7 +153,7 @@ def _comparison(document: PredictionDocument, width: int) -> RenderableType:
             ]
         )
     headings = ["platform", "runtime", "EPC", "inside", "range", "slower", "start"]
-    return fitted_table(headings, rows, width, (0, 1))
+    return fitted_table(headings, rows, width, (0, 1), spare=(2, 1, 6))
 
 
 def _details(
@@ -169,12 +170,14 @@ def _details(
     yield titled("By cause", _causes(steady, width))
     yield titled("What happens, and what it costs", _items(steady.items, width))
     if steady.operators:
-        yield titled("Operators by added time", _operators(steady, width, top))
+        yield titled(
+            "Operators by added time, with the share of each cause", _operators(steady, width, top)
+        )
     if any(row.role is not None for row in steady.roles):
-        yield titled("By role of the memory", _roles(steady, width))
+        yield titled("By role of the memory, with the share of each cause", _roles(steady, width))
     yield titled(
-        "What makes the range: the time with one value changed",
-        _sensitivity(steady.sensitivity, width),
+        "What makes the range: what one value alone changes in the time",
+        _sensitivity(steady.sensitivity, steady.sgx_seconds.likely, width),
     )
     yield titled("What leaves the enclave, and what does not", exits(prediction.exits, width, top))
     yield titled("Start-up, to the first result", _startup(prediction.startup, width))
@@ -212,7 +215,7 @@ def _causes(steady: PhaseTime, width: int) -> RenderableType:
         ]
     )
     headings = ["cause", "adds", "range", "share", "of native\ntime"]
-    return fitted_table(headings, rows, width, (0,))
+    return fitted_table(headings, rows, width, (0,), spare=(4,))
 
 
 def _items(items: Sequence[Item], width: int, count_max: int = _ITEMS_MAX) -> RenderableType:
@@ -221,13 +224,15 @@ def _items(items: Sequence[Item], width: int, count_max: int = _ITEMS_MAX) -> Re
     rows = [
         [
             item.what,
-            value_range(item.count, format_count),
-            value_range(item.constant_ns, number),
+            expected_count(item.count.likely),
+            number(item.constant_ns.likely),
             format_seconds(item.added_seconds.likely),
+            seconds_range(item.added_seconds),
         ]
         for item in items[:count_max]
     ]
-    table = fitted_table(["what", "count", "ns each", "adds"], rows, width, (0,))
+    headings = ["what", "count", "ns each", "adds", "range"]
+    table = fitted_table(headings, rows, width, (0,), spare=(4,))
     return with_rest(table, len(items) - count_max, "kinds")
 
 
@@ -239,7 +244,7 @@ def _operators(steady: PhaseTime, width: int, top: int) -> RenderableType:
     rows.append(_operator(between, "", "(no operator)", "", causes))
     headings = ["#", "operator", "type", "native", "adds"]
     headings += [_CAUSE_HEADINGS[cause] for cause in causes]
-    table = fitted_table(headings, rows, width, (1, 2))
+    table = fitted_table(headings, rows, width, (1, 2), spare=(2, *range(5, len(headings))))
     return with_rest(table, len(ranked) - top, "operators")
 
 
@@ -272,10 +277,10 @@ def _roles(steady: PhaseTime, width: int) -> RenderableType:
         for row in steady.roles
     ]
     headings = ["role", "adds", "range", *(_CAUSE_HEADINGS[cause] for cause in causes)]
-    return fitted_table(headings, rows, width, (0,))
+    return fitted_table(headings, rows, width, (0,), spare=range(3, len(headings)))
 
 
-def _sensitivity(swings: Sequence[Swing], width: int) -> RenderableType:
+def _sensitivity(swings: Sequence[Swing], likely_seconds: float, width: int) -> RenderableType:
     if not swings:
         return Text("Nothing: everything is known exactly.")
     least = _SWING_SHARE_MIN * swings[0].swing_seconds
@@ -283,14 +288,14 @@ def _sensitivity(swings: Sequence[Swing], width: int) -> RenderableType:
     rows = [
         [
             swing.name.removeprefix("platform."),
-            value_range(swing.value, number if swing.kind == "constant" else format_count),
-            format_seconds(swing.low_seconds),
-            format_seconds(swing.high_seconds),
+            value_range(swing.value, number if swing.kind == "constant" else expected_count),
+            format_signed_seconds(swing.low_seconds - likely_seconds),
+            format_signed_seconds(swing.high_seconds - likely_seconds),
         ]
         for swing in shown
     ]
-    headings = ["constant or count", "low to high", "time at\nlow", "time at\nhigh"]
-    table = fitted_table(headings, rows, width, (0,))
+    headings = ["constant or count", "low to high", "at low", "at high"]
+    table = fitted_table(headings, rows, width, (0,), spare=(1,))
     return with_rest(table, len(swings) - len(shown), "constants and counts that matter less")
 
 
@@ -299,7 +304,7 @@ def _startup(startup: StartupTime, width: int) -> RenderableType:
         return [name, count, format_seconds(seconds.likely), seconds_range(seconds)]
 
     rows = [
-        row(item.what, value_range(item.count, format_count), item.added_seconds)
+        row(item.what, expected_count(item.count.likely), item.added_seconds)
         for item in startup.items
     ]
     natively = f"natively {format_seconds(startup.native_seconds)}"

@@ -6,7 +6,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sgxlens.report.terminal.layout import percent
-from sgxlens.units import format_seconds_range
+from sgxlens.units import format_count, format_seconds_range
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,6 +21,11 @@ def number(value: float) -> str:
     if abs(value) >= 99.95:
         return f"{value:,.0f}"
     return f"{value:.3g}" if abs(value) >= 0.0001 else f"{value:.1g}"
+
+
+def expected_count(count: float) -> str:
+    """A count that may be an average: ``0.41``, ``4.1``, ``12``, ``1.24 M``."""
+    return format_count(count) if count >= 9.95 or count == round(count) else f"{count:.2g}"
 
 
 def value_range(value: Range, format_one: Callable[[float], str]) -> str:
