@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import io
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import numpy as np
 
@@ -248,7 +248,7 @@ def _operators(predictions: Sequence[Prediction]) -> Figure | None:
     ]
     axes.set_yticks(list(range(len(shown))), labels, fontsize=7)
     axes.set_ylim(len(shown) - 0.4, -0.6)
-    axes.set_xlim(left=0)
+    axes.set_xlim(0, 1.05 * inside(shown[0]) * factor)
     axes.grid(visible=False, axis="y")
     more = f"; {rest} that take less are not shown" if rest else ""
     axes.set_title(f"{_place(slowest)}, {_runtime(slowest)}{more}")
@@ -276,7 +276,7 @@ def _epc_curve(predictions: Sequence[Prediction]) -> Figure | None:
     for same, (colour, dashes, marker) in zip(groups, _cycle(len(groups)), strict=True):
         _paging(axes, same, factor, {"color": colour, "linestyle": dashes}, marker)
     footprint = paged[0].epc.footprint_bytes / 2**20
-    _mark(axes, footprint, f"footprint {format_bytes(footprint * 2**20)}")
+    _mark(axes, footprint, f"footprint {format_bytes(footprint * 2**20)}", "right")
     _sizes_axis(axes)
     axes.set_xlabel("EPC that enclaves can use; marks: the platforms")
     axes.set_ylabel(f"added by paging to {_name(paged[0])} ({unit})")
@@ -349,17 +349,17 @@ def _paging(
         )
 
 
-def _mark(axes: Axes, value: float, text: str) -> None:
-    """A line across at a value of the horizontal axis, with what it is."""
+def _mark(axes: Axes, value: float, text: str, side: Literal["left", "right"] = "left") -> None:
+    """A line across at a value of the horizontal axis, with what it is at one side."""
     axes.axvline(value, color="#555555", linewidth=0.8, linestyle=(0, (1, 2)))
     axes.annotate(
         text,
         (value, 1),
         xycoords=("data", "axes fraction"),
-        xytext=(-2, -2),
+        xytext=(-2 if side == "left" else 2, -2),
         textcoords="offset points",
         rotation=90,
-        ha="right",
+        ha="right" if side == "left" else "left",
         va="top",
         fontsize=6.5,
     )
