@@ -139,7 +139,7 @@ def command(  # noqa: PLR0917 -- click passes them by name
         raise UsageError("--top is of the report for people; --json has all rows")
     comparer = Comparer(
         recordings,
-        [int(phase) if phase.isdecimal() else phase for phase in phases] or None,
+        list(phases) or None,
         [parse_seconds(time) for time in native_times] or None,
     )
     settings = Settings(

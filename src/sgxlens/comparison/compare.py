@@ -61,7 +61,7 @@ def compare(
         platform: the platform, as for `sgxlens.predict`.
         runtime: the runtime, as for `sgxlens.predict`.
         phase: index or name of the phase that counts as the steady inference, of all recordings or
-            one for each; None: as `sgxlens.predict` chooses.
+            one for each (an index may be text); None: as `sgxlens.predict` chooses.
         native_seconds: native time of the steady inference of each recording, all measured on one
             machine; None: as recorded.
         epc: this and what follows is the same for all recordings, and as for `sgxlens.predict`.
@@ -242,6 +242,8 @@ def _subject(
     native_seconds: float | None,
 ) -> Subject:
     opened = recording if isinstance(recording, Recording) else open_recording(recording)
+    if isinstance(phase, str) and phase.isdecimal() and all(p.name != phase for p in opened.phases):
+        phase = int(phase)
     return Subject(chr(ord("A") + index), opened, chosen_phase(opened, phase), native_seconds)
 
 

@@ -104,6 +104,16 @@ def test_without_a_platform_all_are_compared(make_recording: MakeRecording, run:
     assert text.count("By cause") == 1
 
 
+def test_phases_may_be_given_for_all_or_for_each(make_recording: MakeRecording, run: Run) -> None:
+    pair = make_pair(make_recording)
+    for options, names in (
+        (["--phase", "load"], ["load", "load"]),
+        (["--phase", "1", "--phase", "inference 1"], ["load", "inference 1"]),
+    ):
+        (comparison,) = compared(run(*pair, *GIVEN, *options, "--json"))["comparisons"]
+        assert [side["phase_name"] for side in comparison["sides"]] == names
+
+
 def test_several_are_compared_with_the_first(make_recording: MakeRecording, run: Run) -> None:
     first, second = make_pair(make_recording)
     content = compared(run(first, second, second, *GIVEN, "--json"))
