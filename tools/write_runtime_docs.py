@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Writes the list of variables in docs/runtimes.md anew from src/sgxlens/enclave/calls.py."""
+"""Writes the variables in docs/runtimes.md from src/sgxlens/enclave/system_calls/variables.py."""
 
 from __future__ import annotations
 
 import re
 from pathlib import Path
 
-from sgxlens.enclave.calls import markdown_variables
+from sgxlens.enclave.system_calls.variables import markdown_variables
 
 DOCUMENT = Path(__file__).parent.parent / "docs" / "runtimes.md"
 

@@ -10,8 +10,8 @@ import numpy as np
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from sgxlens.enclave import _memory_reference
-from sgxlens.enclave.address_space import Action, Event, State, Touches, replay
+from sgxlens.enclave.mappings import _reference as twin
+from sgxlens.enclave.mappings.history import Action, Event, State, Touches, replay
 from sgxlens.recording.format import MAPPING_KINDS, PAGE_BYTES
 
 _PAGES = 24
@@ -79,7 +79,7 @@ def test_replay_is_that_of_the_twin(events: list[Event], touched: list[tuple[int
         np.array([page for page, _ in touched], dtype=np.uint64),
         np.array([position for _, position in touched], dtype=np.uint64),
     )
-    moments, counts = _memory_reference.replay(events, touched)
+    moments, counts = twin.replay(events, touched)
     history = replay(events, touches)
     assert history.position.tolist() == [m.position for m in moments]
     assert history.copied_bytes.tolist() == [m.copied_bytes for m in moments]

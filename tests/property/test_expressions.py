@@ -9,7 +9,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from sgxlens.enclave.expressions import (
+from sgxlens.enclave.system_calls.expressions import (
     STEPS_MAX,
     ExpressionError,
     Value,

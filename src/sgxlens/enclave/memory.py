@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 import pyarrow.compute as pc
 
-from sgxlens.enclave.address_space import AddressSpaceHistory, Integers
-from sgxlens.enclave.mapping_events import address_space
+from sgxlens.enclave.mappings.events import address_space
+from sgxlens.enclave.mappings.history import AddressSpaceHistory, Integers
 from sgxlens.enclave.quantities import Range
 from sgxlens.errors import UsageError
 from sgxlens.recording.format import MAPPING_KINDS, PAGE_BYTES

@@ -12,16 +12,16 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from sgxlens.enclave.calls import EVENTS, VARIABLES
 from sgxlens.enclave.data_files import data_names, read_data, validated_data
 from sgxlens.enclave.memory_rules import Memory, Work
 from sgxlens.enclave.quantities import Constant
-from sgxlens.enclave.rules import (
+from sgxlens.enclave.system_calls.rules import (
     CompiledRules,
     RuleGroup,
     compile_definitions,
     compile_groups,
 )
+from sgxlens.enclave.system_calls.variables import EVENTS, VARIABLES
 from sgxlens.errors import UsageError
 from sgxlens.recording.syscalls import is_syscall_name
 from sgxlens.text import one_line
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     import os
     from collections.abc import Mapping
 
-    from sgxlens.enclave.expressions import Expression
+    from sgxlens.enclave.system_calls.expressions import Expression
 
 _FOLDER = "runtimes"
 #: A variant of a variant of a variant is hard enough to follow.

@@ -17,11 +17,11 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from sgxlens.enclave.callers import OperatorFinder, background_threads
 from sgxlens.enclave.charges import Charge
-from sgxlens.enclave.mapping_events import address_space
+from sgxlens.enclave.mappings.events import address_space
 from sgxlens.enclave.page_loads import fitting_page_count
 from sgxlens.enclave.quantities import Range
+from sgxlens.enclave.system_calls.callers import OperatorFinder, background_threads
 from sgxlens.enclave.transition_counts import count_transitions
 from sgxlens.recording.format import LINE_BYTES, MAPPING_KINDS, PAGE_BYTES
 
@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    from sgxlens.enclave.address_space import AddressSpaceHistory, Change, Integers
     from sgxlens.enclave.files import FileKinds
+    from sgxlens.enclave.mappings.history import AddressSpaceHistory, Change, Integers
     from sgxlens.enclave.platform import Platform
     from sgxlens.enclave.runtime import Runtime
     from sgxlens.enclave.transition_counts import TransitionRow

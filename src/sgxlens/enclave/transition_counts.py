@@ -11,23 +11,23 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 
-from sgxlens.enclave.call_facts import NO_FACTS, FactFinder
-from sgxlens.enclave.call_replay import replay_calls
-from sgxlens.enclave.callers import CallerClasses, OperatorFinder, background_threads
-from sgxlens.enclave.effects import Effect, EffectFinder
 from sgxlens.enclave.files import Classifier, Disk, FileKinds
-from sgxlens.enclave.mapping_events import is_tracer_file
+from sgxlens.enclave.mappings.events import is_tracer_file
 from sgxlens.enclave.quantities import Range
+from sgxlens.enclave.system_calls.callers import CallerClasses, OperatorFinder, background_threads
+from sgxlens.enclave.system_calls.effects import Effect, EffectFinder
+from sgxlens.enclave.system_calls.facts import NO_FACTS, FactFinder
+from sgxlens.enclave.system_calls.replay import replay_calls
 from sgxlens.text import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from sgxlens.enclave.call_replay import ReplayedCalls
-    from sgxlens.enclave.expressions import Value
     from sgxlens.enclave.platform import Platform
-    from sgxlens.enclave.recorded_calls import Call
     from sgxlens.enclave.runtime import Runtime
+    from sgxlens.enclave.system_calls.expressions import Value
+    from sgxlens.enclave.system_calls.recorded import Call
+    from sgxlens.enclave.system_calls.replay import ReplayedCalls
     from sgxlens.recording.reader import Phase, Recording
 
 #: System calls that read a clock.

@@ -6,9 +6,9 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from sgxlens.enclave.callers import parallel_operators
 from sgxlens.enclave.charges import Charge
 from sgxlens.enclave.quantities import Range
+from sgxlens.enclave.system_calls.callers import parallel_operators
 from sgxlens.enclave.transition_counts import (
     CLOCK_CALLS,
     TransitionCounts,

@@ -11,12 +11,12 @@ import pytest
 
 import attributed
 from memory_runtimes import runtime_with
-from sgxlens.enclave.callers import background_threads
-from sgxlens.enclave.mapping_events import address_space
+from sgxlens.enclave.mappings.events import address_space
 from sgxlens.enclave.memory import live_thread_count, memory_needs, power_of_two
 from sgxlens.enclave.platform import load_platform
 from sgxlens.enclave.runtime import load_runtime
 from sgxlens.enclave.runtime_work import runtime_charges
+from sgxlens.enclave.system_calls.callers import background_threads
 from sgxlens.errors import RecordingError, UsageError
 from sgxlens.recording.reader import Recording, open_recording
 

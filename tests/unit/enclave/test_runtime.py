@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from sgxlens.enclave.calls import markdown_variables
 from sgxlens.enclave.data_files import constants
 from sgxlens.enclave.runtime import load_runtime, runtime_names
+from sgxlens.enclave.system_calls.variables import markdown_variables
 from sgxlens.errors import UsageError
 
 OWN = """

@@ -10,8 +10,8 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from sgxlens.enclave.rules import COUNT_FIELDS
 from sgxlens.enclave.runtime import ANY_CALL
+from sgxlens.enclave.system_calls.rules import COUNT_FIELDS
 from sgxlens.report.terminal.constants import any_text, constant_sections
 from sgxlens.report.terminal.layout import INDENT, fitted_table, report_console, titled
 from sgxlens.text import one_line
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
     from rich.console import RenderableType
 
-    from sgxlens.enclave.rules import Count, Rule, RuleGroup
     from sgxlens.enclave.runtime import Runtime
+    from sgxlens.enclave.system_calls.rules import Count, Rule, RuleGroup
 
 
 def print_runtime_list(runtimes: Sequence[Runtime], file: TextIO | None = None) -> None:

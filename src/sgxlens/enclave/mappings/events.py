@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from sgxlens.enclave.address_space import (
+from sgxlens.enclave.mappings.history import (
     Action,
     AddressSpaceHistory,
     Event,

@@ -6,19 +6,19 @@ from __future__ import annotations
 import posixpath
 from typing import TYPE_CHECKING
 
-from sgxlens.enclave.call_replay import UNKNOWN_FOLDER
-from sgxlens.enclave.calls import VARIABLES
-from sgxlens.enclave.expressions import Value
 from sgxlens.enclave.files import KnownFile
+from sgxlens.enclave.system_calls.expressions import Value
+from sgxlens.enclave.system_calls.replay import UNKNOWN_FOLDER
+from sgxlens.enclave.system_calls.variables import VARIABLES
 from sgxlens.recording.format import PAGE_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from sgxlens.enclave.call_replay import ReplayedCalls
     from sgxlens.enclave.files import Classifier, Disk
     from sgxlens.enclave.quantities import Range
-    from sgxlens.enclave.recorded_calls import Call, Handle
+    from sgxlens.enclave.system_calls.recorded import Call, Handle
+    from sgxlens.enclave.system_calls.replay import ReplayedCalls
 
 Facts = dict[str, Value]
 

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Replays the address space of a process: what was mapped when, and how much of it was in use.
 
-The events come from the tables ``mappings`` and ``syscalls`` (see `sgxlens.enclave.mapping_events`)
-and the accesses from the starts of page visits. `sgxlens.enclave._memory_reference` is the slow
-twin that says page by page what is computed here range by range.
+The events come from the tables ``mappings`` and ``syscalls``, as `sgxlens.enclave.mappings.events`
+says, and the accesses from the starts of page visits. `sgxlens.enclave.mappings._reference` is the
+slow twin that says page by page what is computed here range by range.
 """
 
 from __future__ import annotations

@@ -14,8 +14,8 @@ from sgxlens.recording.syscalls import ERRNO_MAX, errno_name
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from sgxlens.enclave.expressions import Value
     from sgxlens.enclave.files import KnownFile
+    from sgxlens.enclave.system_calls.expressions import Value
     from sgxlens.recording.reader import Recording
 
 

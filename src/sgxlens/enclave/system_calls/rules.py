@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-from sgxlens.enclave.expressions import (
+from sgxlens.enclave.system_calls.expressions import (
     Expression,
     ExpressionError,
     Value,

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import Literal, get_args
 
-from sgxlens.enclave.expressions import Variable
+from sgxlens.enclave.system_calls.expressions import Variable
 
 #: What a file is to a runtime. ``trusted``: read only, checked against a hash in the manifest.
 #: ``allowed``: host file, neither hashed nor encrypted. ``encrypted``: sealed by the runtime.

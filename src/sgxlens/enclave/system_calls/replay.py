@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Replays the system calls of a recording: which file a descriptor is of, where it stands in it.
 
-What depends on nothing but the recording is found here, once; `sgxlens.enclave.call_facts` adds
-what depends on the runtime.
+What depends on nothing but the recording is found here, once; what depends on the runtime,
+`sgxlens.enclave.system_calls.facts` adds.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from sgxlens.enclave.files import KnownFile
-from sgxlens.enclave.recorded_calls import Call, Handle, Row, Threads, recorded_calls
+from sgxlens.enclave.system_calls.recorded import Call, Handle, Row, Threads, recorded_calls
 from sgxlens.recording.format import PAGE_BYTES
 
 if TYPE_CHECKING:
-    from sgxlens.enclave.expressions import Value
+    from sgxlens.enclave.system_calls.expressions import Value
     from sgxlens.recording.reader import Recording
 
 #: Base of paths whose working directory is not known.

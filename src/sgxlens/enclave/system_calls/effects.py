@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from sgxlens.enclave.expressions import Expression, ExpressionError, Value
 from sgxlens.enclave.quantities import Range
-from sgxlens.enclave.rules import COUNT_FIELDS, CompiledRule, CompiledRules
+from sgxlens.enclave.system_calls.expressions import Expression, ExpressionError, Value
+from sgxlens.enclave.system_calls.rules import COUNT_FIELDS, CompiledRule, CompiledRules
 from sgxlens.errors import UsageError
 
 if TYPE_CHECKING:

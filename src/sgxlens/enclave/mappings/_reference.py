@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The slow twin of `sgxlens.enclave.address_space`: one dictionary entry for each mapped page."""
+"""The slow twin of `sgxlens.enclave.mappings.history`: one dictionary entry per mapped page."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from sgxlens.enclave.address_space import Event, State
+from sgxlens.enclave.mappings.history import Event, State
 from sgxlens.recording.format import PAGE_BYTES
 
 
