@@ -3,15 +3,20 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+import attributed
+import predictable
 from browser import Browser, Page
 from page_data import page_data
 from sgxlens.cli.main import main
+from simulated import Extent, Program, Span
+
+MakeRecording = Callable[..., Path]
 
 READY = "#evidence"
 WIDTHS = (1280, 390)
@@ -207,4 +212,36 @@ def test_hostile_names_stay_text(browser: Browser, hostile: Path, tmp_path: Path
     assert page.do("document.documentElement.scrollWidth") <= 390
     text = page.do("document.querySelector('#operators').textContent")
     assert "</script><script>" in text
+    page.close()
+
+
+@pytest.mark.slow
+def test_five_thousand_operators_open_fast(
+    browser: Browser, make_recording: MakeRecording, tmp_path: Path
+) -> None:
+    count = 5000
+    spans = [
+        Span(4, number, tuple((1, number % 512 + 3 * step, "load") for step in range(3)))
+        for number in range(count)
+    ]
+    program = Program(
+        attributed.PHASES,
+        spans,
+        [f"/features/layer.{number}/attention/self/query/MatMul" for number in range(count)],
+        (("heap", "unclassified"), ("constant", "weights")),
+        [Extent(0, 0, 1024), Extent(1, 64, 300)],
+    )
+    recorded = program.record()
+    tables = {name: recorded.table(name).to_pylist() for name in recorded.metadata.tables}
+    tables["native_times"] = [
+        predictable.native_row(run, name, 0.01) for run in range(3) for name in attributed.PHASES
+    ]
+    tables["mappings"] = [predictable.MAPPING]
+    path = tmp_path / "many.html"
+    recording = make_recording(tables, **predictable.metadata())
+    assert main(["report", str(recording), "-q", "-o", str(path)]) == 0
+    assert path.stat().st_size < 5_000_000
+    page = browser.open(path, ready=READY)
+    assert page.do("performance.now()") < 3000
+    assert page.do("document.querySelector('.tools [role=status]').textContent").startswith("5,000")
     page.close()

@@ -24,9 +24,14 @@ _RESULT = re.compile(r"(warm-?up|inference)\b", re.IGNORECASE)
 
 def phases_to_first_result(phases: Sequence[Phase], steady: Phase) -> tuple[Phase, ...]:
     """The phases up to the first warm-up or inference, or `steady` where that comes before."""
-    ordered = [p for p in phases if p.process == steady.process and p.index <= steady.index]
+    # A recording from a mark on has phases without an access, which cannot be predicted.
+    ordered = [
+        p
+        for p in phases
+        if p.process == steady.process and p.index <= steady.index and p.line_access_count
+    ]
     first = next((p.index for p in ordered if _RESULT.match(p.name)), steady.index)
-    return tuple(p for p in ordered if p.index <= first and p.line_access_count)
+    return tuple(p for p in ordered if p.index <= first)
 
 
 def startup_time(
