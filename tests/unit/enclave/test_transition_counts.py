@@ -111,6 +111,37 @@ def test_a_descriptor_that_is_taken_over_is_closed_before(counted: Counted) -> N
     assert sum(row.count for row in both.rows if row.name == "close_range") == 1
 
 
+def test_a_call_of_several_descriptors_traps_once(counted: Counted) -> None:
+    close_range = call("close_range", 3, 100, caller="/opt/program")
+    counts = counted([opened("/a", 3), opened("/b", 4), close_range])
+    (trap,) = (row for row in counts.rows if row.name == "raw_syscall")
+    assert (trap.count, trap.exceptions) == (1, Range.exact(1))
+
+
+def test_a_path_that_was_removed_is_looked_up_as_a_new_one(counted: Counted) -> None:
+    sealed = FileKinds(encrypted=("/a",), look_on_disk=False)
+    twice = [opened("/a", 3), call("close", 3), opened("/a", 3)]
+    remove = call("unlink", path="/a")
+    assert ocalls(counted(twice, sealed), "openat").low == (3 + 5 + 4) + 4
+    removed = counted([*twice[:2], remove, twice[2]], sealed)
+    assert ocalls(removed, "openat").low == 2 * (3 + 5 + 4)
+
+
+def test_a_leaf_of_cpuid_is_asked_of_the_host_once_whatever_ecx_holds(counted: Counted) -> None:
+    def leaf(number: int, subleaf: int) -> Row:
+        return {
+            "process": 0, "phase": 1, "kind": "cpuid", "leaf": number, "subleaf": subleaf,
+            "count": 2,
+        }  # fmt: skip
+
+    def asked(*traps: Row) -> Range:
+        return ocalls(counted([], tables={"traps": list(traps)}), "cpuid")
+
+    assert asked(leaf(0, 0), leaf(0, 9)) == Range.exact(1)
+    assert asked(leaf(7, 0), leaf(7, 1)) == Range.exact(2)  # answers by ECX
+    assert asked(leaf(1, 0)) == Range.exact(2)  # never kept
+
+
 def test_the_ends_of_a_pipe_are_the_lowest_free_descriptors(counted: Counted) -> None:
     # The first file got 4: 3 was taken before the program started.
     counts = counted(
