@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Writes the published schemas of `--json` of show, predict and compare anew."""
+"""Writes the published schemas of `--json` of show, predict, compare and advise anew."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from sgxlens.report import comparison_json, json, prediction_json
+from sgxlens.report import advice, comparison_json, json, prediction_json
 
 FOLDER = Path(__file__).parent.parent / "src/sgxlens/report/schema"
 
@@ -14,6 +14,7 @@ if __name__ == "__main__":
         ("show", json),
         ("predict", prediction_json),
         ("compare", comparison_json),
+        ("advise", advice),
     ):
         path = FOLDER / f"{name}.schema.json"
         path.write_text(report.generated_schema_text(), encoding="utf-8")

@@ -9,6 +9,8 @@ from typing import Any
 # Public name: the module that owns it. Loaded when first asked for, so that `import sgxlens`
 # brings in neither numpy nor pyarrow.
 _OWNERS = {
+    "advise": "sgxlens.advice.advise",
+    "Advisory": "sgxlens.advice.advise",
     "compare": "sgxlens.comparison.compare",
     "Comparison": "sgxlens.comparison.model",
     "MissRatioCurve": "sgxlens.reuse.curves",

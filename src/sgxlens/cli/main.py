@@ -18,6 +18,7 @@ SUB_COMMANDS = (
     "record",
     "show",
     "predict",
+    "advise",
     "compare",
     "report",
     "export",

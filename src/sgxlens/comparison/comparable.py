@@ -190,6 +190,16 @@ def batch_sizes(subjects: Sequence[Subject]) -> list[int | None]:
     return [next(iter(of)) if len(of) == 1 else None for of in firsts]
 
 
+def sample_count(metadata: RecordingMetadata) -> int | None:
+    """How many samples one inference of a model likely is of; None: not known.
+
+    It is the first dimension of all inputs, where they agree on it; of one recording alone it is
+    not certain that this is the batch.
+    """
+    firsts = {shape[0] for _, shape in _input_shapes(metadata) or ()}
+    return next(iter(firsts)) if len(firsts) == 1 else None
+
+
 def _input_shapes(metadata: RecordingMetadata) -> list[tuple[str, tuple[int, ...]]] | None:
     inputs = getattr(metadata.target, "inputs", None)
     if not isinstance(inputs, list) or not inputs:

@@ -18,7 +18,17 @@ if TYPE_CHECKING:
     from sgxlens.prediction.native import NativeTimes
 
 #: Suffixes of files that hold models or programs: what users give in place of a recording.
-_MODELS = (".onnx", ".pt", ".pth", ".pb", ".tflite", ".gguf", ".safetensors", ".h5", ".keras")
+MODEL_SUFFIXES = (
+    ".onnx",
+    ".pt",
+    ".pth",
+    ".pb",
+    ".tflite",
+    ".gguf",
+    ".safetensors",
+    ".h5",
+    ".keras",
+)
 _RECORDABLE = (".onnx", ".py")
 #: A thread that makes less than this share of the accesses of the busiest one is not busy.
 _BUSY_SHARE = 0.1
@@ -33,7 +43,7 @@ def opened(recording: Recording | str | os.PathLike[str]) -> Recording:
     """
     if not isinstance(recording, Recording):
         path = Path(recording)
-        if path.suffix.lower() in (*_MODELS, ".py") and not path.is_dir():
+        if path.suffix.lower() in (*MODEL_SUFFIXES, ".py") and not path.is_dir():
             raise UsageError(_record_first(path))
         recording = open_recording(path)
     if not recording.has_table("page_visits"):

@@ -1,0 +1,117 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The rules there are: those of the package, and those that other packages bring.
+
+A package brings a rule as an entry point of group ``sgxlens.rules`` that names a `Rule`;
+``docs/advice.md`` has the recipe.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from importlib.metadata import entry_points
+from typing import TYPE_CHECKING
+
+from sgxlens.advice.advice import Advice, Declined
+from sgxlens.errors import UsageError
+from sgxlens.text import one_line
+
+if TYPE_CHECKING:
+    from sgxlens.advice.situation import Situation
+
+GROUP = "sgxlens.rules"
+#: Each is a module of `sgxlens.advice.rules` with a `Rule` of the name ``RULE``.
+BUILT_IN = (
+    "batching",
+    "narrower_weights",
+    "epc_size",
+    "fewer_replicas",
+    "eviction_order",
+    "exitless",
+    "frequent_calls",
+    "missing_files",
+    "model_file",
+    "dynamic_memory",
+    "enclave_size",
+)
+
+
+@dataclass(frozen=True)
+class Rule:
+    """Finds one kind of change.
+
+    Attributes:
+        name: its name, as ``batching``; unique.
+        about: what it looks for, in a few words.
+        find: the advice for a situation, or why there is none. It may raise what it likes: the
+            other rules still report.
+    """
+
+    name: str
+    about: str
+    find: Callable[[Situation], tuple[Advice, ...] | Declined]
+
+
+@dataclass(frozen=True)
+class BrokenRule:
+    """A rule that could not be loaded, or raised.
+
+    Attributes:
+        name: the rule.
+        problem: what happened, in one line.
+    """
+
+    name: str
+    problem: str
+
+
+def rules() -> tuple[list[Rule], list[BrokenRule]]:
+    """All rules, those of the package first, and those that could not be loaded."""
+    found = [_built_in(name) for name in BUILT_IN]
+    broken: list[BrokenRule] = []
+    for point in sorted(entry_points(group=GROUP), key=lambda point: (point.name, point.value)):
+        try:
+            rule = point.load()
+        except Exception as error:  # noqa: BLE001 - what others wrote may raise anything
+            broken.append(BrokenRule(point.name, problem_of(error)))
+            continue
+        if not isinstance(rule, Rule):
+            kind = type(rule).__name__
+            broken.append(BrokenRule(point.name, f"{point.value} is {kind}, not a sgxlens Rule"))
+        elif any(rule.name == other.name for other in found):
+            broken.append(BrokenRule(point.name, f"there is another rule called {rule.name!r}"))
+        else:
+            found.append(rule)
+    return found, broken
+
+
+def chosen_rules(only: Sequence[str]) -> tuple[list[Rule], list[BrokenRule]]:
+    """As `rules`, those that are named; none: all.
+
+    Raises:
+        UsageError: there is no such rule.
+    """
+    found, broken = rules()
+    names = [*(rule.name for rule in found), *(rule.name for rule in broken)]
+    unknown = [name for name in only if name not in names]
+    if unknown:
+        raise UsageError(
+            f"no rule is called {one_line(unknown[0], 60)!r}: there are {', '.join(names)}"
+        )
+    if not only:
+        return found, broken
+    return (
+        [rule for rule in found if rule.name in only],
+        [rule for rule in broken if rule.name in only],
+    )
+
+
+def problem_of(error: BaseException) -> str:
+    """An exception in one line."""
+    return one_line(f"{type(error).__name__}: {error}" if str(error) else type(error).__name__, 300)
+
+
+def _built_in(name: str) -> Rule:
+    rule: Rule = import_module(f"sgxlens.advice.rules.{name}").RULE
+    return rule

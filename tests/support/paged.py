@@ -1,0 +1,94 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Tables of a recording whose inferences stream more weights than a small EPC holds."""
+
+from __future__ import annotations
+
+import copy
+from functools import cache
+from typing import Any
+
+import predictable
+from simulated import Extent, Program, Span
+
+WEIGHT_PAGES = 300
+#: Sizes of EPC that hold some of the weights beside the version arrays, and all of them.
+SMALL_EPC, LARGE_EPC = "1400K", "64M"
+PHASES = ("start", "load", "warm-up 1", "inference 1", "inference 2")
+_WEIGHTS = tuple((1, page * 64, "load") for page in range(10, 10 + WEIGHT_PAGES))
+_ACTIVATIONS = tuple((1, line, "store") for line in range(64, 64 + 20))
+
+
+def program(kind: str = "MatMul") -> Program:
+    """One operator of type `kind` that reads all weights, a line of each page, in each run."""
+    spans = [
+        Span(0, None, ((1, 0, "load"),)),
+        Span(1, None, tuple((1, line, "store") for _, line, _ in _WEIGHTS)),
+    ]
+    operators: list[str] = []
+    for phase in range(2, len(PHASES)):
+        spans.append(Span(phase, len(operators), (*_WEIGHTS, *_ACTIVATIONS)))
+        operators.append("/dense")
+    fields = {
+        number: {"type": kind, "output_shapes": "", "source": "onnxruntime_profile"}
+        for number in range(len(operators))
+    }
+    return Program(
+        PHASES,
+        spans,
+        operators,
+        (("heap", "unclassified"), ("constant", "weights"), ("produced", "activations")),
+        [
+            Extent(0, 0, 640),
+            Extent(1, 640, 64 * WEIGHT_PAGES),
+            Extent(2, _ACTIVATIONS[0][1], len(_ACTIVATIONS)),
+        ],
+        operator_fields=fields,
+    )
+
+
+def tables(kind: str = "MatMul") -> dict[str, Any]:
+    """The tables of its recording, with native times, as rows that may be changed."""
+    return copy.deepcopy(_tables(kind))
+
+
+@cache
+def _tables(kind: str) -> dict[str, Any]:
+    made = program(kind)
+    recording = made.record()
+    found: dict[str, Any] = {
+        name: recording.table(name).to_pylist() for name in recording.metadata.tables
+    }
+    accesses = made.run()
+    for phase in range(len(PHASES)):
+        mine = [access for access in accesses if access.phase == phase]
+        for granularity in ("line", "page"):
+            for access in ("load", "store", "any"):
+                chosen = [a for a in mine if access in ("any", a.name)]
+                row = {
+                    "process": 0, "phase": phase, "granularity": granularity, "access": access,
+                    "access_count": len(chosen),
+                    "block_count": len({a.block(granularity) for a in chosen}),
+                    "first_touch_count": (
+                        sum(a.source(granularity) is None for a in chosen)
+                        if access == "any"
+                        else None
+                    ),
+                }  # fmt: skip
+                found["footprints"].append(row)
+    seconds = {"start": 0.02, "load": 0.1}
+    return {
+        **found,
+        "native_times": [
+            predictable.native_row(run, name, seconds.get(name, 0.002))
+            for run in range(3)
+            for name in PHASES
+        ],
+        "mappings": [predictable.MAPPING],
+    }
+
+
+def metadata(**fields: Any) -> dict[str, Any]:
+    """Fields of ``recording.json`` that go with `tables`."""
+    found = predictable.metadata()
+    found["settings"]["visit_page_count"] = program().filter_page_count
+    return {**found, **fields}
