@@ -63,7 +63,9 @@ export function DataTable({ id, caption, headings, rows, footer, none }: TablePr
   return (
     <div class="scroll" tabIndex={-1}>
       <table id={id}>
-        <caption>{caption}</caption>
+        <caption>
+          <span>{caption}</span>
+        </caption>
         <thead>
           <tr>
             {headings.map((heading, index) => (
