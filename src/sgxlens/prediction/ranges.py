@@ -115,7 +115,10 @@ def _difference(
 def _swings(weighted: _Weighted, base_seconds: float) -> tuple[Swing, ...]:
     likely = base_seconds + _likely_ns(weighted) * _SECONDS_PER_NS
     # What is left of a difference of equals is nothing.
-    least = _ROUNDING * math.fsum(abs(w) * c.constant.high * c.count.high for w, c in weighted)
+    least = _ROUNDING * math.fsum(
+        abs(w) * max(c.constant.high * c.count.likely, c.constant.likely * c.count.high)
+        for w, c in weighted
+    )
     found = [
         Swing(
             kind="constant" if is_constant else "count",

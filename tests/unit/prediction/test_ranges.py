@@ -109,6 +109,14 @@ def test_swings_come_widest_first_and_make_up_the_range(charges: list[Charge], b
     assert added.high - added.likely == pytest.approx(above, abs=1e-9 * (base + added.high))
 
 
+def test_a_count_that_may_be_large_hides_no_swing() -> None:
+    price = constant("platform.x_ns", 0, 0, 1)
+    charges = [charge(price, 1e-6), charge(price, Range(0, 0, 1e8))]
+    (swing,) = swings(charges, 0.0)
+    assert swing.name == price.name
+    assert swing.high_seconds == pytest.approx(1e-15)
+
+
 @given(charge_lists())
 def test_parts_add_up_in_their_likely_values(charges: list[Charge]) -> None:
     halves = added_seconds(charges[::2]).likely + added_seconds(charges[1::2]).likely
