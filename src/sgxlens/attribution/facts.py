@@ -24,10 +24,13 @@ from sgxlens.recording.bitmaps import (
     union,
 )
 from sgxlens.recording.format import ACCESS_CLASSES, BLOCK_BYTES
+from sgxlens.recording.phase_names import is_inference, is_warm_up
 from sgxlens.recording.reader import Phase, Recording
 from sgxlens.recording.region_map import NO_REGION, Pieces, RegionMap
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from sgxlens.recording.reader import Operator, Region
 
 #: Where the previous access to a block was made; each access is of exactly one of these.
@@ -46,10 +49,10 @@ SOURCE_KINDS = (
     "cold",
 )
 _COLD = SOURCE_KINDS.index("cold")
-_PHASE_NAMES = (
-    (re.compile(r"inference", re.IGNORECASE), "previous_inference"),
-    (re.compile(r"warm-?up", re.IGNORECASE), "warm_up"),
-    (re.compile(r"load", re.IGNORECASE), "load"),
+_PHASE_NAMES: tuple[tuple[Callable[[str], object], str], ...] = (
+    (is_inference, "previous_inference"),
+    (is_warm_up, "warm_up"),
+    (re.compile(r"load", re.IGNORECASE).match, "load"),
 )
 #: Stands for "between operators" where operators are numbered.
 NO_OPERATOR = -1
@@ -225,13 +228,16 @@ class PhaseFacts:
     @cached_property
     def _region_map(self) -> RegionMap:
         extents = _rows_of(self._recording, "extents", self.phase.process)
+        address, size_bytes = _unsigned(extents["address"]), _unsigned(extents["size_bytes"])
+        if np.any(address + np.maximum(size_bytes, np.uint64(1)) - np.uint64(1) < address):
+            raise self.corrupted("extents", "it holds a range beyond the last address")
         region = self._index(extents["region"], self._region_numbers, "extents", "region")
         unmapped = np.array([r.kind == "unmapped" for r in self.regions], dtype=bool)
         mapped = ~unmapped[region] if region.size else np.zeros(0, dtype=bool)
         return RegionMap(
             region[mapped],
-            _unsigned(extents["address"])[mapped],
-            _unsigned(extents["size_bytes"])[mapped],
+            address[mapped],
+            size_bytes[mapped],
             _unsigned(extents["start_position"])[mapped],
         )
 
@@ -348,8 +354,8 @@ class PhaseFacts:
         names = {p.index: p.name for p in self._recording.select_phases(None, self.phase.process)}
         of_phase = np.full(max(names, default=0) + 1, SOURCE_KINDS.index("other_phase"))
         for index, name in names.items():
-            for pattern, kind in _PHASE_NAMES:
-                if pattern.match(name):
+            for is_named_so, kind in _PHASE_NAMES:
+                if is_named_so(name):
                     of_phase[index] = SOURCE_KINDS.index(kind)
                     break
         kinds = np.full(source.size, _COLD, dtype=np.int64)

@@ -7,7 +7,6 @@ they were mapped. The sizes that the runtime adds come from its file.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
@@ -20,6 +19,7 @@ from sgxlens.enclave.mappings.history import AddressSpaceHistory, Integers
 from sgxlens.enclave.quantities import Range
 from sgxlens.errors import UsageError
 from sgxlens.recording.format import MAPPING_KINDS, PAGE_BYTES
+from sgxlens.recording.phase_names import is_inference
 from sgxlens.units import format_bytes
 
 if TYPE_CHECKING:
@@ -33,7 +33,6 @@ _STACK_BYTES = 8 << 20
 _ARENA_BYTES = 64 << 20
 _MEBIBYTE = 1 << 20
 _STACK_UNIT_BYTES = 64 << 10
-_INFERENCE = re.compile(r"inference\b", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -270,7 +269,7 @@ def _phase_at(phases: tuple[Phase, ...], position: int) -> Phase:
 
 
 def _last_inference(recording: Recording) -> Phase | None:
-    return next((p for p in reversed(recording.phases) if _INFERENCE.match(p.name)), None)
+    return next((p for p in reversed(recording.phases) if is_inference(p.name)), None)
 
 
 def _operator_threads(recording: Recording) -> int | None:

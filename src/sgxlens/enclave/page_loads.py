@@ -37,7 +37,7 @@ from sgxlens.enclave.epc import EPC_POLICIES, EpcPolicy, EpcSimulation, Reclaime
 from sgxlens.errors import RecordingError, UsageError
 from sgxlens.recording.bitmaps import popcount
 from sgxlens.recording.format import PAGE_BYTES
-from sgxlens.recording.native_times.summary import INFERENCE, WARM_UP
+from sgxlens.recording.phase_names import is_inference, is_warm_up
 from sgxlens.recording.region_map import NO_REGION
 from sgxlens.reuse.page_visits import PageVisits
 from sgxlens.units import format_bytes
@@ -394,9 +394,9 @@ def paged_phase(
 
 def _repeated_phase(recording: Recording, phase: Phase) -> Phase | None:
     """The inference or warm-up that came just before a phase that is an inference; None: none."""
-    if not phase.name.startswith(INFERENCE):
+    if not is_inference(phase.name):
         return None
     for other in recording.select_phases(None, phase.process):
-        if other.index == phase.index - 1 and other.name.startswith((INFERENCE, WARM_UP)):
+        if other.index == phase.index - 1 and (is_inference(other.name) or is_warm_up(other.name)):
             return other
     return None

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING
 
 from sgxlens.enclave.charges import Charge
@@ -15,6 +14,7 @@ from sgxlens.enclave.transition_counts import (
     TransitionRow,
     count_transitions,
 )
+from sgxlens.recording.phase_names import is_inference, is_warm_up
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
@@ -29,7 +29,6 @@ __all__ = ["TransitionCounts", "TransitionRow", "count_transitions", "transition
 
 #: How threads of a parallel operator wait for each other.
 _SYNCHRONISATION = frozenset({"futex", "sched_yield"})
-_INFERENCE = re.compile(r"inference|warm-?up", re.IGNORECASE)
 
 
 def transition_charges(
@@ -139,7 +138,7 @@ def _parallel_charges(
 
 
 def _entry_charges(phase: Phase, platform: Platform, runtime: Runtime) -> Iterator[Charge]:
-    if _INFERENCE.match(phase.name):
+    if is_inference(phase.name) or is_warm_up(phase.name):
         count = runtime.entry.inference_ecalls.range
         constant = platform.transitions.ecall_ns
         yield Charge("transitions", "ECALLs of the inference", constant, count)

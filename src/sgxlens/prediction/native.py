@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from sgxlens.errors import RecordingError
 from sgxlens.prediction.model import NativeBasis
-from sgxlens.recording.native_times.summary import INFERENCE
+from sgxlens.recording.phase_names import is_inference
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -100,7 +100,7 @@ class NativeTimes:
 
 
 def _is_inference(phase: Phase) -> bool:
-    return phase.name.startswith(INFERENCE)
+    return is_inference(phase.name)
 
 
 def _phase_keys(recording: Recording) -> dict[tuple[int, int], PhaseKey]:

@@ -4,13 +4,13 @@
 from __future__ import annotations
 
 import math
-import re
 from typing import TYPE_CHECKING
 
 from sgxlens.enclave.quantities import Range
 from sgxlens.prediction.compose import by_cause, items
 from sgxlens.prediction.model import StartupTime
 from sgxlens.prediction.ranges import added_seconds, swings
+from sgxlens.recording.phase_names import is_inference, is_warm_up
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from sgxlens.enclave.charges import Charge
     from sgxlens.prediction.model import PhaseTime
     from sgxlens.recording.reader import Phase
-
-_RESULT = re.compile(r"(warm-?up|inference)\b", re.IGNORECASE)
 
 
 def phases_to_first_result(phases: Sequence[Phase], steady: Phase) -> tuple[Phase, ...]:
@@ -30,7 +28,9 @@ def phases_to_first_result(phases: Sequence[Phase], steady: Phase) -> tuple[Phas
         for p in phases
         if p.process == steady.process and p.index <= steady.index and p.line_access_count
     ]
-    first = next((p.index for p in ordered if _RESULT.match(p.name)), steady.index)
+    first = next(
+        (p.index for p in ordered if is_warm_up(p.name) or is_inference(p.name)), steady.index
+    )
     return tuple(p for p in ordered if p.index <= first)
 
 

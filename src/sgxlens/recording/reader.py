@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import re
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -31,6 +30,7 @@ from sgxlens.recording.format import (
     Table,
 )
 from sgxlens.recording.native_times.summary import NativeSummary
+from sgxlens.recording.phase_names import is_inference
 from sgxlens.reuse.histogram import ReuseHistogram
 from sgxlens.units import format_bytes, format_count, format_seconds
 
@@ -112,7 +112,7 @@ def default_phase(phases: Sequence[Phase]) -> Phase:
     What comes before the first mark is the start-up of the program: it counts only where nothing
     else was recorded.
     """
-    inferences = [p for p in phases if re.match(r"inference\b", p.name, re.IGNORECASE)]
+    inferences = [p for p in phases if is_inference(p.name)]
     if inferences:
         return inferences[-1]
     marked = [p for p in phases if p.index > 0 and p.line_access_count > 0]

@@ -305,6 +305,14 @@ def test_operators_that_are_not_numbered_from_0_are_damage(make_recording: MakeR
         sgxlens.predict(path, PLATFORM)
 
 
+def test_a_region_beyond_the_last_address_is_damage(make_recording: MakeRecording) -> None:
+    tables = predictable.tables()
+    tables["extents"][0]["address"] = (1 << 64) - 1
+    path = make_recording(tables, **predictable.metadata())
+    with pytest.raises(RecordingError, match="a range beyond the last address"):
+        sgxlens.predict(path, PLATFORM)
+
+
 @pytest.mark.parametrize("name", runtime_names())
 def test_every_runtime_predicts(recording: Recording, name: str) -> None:
     prediction = sgxlens.predict(recording, "xeon-gold-6326", name)

@@ -13,7 +13,8 @@ import pyarrow as pa
 from sgxlens.recording.metadata import printable
 from sgxlens.recording.native_times.measure import START_PHASE
 from sgxlens.recording.native_times.model import NativeTimes, OperatorTime, PhaseTime
-from sgxlens.recording.native_times.summary import INFERENCE, PhaseKey
+from sgxlens.recording.native_times.summary import PhaseKey
+from sgxlens.recording.phase_names import is_inference
 
 RecordedOperator = tuple[int, str, str]
 """Its index in the phase, its name and type."""
@@ -73,9 +74,9 @@ class _Kept:
         has_start: bool,
     ) -> None:
         self._phases = {key for key in phases if has_start or key[0] != START_PHASE}
-        self._has_inference = any(name.startswith(INFERENCE) for name, _ in phases)
+        self._has_inference = any(is_inference(name) for name, _ in phases)
         self._operators = operators
-        inferences = [key for key in phases if key[0].startswith(INFERENCE) and key in operators]
+        inferences = [key for key in phases if is_inference(key[0]) and key in operators]
         self._of_an_inference = operators[inferences[-1]] if inferences else ()
         self.rows: list[_Row] = []
         self.operator_count = 0
@@ -83,7 +84,7 @@ class _Kept:
 
     def add(self, run: int, key: PhaseKey, phase: PhaseTime) -> None:
         """Add the times of a phase of a run."""
-        is_further = self._has_inference and key[0].startswith(INFERENCE)
+        is_further = self._has_inference and is_inference(key[0])
         if key not in self._phases and not is_further:
             return
         name, occurrence = printable(key[0]), key[1]

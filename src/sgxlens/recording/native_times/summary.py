@@ -12,15 +12,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from sgxlens.recording.phase_names import is_inference
+
 if TYPE_CHECKING:
     import pyarrow as pa
 
     from sgxlens.recording.metadata import NativeInfo
-
-#: Phases with names that begin so are repetitions of one another.
-INFERENCE = "inference"
-#: And so do the runs before them.
-WARM_UP = "warm-up"
 
 PhaseKey = tuple[str, int]
 """Name of a phase, and which of that name from 0."""
@@ -114,7 +111,7 @@ class NativeSummary:
         """Operators of an inference by their index, in all inferences of all runs."""
         found: defaultdict[int, list[float]] = defaultdict(list)
         for (name, _), of_phase in self.operators.items():
-            if name.startswith(INFERENCE):
+            if is_inference(name):
                 for index, native_time in of_phase.items():
                     found[index] += native_time.samples
         return _times(found)
@@ -143,7 +140,7 @@ def _pooled(phases: dict[PhaseKey, NativeTime]) -> NativeTime | None:
     samples = [
         sample
         for (name, _), native_time in phases.items()
-        if name.startswith(INFERENCE)
+        if is_inference(name)
         for sample in native_time.samples
     ]
     return NativeTime(tuple(samples)) if samples else None
