@@ -57,7 +57,7 @@ def _events(draw: st.DrawFn) -> list[Event]:
         Event(0, "map", 0, 2 * PAGE_BYTES),
         Event(0, "move", 0, PAGE_BYTES, from_address=PAGE_BYTES),
     ],
-    touched=[(0, 0)],
+    touched=[(0, 0, False)],
 )
 @example(
     # What moves stays resident and mapped with MAP_NORESERVE.
@@ -66,18 +66,21 @@ def _events(draw: st.DrawFn) -> list[Event]:
         Event(2, "move", 0, PAGE_BYTES, from_address=2 * PAGE_BYTES),
         Event(4, "unmap", 0, PAGE_BYTES),
     ],
-    touched=[(2, 1)],
+    touched=[(2, 1, False)],
 )
 @given(
     _events(),
-    st.lists(st.tuples(st.integers(0, 2 * _PAGES), st.integers(0, 40)), max_size=60).map(
-        lambda found: sorted(found, key=lambda touch: touch[1])
-    ),
+    st.lists(
+        st.tuples(st.integers(0, 2 * _PAGES), st.integers(0, 40), st.booleans()), max_size=60
+    ).map(lambda found: sorted(found, key=lambda touch: touch[1])),
 )
-def test_replay_is_that_of_the_twin(events: list[Event], touched: list[tuple[int, int]]) -> None:
+def test_replay_is_that_of_the_twin(
+    events: list[Event], touched: list[tuple[int, int, bool]]
+) -> None:
     touches = Touches(
-        np.array([page for page, _ in touched], dtype=np.uint64),
-        np.array([position for _, position in touched], dtype=np.uint64),
+        np.array([page for page, _, _ in touched], dtype=np.uint64),
+        np.array([position for _, position, _ in touched], dtype=np.uint64),
+        np.array([is_background for _, _, is_background in touched], dtype=np.bool_),
     )
     moments, counts = twin.replay(events, touched)
     history = replay(events, touches)

@@ -80,7 +80,8 @@ def runtime_charges(
       is repeated, those that it cleared the time before have likely stayed if all that it uses and
       clears fits.
     - Pages added to the running enclave: EAUG and EACCEPT; the faults of those that are added when
-      memory is mapped are in the rules of the system calls.
+      memory is mapped are in the rules of the system calls. Where a phase is repeated, pages of
+      memory that was mapped before are likely growth, which the times that follow do not have.
 
     Args:
         recording: the recording.
@@ -114,7 +115,7 @@ def runtime_charges(
             fits = fits._replace(likely=True)  # what is used and cleared each time stays
         charges.append(_loads_to_clear(extra, platform, fits, threads, replicas))
     else:
-        charges += _added_pages(history, runtime, platform)
+        charges += _added_pages(history, runtime, platform, is_repeated=is_repeated)
     charges += _byte_charges(counts.of_phase(phase), runtime)
     return [charge for charge in charges if charge.count.high > 0]
 
@@ -260,7 +261,9 @@ def _loads_to_clear(
     return Charge("paging", "pages loaded to be cleared", swap_ns, count)
 
 
-def _added_pages(history: _Foreground, runtime: Runtime, platform: Platform) -> list[Charge]:
+def _added_pages(
+    history: _Foreground, runtime: Runtime, platform: Platform, *, is_repeated: bool
+) -> list[Charge]:
     mapped, touched_page_count = 0, history.history.touched_page_count
     if runtime.memory.commits == "at_map":
         mapped = sum(
@@ -269,9 +272,16 @@ def _added_pages(history: _Foreground, runtime: Runtime, platform: Platform) -> 
             if change.event.action == "map" and not change.event.state.is_lazy
         )
         touched_page_count = history.history.lazy_touched_page_count
-    touched = history.sum(touched_page_count)
+    most = history.sum(touched_page_count)
+    touched = most
+    if is_repeated:
+        # Pages that were mapped before and not used until now are growth: the inferences that
+        # follow have them, unless memory is mapped, or discarded, anew in each.
+        anew = (c.touched_page_count or 0 for c in history.changes if c.event.action != "unmap")
+        touched = min(sum(anew), most)
+    asked = Range(touched, touched, most)
+    added = Range.exact(mapped) + asked
     transitions = platform.transitions
-    added, asked = Range.exact(mapped + touched), Range.exact(touched)
     # A page touched faults twice: the kernel adds it at the first fault; the second one, for it is
     # not accepted yet, is delivered to the runtime, and its AEX is in what an exception costs.
     return [

@@ -14,6 +14,7 @@ from memory_runtimes import runtime_with
 from sgxlens.enclave.mappings.events import address_space
 from sgxlens.enclave.memory import live_thread_count, memory_needs, power_of_two
 from sgxlens.enclave.platform import load_platform
+from sgxlens.enclave.quantities import Range
 from sgxlens.enclave.runtime import load_runtime
 from sgxlens.enclave.runtime_work import runtime_charges
 from sgxlens.enclave.system_calls.callers import background_threads
@@ -179,6 +180,71 @@ def test_what_background_threads_map_is_not_the_phases(recorded: Any) -> None:
     assert cleared.operator == operators[-1]["operator"]
     assert counts["own"]["first faults of enclave pages"].count.high == 50
     assert not {"memory cleared", "first faults of enclave pages"} & set(counts["other"])
+
+
+def test_pages_that_background_threads_touch_are_not_the_phases(recorded: Any) -> None:
+    tables = attributed.tables()
+    phase = tables["operators"][-1]["phase"]
+    thread = tables["operators"][-1]["thread"]
+    start = min(row["start_position"] for row in tables["operators"])
+    here = {row["context"] for row in tables["contexts"] if row["phase"] == phase}
+    others = {row["context"] for row in tables["contexts"] if row["thread"] != thread} & here
+    assert others
+    (other,) = {row["thread"] for row in tables["contexts"] if row["context"] in others}
+    platform, runtime = load_platform("xeon-gold-6326"), load_runtime("occlum-edmm")
+
+    def added(calls: list[dict[str, Any]]) -> float:
+        recording = recorded(
+            mappings=[_mapping(0, "map", 0, 1 << 20)], syscalls=calls, page_visits=visits
+        )
+        charges = runtime_charges(recording, recording.phases[phase], runtime, platform, 128 * _MIB)
+        return sum(c.count.likely for c in charges if c.what == "pages added to the enclave")
+
+    visits = tables["page_visits"]
+    last = max(visits, key=lambda row: int(row["position"]))
+    position = max(row["end_position"] for row in tables["contexts"]) - 1
+    visits = [
+        *visits,
+        *(
+            {**last, "page": 5000 + n, "position": position, "context": max(others)}
+            for n in range(3)
+        ),
+    ]
+    writes = _syscall(start + 1, "pwrite64", thread=other, phase=tables["operators"][0]["phase"])
+    assert added([]) - added([writes]) >= 3
+
+
+def test_pages_that_a_repeated_inference_touches_first_are_growth_unless_mapped_anew(
+    recorded: Any,
+) -> None:
+    tables = attributed.tables()
+    phase = max(row["phase"] for row in tables["operators"])
+    contexts = [row for row in tables["contexts"] if row["phase"] == phase]
+    start, context = contexts[0]["start_position"], contexts[0]["context"]
+    visit = {**max(tables["page_visits"], key=lambda row: int(row["position"]))}
+    visits = [
+        {**visit, "page": 5000 + page, "position": start + 2, "context": context}
+        for page in range(7)
+    ]
+    platform, runtime = load_platform("xeon-gold-6326"), load_runtime("occlum-edmm")
+
+    def added(mapped_at: int, *, is_repeated: bool) -> Any:
+        recording = recorded(mappings=[_mapping(mapped_at, "map", 5000, 7)], page_visits=visits)
+        charges = runtime_charges(
+            recording,
+            recording.phases[phase],
+            runtime,
+            platform,
+            128 * _MIB,
+            is_repeated=is_repeated,
+        )
+        counts = {c.count for c in charges if "touched" in c.what}
+        (count,) = counts
+        return count
+
+    assert added(0, is_repeated=False) == Range.exact(7)
+    assert added(0, is_repeated=True) == Range(0, 0, 7)
+    assert added(start + 1, is_repeated=True) == Range.exact(7)
 
 
 def test_what_is_cleared_each_time_stays_where_it_fits(recorded: Any) -> None:

@@ -92,13 +92,14 @@ class _Memory:
 
 
 def replay(
-    events: Sequence[Event], touches: Sequence[tuple[int, int]]
+    events: Sequence[Event], touches: Sequence[tuple[int, int, bool]]
 ) -> tuple[list[Moment], list[int]]:
     """What is mapped and resident after each event, and the pages touched of each change.
 
     Args:
         events: changes of the address space, by position; ranges of a move do not overlap.
-        touches: page number and position of accesses, by position.
+        touches: page number and position of accesses, and whether it is in the background; by
+            position.
     """
     memory = _Memory()
     waiting = list(touches)
@@ -106,8 +107,8 @@ def replay(
 
     def advance(position: int | None) -> None:
         while waiting and (position is None or waiting[0][1] < position):
-            page, _ = waiting.pop(0)
-            if memory.touch(page):
+            page, _, is_background = waiting.pop(0)
+            if memory.touch(page) and not is_background:
                 moments[-1].touched.append(page)
         pages, resident = memory.pages, memory.resident
         moments[-1].resident = set(resident)

@@ -20,6 +20,7 @@ from sgxlens.enclave.mappings.history import (
     Touches,
     replay,
 )
+from sgxlens.enclave.system_calls.callers import background_threads
 from sgxlens.errors import RecordingError
 from sgxlens.recording.format import MAPPING_KINDS, PAGE_BYTES
 from sgxlens.recording.reader import Recording
@@ -98,7 +99,19 @@ def _touches(recording: Recording, process: int) -> Touches | None:
         return None
     table = recording.table("page_visits")
     rows = table.filter(pc.equal(table["process"], process))
-    return Touches(rows["page"].to_numpy(), rows["position"].to_numpy())
+    threads = [t for of, t in background_threads(recording) if of == process]
+    contexts = []
+    if threads and recording.has_table("contexts"):
+        contexts = [
+            row["context"]
+            for row in _rows(recording, "contexts", process, "context", "thread")
+            if row["thread"] in threads
+        ]
+    return Touches(
+        rows["page"].to_numpy(),
+        rows["position"].to_numpy(),
+        np.isin(rows["context"].to_numpy(), contexts),
+    )
 
 
 def _mapping_events(

@@ -76,10 +76,17 @@ class Event(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Touches:
-    """Accesses to pages that may be the first ones: page numbers and positions, ascending."""
+    """Accesses to pages that may be the first ones, by position.
+
+    Attributes:
+        page: numbers of the pages.
+        position: line accesses that the process had made before, ascending.
+        is_background: whether a thread makes it that phases do not wait for.
+    """
 
     page: npt.NDArray[np.uint64]
     position: npt.NDArray[np.uint64]
+    is_background: npt.NDArray[np.bool_]
 
 
 class Change(NamedTuple):
@@ -108,7 +115,8 @@ class AddressSpaceHistory:
         resident_page_count: the most pages that were mapped and had been accessed since, until the
             next event; None: the recording holds no page visits.
         lazy_resident_page_count: those of them that were mapped with ``MAP_NORESERVE``.
-        touched_page_count: pages that were accessed for the first time since they were mapped.
+        touched_page_count: pages that were accessed for the first time since they were mapped, but
+            not by a thread in the background.
         lazy_touched_page_count: those of them that were mapped with ``MAP_NORESERVE``.
         changes: everything that was mapped, discarded or unmapped, in order.
     """
@@ -204,6 +212,7 @@ class _Residency:
         self._pages = pages
         self._touched = np.searchsorted(pages, touches.page.astype(np.int64))
         self._positions = touches.position
+        self._is_background = touches.is_background
         self._done = 0
         self._is_resident = np.zeros(pages.size, dtype=np.bool_)
         self._is_lazy = np.zeros(pages.size, dtype=np.bool_)
@@ -224,14 +233,15 @@ class _Residency:
         if stop <= self._done:
             return
         touched = self._touched[self._done : stop]
-        new = np.unique(touched[~self._is_resident[touched]])
+        is_new = ~self._is_resident[touched]
+        new, first = np.unique(touched[is_new], return_index=True)
+        is_waited_for = ~self._is_background[self._done : stop][is_new][first]
         self._done = stop
         self._is_resident[new] = True
-        lazy_count = int(np.count_nonzero(self._is_lazy[new]))
         self.count += new.size
-        self.lazy_count += lazy_count
-        self.touched_count += new.size
-        self.lazy_touched_count += lazy_count
+        self.lazy_count += int(np.count_nonzero(self._is_lazy[new]))
+        self.touched_count += int(np.count_nonzero(is_waited_for))
+        self.lazy_touched_count += int(np.count_nonzero(self._is_lazy[new] & is_waited_for))
         np.add.at(self._owned, self._owner[new], 1)
 
     def release(self, start: int, end: int) -> slice:
