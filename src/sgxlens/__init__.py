@@ -17,6 +17,8 @@ _OWNERS = {
     "Recording": "sgxlens.recording.reader",
     "ReuseHistogram": "sgxlens.reuse.histogram",
     "estimate_miss_ratio": "sgxlens.reuse.sampling",
+    "Manifest": "sgxlens.configuration.manifest",
+    "manifest": "sgxlens.configuration.manifest",
     "mark": "sgxlens._native",
     "miss_ratio_curve": "sgxlens.reuse.curves",
     "operator": "sgxlens.annotation",

@@ -19,6 +19,7 @@ SUB_COMMANDS = (
     "show",
     "predict",
     "advise",
+    "manifest",
     "compare",
     "report",
     "export",

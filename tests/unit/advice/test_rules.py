@@ -218,6 +218,8 @@ def test_a_large_model_file_should_not_be_hashed(make: Make) -> None:
     hashed, without = (e.value.likely for e in found[0].evidence)
     assert hashed - without >= 2 * (100 << 20)
     assert '"file:/no-such-folder/net.onnx"' in "".join(step.snippet for step in found[0].steps)
+    assert asked("model_file", path, SGX2, trusted=("/no-such-folder/net.onnx",))
+    assert "one by one" in declined("model_file", path, SGX2, "occlum")
     allowed = declined("model_file", path, SGX2, allowed=("/no-such-folder/**",))
     assert "no file that holds a model" in allowed
     assert "of the start" in declined("model_file", make(syscalls=model_read(1000)), SGX2)

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from sgxlens.advice.advice import Advice, Cost, Declined, Evidence, Step
 from sgxlens.advice.registry import Rule
@@ -23,14 +23,15 @@ _HASHED = "files hashed"
 
 def find(situation: Situation) -> tuple[Advice, ...] | Declined:
     """Model files as encrypted or allowed ones, where hashing takes a share of the start."""
-    if situation.runtime.files.read_only != "trusted":
-        return Declined(f"{situation.runtime.title} does not hash files that are only read")
+    runtime = situation.runtime
+    # The steps are Gramine's: Occlum has what is only read in an image.
+    if runtime.files.read_only != "trusted" or not runtime.name.startswith("gramine"):
+        return Declined(f"{runtime.title} has no files that it hashes one by one")
     paths = _model_files(situation)
     if not paths:
         return Declined("no file that holds a model is read as a trusted file")
-    settings = situation.settings
-    sealed = situation.again(encrypted=(*settings.encrypted, *paths))
-    allowed = situation.again(allowed=(*settings.allowed, *paths))
+    sealed = _again(situation, paths, "encrypted")
+    allowed = _again(situation, paths, "allowed")
     gains = [situation.startup_gain(one.startup) for one in (sealed, allowed)]
     advice = []
     if situation.is_worth(gains[0]):
@@ -71,6 +72,17 @@ def _model_files(situation: Situation) -> list[str]:
     )
 
 
+def _again(
+    situation: Situation, paths: list[str], kind: Literal["allowed", "encrypted"]
+) -> Evaluation:
+    settings = situation.settings
+    # A pattern is of one kind only.
+    trusted = tuple(pattern for pattern in settings.trusted if pattern not in paths)
+    if kind == "allowed":
+        return situation.again(trusted=trusted, allowed=(*settings.allowed, *paths))
+    return situation.again(trusted=trusted, encrypted=(*settings.encrypted, *paths))
+
+
 def _evidence(situation: Situation, evaluation: Evaluation) -> tuple[Evidence, ...]:
     origin = "sgxlens predict --json: startup.inside_items"
     return tuple(
@@ -93,7 +105,7 @@ def _finding(paths: list[str]) -> str:
 
 def _sealed(situation: Situation, paths: list[str], gain: Gain) -> Advice:
     path = one_line(paths[0])
-    after = situation.again(encrypted=(*situation.settings.encrypted, *paths))
+    after = _again(situation, paths, "encrypted")
     return Advice(
         title="Seal the model file instead of hashing it (encrypted file)",
         finding=_finding(paths),
@@ -122,7 +134,7 @@ def _sealed(situation: Situation, paths: list[str], gain: Gain) -> Advice:
 
 def _allowed(situation: Situation, paths: list[str], gain: Gain) -> Advice:
     path = one_line(paths[0])
-    after = situation.again(allowed=(*situation.settings.allowed, *paths))
+    after = _again(situation, paths, "allowed")
     return Advice(
         title="Let the program check the model itself (allowed file)",
         finding=_finding(paths),

@@ -9,6 +9,7 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
+from sgxlens.configuration.values import size_text
 from sgxlens.report.terminal.layout import fitted_table
 from sgxlens.report.terminal.values import value_range
 from sgxlens.text import one_line
@@ -57,15 +58,7 @@ def sizing(needs: Sizing, width: int) -> RenderableType:
         grid.add_column(no_wrap=True, justify="right")
         grid.add_column(overflow="fold")
         for setting in needs.settings:
-            value = _size(setting.value) if setting.unit == "bytes" else str(setting.value)
+            value = size_text(setting.value) if setting.unit == "bytes" else str(setting.value)
             grid.add_row(setting.name, value, Text(setting.reason))
         parts += [Text("\nSuggested settings"), grid]
     return Group(*parts)
-
-
-def _size(size_bytes: int) -> str:
-    """A size as manifests have it: ``1G``, ``512M``."""
-    for unit, factor in (("G", 1 << 30), ("M", 1 << 20), ("K", 1 << 10)):
-        if size_bytes % factor == 0 and size_bytes:
-            return f"{size_bytes // factor}{unit}"
-    return str(size_bytes)
