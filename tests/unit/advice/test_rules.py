@@ -199,12 +199,12 @@ def test_look_ups_of_files_that_are_not_there_should_be_fewer(make: Make) -> Non
     assert "3 look-ups" in declined("missing_files", make(syscalls=missing[:3]), SGX2)
 
 
-def model_read(size_bytes: int) -> list[dict[str, Any]]:
+def model_read(size_bytes: int, path: str = "/no-such-folder/net.onnx") -> list[dict[str, Any]]:
     return [
         *calls(
             *(1, position_of(1), "openat", 1),
             arg0=-100 & (1 << 64) - 1,
-            path="/no-such-folder/net.onnx",
+            path=path,
             result=3,
         ),
         *calls(1, position_of(1), "read", 1, number=0, arg0=3, arg2=size_bytes, result=size_bytes),
@@ -219,6 +219,9 @@ def test_a_large_model_file_should_not_be_hashed(make: Make) -> None:
     assert hashed - without >= 2 * (100 << 20)
     assert '"file:/no-such-folder/net.onnx"' in "".join(step.snippet for step in found[0].steps)
     assert asked("model_file", path, SGX2, trusted=("/no-such-folder/net.onnx",))
+    python = make(syscalls=model_read(100 << 20, "/lib/site-packages/folders.pth"))
+    assert "no file that holds a model" in declined("model_file", python, SGX2)
+    path = make(syscalls=model_read(100 << 20))
     assert "one by one" in declined("model_file", path, SGX2, "occlum")
     allowed = declined("model_file", path, SGX2, allowed=("/no-such-folder/**",))
     assert "no file that holds a model" in allowed
@@ -274,3 +277,29 @@ def replace_swap(path: Path) -> tuple[float, float]:
         asked("batching", path, one)[0].gains[0].saved.likely for one in (place, cheap)
     )
     return first, second
+
+
+def test_the_snippet_makes_a_batch_dynamic(
+    make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    onnx = pytest.importorskip("onnx")
+    helper = onnx.helper
+    floats = onnx.TensorProto.FLOAT
+    graph = helper.make_graph(
+        [helper.make_node("Reshape", ["x", "shape"], ["y"])],
+        "net",
+        [helper.make_tensor_value_info("x", floats, [1, 2, 3])],
+        [helper.make_tensor_value_info("y", floats, [1, 6])],
+        [helper.make_tensor("shape", onnx.TensorProto.INT64, [2], [1, 6])],
+    )
+    model = tmp_path / "net.onnx"
+    onnx.save(helper.make_model(graph), model)
+    inputs = [{"name": "x", "type": "float32", "shape": [1, 2, 3]}]
+    target = {"kind": "onnx", "model": str(model), "inputs": inputs}
+    path = make(fields={"target": target})
+    (advice,) = asked("batching", path, SGX1, epc=paged.SMALL_EPC)
+    monkeypatch.chdir(tmp_path)
+    exec(advice.steps[1].snippet, {})  # noqa: S102
+    found = onnx.load("dynamic.onnx").graph
+    assert found.input[0].type.tensor_type.shape.dim[0].dim_param == "batch"
+    assert list(onnx.numpy_helper.to_array(found.initializer[0])) == [0, 6]

@@ -40,6 +40,20 @@ _ENOUGH = 0.95
 #: Roles of memory that each sample of a batch has of its own.
 _OF_SAMPLES = ("activations", "input", "output", "scratch")
 _LINES_PER_PAGE = PAGE_BYTES // LINE_BYTES
+_DYNAMIC_BATCH = """\
+import onnx
+from onnx import numpy_helper
+model = onnx.load(MODEL)
+constants = {constant.name: constant for constant in model.graph.initializer}
+for value in (*model.graph.input, *model.graph.output):
+    if value.name not in constants:
+        value.type.tensor_type.shape.dim[0].dim_param = 'batch'
+for node in model.graph.node:
+    if node.op_type == 'Reshape' and node.input[1] in constants:
+        shape = numpy_helper.to_array(constants[node.input[1]]).copy()
+        shape[0] = 0
+        constants[node.input[1]].CopyFrom(numpy_helper.from_array(shape, node.input[1]))
+onnx.save(model, 'dynamic.onnx')"""
 
 
 def find(situation: Situation) -> tuple[Advice, ...] | Declined:
@@ -214,16 +228,10 @@ def _steps(situation: Situation, samples: int) -> tuple[Step, ...]:
             f"outputs = session.run(None, {{{name!r}: numpy.stack(samples)}})",
         ),
         Step(
-            "If the first dimension of the model is fixed, make it dynamic; a node that holds it,"
-            " such as Reshape, must be changed, too.",
+            "If the first dimension of the model is fixed, make it dynamic, and let Reshape take it"
+            " from its input.",
             "python",
-            "import onnx\n"
-            f"model = onnx.load({model!r})\n"
-            "constants = {constant.name for constant in model.graph.initializer}\n"
-            "for value in (*model.graph.input, *model.graph.output):\n"
-            "    if value.name not in constants:\n"
-            "        value.type.tensor_type.shape.dim[0].dim_param = 'batch'\n"
-            "onnx.save(model, 'dynamic.onnx')",
+            _DYNAMIC_BATCH.replace("MODEL", repr(model)),
         ),
         Step(
             "Record it so, and compare.",

@@ -60,7 +60,7 @@ def _model_files(situation: Situation) -> list[str]:
         and row["name"] in ("open", "openat")
         and row["path"]
         and (row["result"] or 0) >= 0
-        and PurePosixPath(row["path"]).suffix.lower() in _SUFFIXES
+        and _holds_model(PurePosixPath(row["path"]))
     }
     return sorted(
         path
@@ -70,6 +70,12 @@ def _model_files(situation: Situation) -> list[str]:
         and not any(c in path for c in "*?")
         and situation.files.kind_of(path) in (None, "trusted")
     )
+
+
+def _holds_model(path: PurePosixPath) -> bool:
+    # Python's own .pth files name folders of modules.
+    is_of_python = path.suffix == ".pth" and path.parent.name.endswith("-packages")
+    return path.suffix.lower() in _SUFFIXES and not is_of_python
 
 
 def _again(

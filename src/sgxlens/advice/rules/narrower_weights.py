@@ -185,7 +185,7 @@ def _steps(situation: Situation) -> tuple[Step, ...]:
             "    op_types_to_quantize=['MatMul'], weight_type=QuantType.QInt8)",
         ),
         Step(
-            "Record it, and compare times and outputs.",
+            "Record it with the options of the first recording, and compare times and outputs.",
             "shell",
             "sgxlens record int8.onnx -o int8\n"
             f"sgxlens compare {situation.recording.path} int8 --platform {platform}",
