@@ -19,6 +19,6 @@ def test_a_clock_offset_is_of_the_reads_that_lie_closest_together(
         now = next(monotonic)
         return now
 
-    monkeypatch.setattr(measure.time, "monotonic_ns", read_monotonic)
-    monkeypatch.setattr(measure.time, "time_ns", lambda: now + 1_000_000_000)
+    monkeypatch.setattr(f"{measure.__name__}.time.monotonic_ns", read_monotonic)
+    monkeypatch.setattr(f"{measure.__name__}.time.time_ns", lambda: now + 1_000_000_000)
     assert measure._realtime_offset_ns() == 1_000_000_000 - 50
