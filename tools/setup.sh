@@ -81,10 +81,6 @@ raise SystemExit(not os.path.exists(sysconfig.get_path("include") + "/Python.h")
     if [ "$(uname -m)" = x86_64 ]; then
         can_link_valgrind || missing+=(valgrind)
     fi
-    if [ "$profile" = dev ]; then
-        is_new_node || missing+=(nodejs)
-        command -v npm >/dev/null || missing+=(npm)
-    fi
 }
 
 has_chromium() { command -v chromium || command -v chromium-browser || command -v google-chrome; }
@@ -106,15 +102,24 @@ if [ ${#missing[@]} -gt 0 ]; then
     quietly "$install" $as_root $install
     find_missing
     [ ${#missing[@]} -eq 0 ] ||
-        fail "apt installed packages, yet these are missing or too old: ${missing[*]} (Python >= 3.10, CMake >= 3.22, Node.js >= 18)"
+        fail "apt installed packages, yet these are missing or too old: ${missing[*]} (Python >= 3.10, CMake >= 3.22)"
 fi
 
-# Only tests need it, and they say that they are skipped; Ubuntu's package is a snap.
-if [ "$profile" = dev ] && ! has_chromium >/dev/null && [ "$(id -u)" = 0 ] &&
-    apt-cache show chromium >/dev/null 2>&1; then
-    say "installing chromium with apt"
-    quietly "apt-get update" apt-get update
-    quietly "apt-get install chromium" apt-get install -y --no-install-recommends chromium
+has_npm() { is_new_node && command -v npm >/dev/null; }
+
+# Installs what only some tests need, which say that they are skipped without it: Ubuntu 22.04's
+# Node.js is too old, and Ubuntu's Chromium a snap, which apt cannot install everywhere.
+try_apt() {
+    [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null || return 1
+    say "installing $* with apt"
+    { apt-get update && apt-get install -y --no-install-recommends "$@"; } >"$log" 2>&1 </dev/null
+}
+
+if [ "$profile" = dev ]; then
+    has_npm || { try_apt nodejs npm && has_npm; } ||
+        say "no Node.js >= 18 with npm: the script of reports is not built anew and compared"
+    has_chromium >/dev/null || try_apt chromium ||
+        say "no Chromium: tests in a browser are skipped"
 fi
 
 # ---- the virtual environment ----
@@ -145,10 +150,8 @@ if [ "$profile" = dev ]; then
     once dev "$packages" "installing what the tests need" pip install --group dev
 fi
 
-if [ "$profile" = dev ] && [ ! -d web/node_modules ]; then
-    rm -f "$venv/stamp-web"
-fi
-if [ "$profile" = dev ]; then
+if [ "$profile" = dev ] && has_npm; then
+    [ -d web/node_modules ] || rm -f "$venv/stamp-web"
     once web "$(cat web/package-lock.json | sha256sum)" "installing what the report is built with" \
         npm ci --prefix web --ignore-scripts --no-audit --no-fund
 fi
