@@ -7,6 +7,8 @@ from pathlib import Path
 
 import click
 
+from sgxlens.cli import options
+
 FORMATS = ("chrome-trace", "csv", "parquet")
 
 
@@ -37,40 +39,14 @@ FORMATS = ("chrome-trace", "csv", "parquet")
     help="Format of the figures.  [default: svg]",
 )
 @click.option("--force", is_flag=True, help="Replace files that are there.")
-@click.option(
-    "--platform",
-    "platforms",
-    multiple=True,
-    metavar="NAME|FILE",
-    help="For this platform, or one described by a TOML file; several can be given, but of"
-    " chrome-trace one.  [default: all of `sgxlens platforms`; of chrome-trace the one where it is"
-    " slowest]",
+@options.platforms(
+    "For this platform, or one described by a TOML file; several can be given, but of chrome-trace"
+    " one.  [default: all of `sgxlens platforms`; of chrome-trace the one where it is slowest]"
 )
-@click.option(
-    "--runtime",
-    metavar="NAME|FILE",
-    help="In this runtime, or one described by a TOML file.  [default: gramine]",
-)
-@click.option(
-    "--phase",
-    metavar="NAME|INDEX",
-    help="Tables and figures of this phase.  [default: the last inference, else the longest phase"
-    " after the start]",
-)
-@click.option(
-    "--native-time",
-    metavar="TIME",
-    help="Native time of the phase on the machine that counts, as in 42ms, in place of the recorded"
-    " one; other phases are not predicted then.",
-)
-@click.option("--epc", metavar="SIZE", help="Size of the EPC, as in 64M; K, M, G: powers of 1,024.")
-@click.option("--llc", metavar="SIZE", help="Size of the last-level cache, as in 16M.")
-@click.option(
-    "--threads",
-    type=click.IntRange(min=1),
-    metavar="N",
-    help="Threads that work at once.  [default: as recorded]",
-)
+@options.runtime
+@options.phase("Tables and figures of this phase.")
+@options.native_time
+@options.machine
 @click.option("-q", "--quiet", is_flag=True, help="No closing line.")
 def command(  # noqa: PLR0917 -- click passes them by name
     recording: str,
@@ -82,7 +58,7 @@ def command(  # noqa: PLR0917 -- click passes them by name
     platforms: tuple[str, ...],
     runtime: str | None,
     phase: str | None,
-    native_time: str | None,
+    native_seconds: float | None,
     epc: str | None,
     llc: str | None,
     threads: int | None,
@@ -99,19 +75,15 @@ def command(  # noqa: PLR0917 -- click passes them by name
     from sgxlens.prediction.predict import Settings
     from sgxlens.recording.reader import open_recording
     from sgxlens.report.export.write import Source
-    from sgxlens.units import parse_seconds
 
     opened = open_recording(recording)
-    chosen: int | str | None = phase
-    if phase is not None and phase.isdecimal() and all(p.name != phase for p in opened.phases):
-        chosen = int(phase)
     source = Source(
         opened,
         platforms,
         runtime,
         Settings(epc=epc, llc=llc, threads=threads),
-        phase=chosen,
-        native_seconds=None if native_time is None else parse_seconds(native_time),
+        phase=phase,
+        native_seconds=native_seconds,
     )
     written = []
     if output is not None and format_ is not None:

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import click
 
+from sgxlens.cli import options
+
 
 @click.command("manifest")
 @click.argument("recording", type=click.Path())
@@ -23,17 +25,8 @@ import click
     help="Write this file.  [default: standard output]",
 )
 @click.option("--force", is_flag=True, help="Replace the file.")
-@click.option(
-    "--threads",
-    type=click.IntRange(min=1),
-    metavar="N",
-    help="Threads that work at once.  [default: as recorded]",
-)
-@click.option("--trusted", multiple=True, metavar="GLOB", help="Files hashed by the manifest.")
-@click.option(
-    "--allowed", multiple=True, metavar="GLOB", help="Files used on the host as they are."
-)
-@click.option("--encrypted", multiple=True, metavar="GLOB", help="Files sealed by the runtime.")
+@options.threads
+@options.file_kinds
 def command(  # noqa: PLR0917 -- click passes them by name
     recording: str,
     runtime: str,

@@ -3,10 +3,9 @@
 
 from __future__ import annotations
 
-import io
-import sys
-
 import click
+
+from sgxlens.cli.options import print_descriptions
 
 
 @click.command("platforms")
@@ -18,20 +17,14 @@ def command(platform: str | None, as_json: bool) -> None:
     A platform is a TOML file; one's own is checked by showing it.
     """
     from sgxlens.enclave.platform import load_platform, platform_names
-
-    names = platform_names() if platform is None else (platform,)
-    platforms = [load_platform(name) for name in names]
-    if as_json:
-        from sgxlens.report.platforms import platforms_json
-
-        click.echo(platforms_json(platforms), nl=False)
-        return
+    from sgxlens.report.platforms import platforms_json
     from sgxlens.report.terminal.platforms import print_platform, print_platform_list
 
-    # A terminal that cannot show a character gets a question mark, not a traceback.
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="replace")
-    if platform is None:
-        print_platform_list(platforms)
-    else:
-        print_platform(platforms[0])
+    print_descriptions(
+        platform,
+        platform_names,
+        load_platform,
+        as_json=platforms_json if as_json else None,
+        print_list=print_platform_list,
+        print_one=print_platform,
+    )

@@ -8,19 +8,11 @@ from typing import Any
 
 import click
 
-from sgxlens.cli import predict
-
-# The options of `sgxlens predict` that say what is predicted, and hold here as well.
-PREDICTION_OPTIONS = (
-    "platforms", "runtime", "phase", "native_time", "threads", "epc", "llc", "enclave_size",
-    "replicas", "policy", "trusted", "allowed", "encrypted",
-)  # fmt: skip
+from sgxlens.cli import options
 
 
-@click.command(
-    "report",
-    params=[option for option in predict.command.params if option.name in PREDICTION_OPTIONS],
-)
+@click.command("report")
+@options.prediction
 @click.argument("recording", type=click.Path())
 @click.option(
     "-o",
@@ -33,16 +25,16 @@ PREDICTION_OPTIONS = (
 @click.option("--force", is_flag=True, help="Replace a file that is no report.")
 @click.option("-q", "--quiet", is_flag=True, help="No closing line.")
 def command(
-    *,
     recording: str,
+    *,
     output: Path,
     force: bool,
     quiet: bool,
     platforms: tuple[str, ...],
     runtime: str | None,
     phase: str | None,
-    native_time: str | None,
-    **options: Any,
+    native_seconds: float | None,
+    **settings: Any,
 ) -> None:
     """Writes one HTML file about a recording, which any browser opens, without a network.
 
@@ -55,22 +47,19 @@ def command(
     from sgxlens.recording.reader import open_recording
     from sgxlens.report.html import check_writable, write_html
     from sgxlens.report.page import page_report
-    from sgxlens.units import format_bytes, parse_seconds
+    from sgxlens.units import format_bytes
 
     check_writable(output, force=force)
     source = open_recording(recording)
-    chosen: int | str | None = phase
-    if phase is not None and phase.isdecimal() and all(p.name != phase for p in source.phases):
-        chosen = int(phase)
     no_prediction = ""
     try:
         predictions, left_out = predict_on(
             opened(source),
             platforms,
             runtime,
-            phase=chosen,
-            native_seconds=None if native_time is None else parse_seconds(native_time),
-            **options,
+            phase=phase,
+            native_seconds=native_seconds,
+            **settings,
         )
     except RecordingError as error:
         # What was recorded can be shown even where nothing can be predicted from it.
@@ -79,7 +68,7 @@ def command(
     report = page_report(
         source,
         predictions,
-        phase=chosen,
+        phase=phase,
         left_out=[(name, error.message) for name, error in left_out],
         no_prediction=no_prediction,
     )

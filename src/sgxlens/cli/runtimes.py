@@ -3,10 +3,9 @@
 
 from __future__ import annotations
 
-import io
-import sys
-
 import click
+
+from sgxlens.cli.options import print_descriptions
 
 
 @click.command("runtimes")
@@ -18,20 +17,14 @@ def command(runtime: str | None, as_json: bool) -> None:
     A runtime is a TOML file; one's own is checked by showing it.
     """
     from sgxlens.enclave.runtime import load_runtime, runtime_names
-
-    names = runtime_names() if runtime is None else (runtime,)
-    runtimes = [load_runtime(name) for name in names]
-    if as_json:
-        from sgxlens.report.runtimes import runtimes_json
-
-        click.echo(runtimes_json(runtimes), nl=False)
-        return
+    from sgxlens.report.runtimes import runtimes_json
     from sgxlens.report.terminal.runtimes import print_runtime, print_runtime_list
 
-    # A terminal that cannot show a character gets a question mark, not a traceback.
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="replace")
-    if runtime is None:
-        print_runtime_list(runtimes)
-    else:
-        print_runtime(runtimes[0])
+    print_descriptions(
+        runtime,
+        runtime_names,
+        load_runtime,
+        as_json=runtimes_json if as_json else None,
+        print_list=print_runtime_list,
+        print_one=print_runtime,
+    )

@@ -242,8 +242,6 @@ def _subject(
     native_seconds: float | None,
 ) -> Subject:
     opened = recording if isinstance(recording, Recording) else open_recording(recording)
-    if isinstance(phase, str) and phase.isdecimal() and all(p.name != phase for p in opened.phases):
-        phase = int(phase)
     return Subject(chr(ord("A") + index), opened, chosen_phase(opened, phase), native_seconds)
 
 

@@ -191,7 +191,7 @@ class PagedPhase:
             page = visits.page[visits.phase == facts.phase.index]
             self._seldom_visit_count = int((~np.isin(page, repeats.pages)).sum())
         used = visits.simulation.pages.size + fixed_page_count
-        added = max(used, committed_page_count or 0)
+        self._added_page_count = added = max(used, committed_page_count or 0)
         self.reserved_page_count = replicas * (_metadata_page_count(added) + fixed_page_count)
         #: Pages of the smallest EPC into which all pages of the enclaves go.
         self.fitting_page_count = fitting_page_count(added, policy, replicas)
@@ -227,11 +227,13 @@ class PagedPhase:
         capacity = pages - self.reserved_page_count
         if capacity < self._least_capacity:
             needed = (self.reserved_page_count + self._least_capacity) * PAGE_BYTES
-            enclaves = "the enclave" if self._replicas == 1 else f"{self._replicas} enclaves"
+            enclaves = "an enclave" if self._replicas == 1 else f"{self._replicas} enclaves"
+            size = format_bytes(self._added_page_count * PAGE_BYTES)
             raise UsageError(
-                f"an EPC of {format_bytes(epc_bytes)} is too small for {enclaves}:"
+                f"an EPC of {format_bytes(epc_bytes)} is too small for {enclaves} of {size}:"
                 f" {format_bytes(self.reserved_page_count * PAGE_BYTES)} of it are taken by SECS,"
-                f" version arrays and the runtime, and it takes {format_bytes(needed)} in all"
+                f" version arrays and the runtime, and it takes {format_bytes(needed)} in all; give"
+                " a larger EPC, or smaller or fewer enclaves"
             )
         return capacity
 

@@ -281,6 +281,8 @@ class Recording:
     ) -> tuple[Phase, ...]:
         """The phases with an index or a name (None: all), of one process or of all.
 
+        ``"3"`` is the index 3 where no phase is called so.
+
         Raises:
             UsageError: there is none; the message lists those there are.
         """
@@ -292,6 +294,8 @@ class Recording:
                 raise UsageError(f"{self.path} has no process {process}: there is {known}")
         if phase is None:
             return chosen
+        if isinstance(phase, str) and phase.isdecimal():
+            phase = phase if any(p.name == phase for p in self.phases) else int(phase)
         found = tuple(p for p in chosen if phase in (p.index, p.name))
         if not found:
             names = list(dict.fromkeys(f"{p.index} ({p.name})" for p in chosen))

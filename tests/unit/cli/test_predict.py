@@ -242,5 +242,7 @@ def test_platforms_that_nobody_named_may_not_fit_what_was_asked(
     assert {p["platform"] for p in content["left_out"]} == set(platform_names()) - names
     assert "Not for sgx1-client: EPC: 2 GiB are more than any SGX1" in run(path, "--epc", "2G")
     assert "more than any SGX1" in refused(path, "--epc", "2G", "--platform", "sgx1-client")
-    assert "too small for the enclave" in refused(path, "--epc", "1M")
+    assert "too small for an enclave of " in refused(path, "--epc", "1M")
+    too_large = refused(path, "--enclave-size", "1T", "--platform", "sgx1-client")
+    assert "too small for an enclave of 1 TiB" in too_large
     assert "which takes SGX2" in " ".join(run(path, "--runtime", "gramine-edmm").split())

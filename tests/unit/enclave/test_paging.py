@@ -286,7 +286,9 @@ def test_better_policies_save_what_fits() -> None:
 def test_an_epc_that_is_too_small_is_refused() -> None:
     with pytest.raises(UsageError, match=r"EPC of 264 KiB is too small .* takes 272 KiB in all"):
         paging_charges(streaming(), LAST, platform_with(66))
-    with pytest.raises(UsageError, match=r"too small for 2 enclaves: 416 KiB of it are taken"):
+    with pytest.raises(
+        UsageError, match=r"too small for 2 enclaves of .* MiB: 416 KiB of it are taken"
+    ):
         paging_charges(streaming(), LAST, platform_with(150), replicas=2, fixed_page_count=50)
     with pytest.raises(UsageError, match=r"EPC of 4 KiB is too small"):
         paging_curve(streaming(), LAST, platform_with(700), sizes=[4096])

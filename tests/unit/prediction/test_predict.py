@@ -251,7 +251,7 @@ def test_a_tiny_epc_pages_and_more_replicas_page_more(recording: Recording) -> N
         return sum(i.count.likely for i in items if i.cause == "paging")
 
     assert loads() == 0
-    with pytest.raises(UsageError, match="too small for the enclave"):
+    with pytest.raises(UsageError, match="too small for an enclave of 256 MiB"):
         predicted(recording, epc="1M")
     with pytest.raises(UsageError, match="policy 'best'"):
         predicted(recording, policy="best")

@@ -78,6 +78,22 @@ def test_phases_of_one_name_are_summed_but_their_footprints_are_not(
         recording.footprint_blocks(phase="run")
 
 
+def test_a_phase_is_chosen_by_name_or_by_index_also_as_text(
+    make_recording: MakeRecording, rows: SimpleNamespace
+) -> None:
+    phases = [rows.phase(i, name, i, i + 1) for i, name in enumerate(["run", "2", "rest"])]
+    recording = open_recording(make_recording({"phases": phases}))
+
+    def chosen(phase: int | str) -> list[int]:
+        return [one.index for one in recording.select_phases(phase)]
+
+    assert chosen("0") == chosen(0) == chosen("run") == [0]
+    assert chosen("2") == [1]  # a name before an index
+    assert chosen(2) == [2]
+    with pytest.raises(UsageError, match="no phase 7: there are"):
+        recording.select_phases("7")
+
+
 def test_processes_are_told_apart(make_recording: MakeRecording, rows: SimpleNamespace) -> None:
     tables = {
         "phases": [rows.phase(0, "start", 0, 5, process=p) for p in (0, 1)],
