@@ -6,6 +6,7 @@ It is not called ``advise`` since `sgxlens.advise` is the function.
 
 from sgxlens.advice.advice import Advice, Cost, Declined, Evidence, Gain, Step
 from sgxlens.advice.advise import Advisory, advise
+from sgxlens.advice.modification import Modification
 from sgxlens.advice.registry import Rule
 from sgxlens.advice.situation import Situation
 
@@ -16,6 +17,7 @@ __all__ = [
     "Declined",
     "Evidence",
     "Gain",
+    "Modification",
     "Rule",
     "Situation",
     "Step",

@@ -6,6 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, get_args
 
+from sgxlens.advice.modification import Modification
 from sgxlens.enclave.quantities import Range
 
 Unit = Literal["count", "bytes", "seconds", "ratio"]
@@ -93,6 +94,7 @@ class Advice:
         steps: how to apply it.
         assumptions: what the gain takes for granted, one sentence each.
         state: ``predicted``, or ``verified`` by a new recording.
+        modification: what a machine can change to follow it; None: a person must do it.
     """
 
     title: str
@@ -104,6 +106,7 @@ class Advice:
     steps: tuple[Step, ...]
     assumptions: tuple[str, ...] = ()
     state: Literal["predicted", "verified"] = "predicted"
+    modification: Modification | None = None
 
 
 @dataclass(frozen=True)

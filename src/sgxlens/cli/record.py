@@ -12,6 +12,7 @@ import click
 from sgxlens.cli.main import EXIT_INTERRUPTED
 from sgxlens.cli.progress import ProgressLine
 from sgxlens.errors import TracerError
+from sgxlens.recording.targets.choose import MODEL_SUFFIXES
 
 if TYPE_CHECKING:
     from sgxlens.recording.metadata import Outcome
@@ -33,7 +34,7 @@ class TargetCommand(click.Command):
         first = len(args) - len(target)
         if first > 0 and args[first - 1] == "--":
             ctx.obj["is_command"] = True
-        elif target and target[0].endswith(".onnx"):
+        elif target and target[0].endswith(MODEL_SUFFIXES):
             args = [*args[:first], *args[first + 1 :], "--", args[first]]
             ctx.allow_interspersed_args = True
         rest = super().parse_args(ctx, args)
@@ -125,6 +126,19 @@ class TargetCommand(click.Command):
     type=click.Path(path_type=Path),
     help="Model: its inputs, by name.  [default: random]",
 )
+@click.option(
+    "--session",
+    metavar="FILE.json",
+    type=click.Path(path_type=Path),
+    help="ONNX model: settings of its session.  [default: ONNX Runtime's, threads do not spin]",
+)
+@click.option(
+    "--env",
+    "variables",
+    metavar="NAME=VALUE",
+    multiple=True,
+    help="Set this variable in the program's environment; may be repeated.",
+)
 @click.pass_context
 def command(  # noqa: PLR0917 -- click passes them by name
     ctx: click.Context,
@@ -143,6 +157,7 @@ def command(  # noqa: PLR0917 -- click passes them by name
     no_native: bool,
     native_runs: int | None,
     quiet: bool,
+    variables: tuple[str, ...],
     **model_options: Any,
 ) -> int:
     """Record a model, a script or any command.
@@ -187,6 +202,7 @@ def command(  # noqa: PLR0917 -- click passes them by name
             native=native_file if native_file is not None else not no_native,
             native_runs=native_runs or DEFAULT_RUNS,
             on_progress=line.update,
+            variables=parsed_variables(variables),
             **given_model_options(model_options),
         )
     outcome = recording.metadata.outcome
@@ -200,6 +216,17 @@ def command(  # noqa: PLR0917 -- click passes them by name
             err=True,
         )
     return _exit_status(outcome)
+
+
+def parsed_variables(texts: tuple[str, ...]) -> dict[str, str]:
+    """Variables given as ``NAME=VALUE``."""
+    found = {}
+    for text in texts:
+        name, separator, value = text.partition("=")
+        if not name or not separator:
+            raise click.UsageError(f"--env {text!r} is not of the form NAME=VALUE")
+        found[name] = value
+    return found
 
 
 def given_model_options(options: dict[str, Any]) -> dict[str, Any]:

@@ -12,13 +12,16 @@ from sgxlens.cli import record
 from sgxlens.cli.progress import ProgressLine
 
 # The options of `sgxlens record` that say what is run, and hold here as well.
-MODEL_OPTIONS = ("torch", "dims", "batch", "threads", "warmup", "runs", "input_file")
+TARGET_OPTIONS = (
+    *("torch", "dims", "batch", "threads", "warmup", "runs", "input_file"),
+    *("session", "variables"),
+)
 
 
 @click.command(
     "time",
     cls=record.TargetCommand,
-    params=[option for option in record.command.params if option.name in MODEL_OPTIONS],
+    params=[option for option in record.command.params if option.name in TARGET_OPTIONS],
 )
 @click.argument("target", nargs=-1, metavar="TARGET...", type=click.UNPROCESSED)
 @click.option(
@@ -35,13 +38,14 @@ MODEL_OPTIONS = ("torch", "dims", "batch", "threads", "warmup", "runs", "input_f
 )
 @click.option("-q", "--quiet", is_flag=True, help="No progress and no closing line.")
 @click.pass_context
-def command(
+def command(  # noqa: PLR0917 -- click passes them by name
     ctx: click.Context,
     /,
     target: tuple[str, ...],
     output: Path,
     native_runs: int | None,
     quiet: bool,
+    variables: tuple[str, ...],
     **model_options: Any,
 ) -> None:
     """Time a model, a script or any command natively.
@@ -64,6 +68,7 @@ def command(
             is_torch=ctx.obj["is_torch"],
             runs=native_runs or DEFAULT_RUNS,
             on_progress=line.update,
+            variables=record.parsed_variables(variables),
             **record.given_model_options(model_options),
         )
     write_times(times, output)

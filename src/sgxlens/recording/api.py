@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from sgxlens.errors import TargetError, UsageError
-from sgxlens.recording.environment import inherited_environment
+from sgxlens.recording.environment import with_variables
 from sgxlens.recording.native_times.measure import (
     DEFAULT_RUNS,
     NativeSettings,
@@ -21,7 +21,7 @@ from sgxlens.recording.native_times.recorded import (
     StandardInput,
     progress_shower,
 )
-from sgxlens.recording.record import record_target
+from sgxlens.recording.record import described, record_target
 from sgxlens.recording.session import (
     DEFAULT_LINE_USE_INTERVAL,
     TracerOptions,
@@ -50,6 +50,7 @@ def record(
     force: bool = False,
     onnx_profile: str | os.PathLike[str] | None = None,
     environment: Mapping[str, str] | None = None,
+    variables: Mapping[str, str] | None = None,
     native: bool | str | os.PathLike[str] = False,
     native_runs: int = DEFAULT_RUNS,
     on_progress: Callable[[Progress], None] | None = None,
@@ -78,13 +79,14 @@ def record(
             (``SessionOptions.enable_profiling``): a file, or ``profile_file_prefix``, from which
             the operators are known. A model needs none.
         environment: of the program; this process's by default.
+        variables: of the environment, to be set in addition; the recording keeps them.
         native: run the program natively, too, for its time (True), or take that from a file made by
             ``sgxlens time`` or from another recording. The default is to run it once only.
         native_runs: how often it is run natively; a model as often again to time its operators.
         on_progress: called a few times a second.
-        model_options: for a model: dims, batch, input_file, threads, warmup, runs, seed, outputs;
-            see `sgxlens.recording.targets.onnx.OnnxTarget`. A PyTorch model takes threads, warmup,
-            runs and outputs.
+        model_options: for a model: dims, batch, input_file, threads, warmup, runs, seed, outputs,
+            session; see `sgxlens.recording.targets.onnx.OnnxTarget`. A PyTorch model takes threads,
+            warmup, runs and outputs.
 
     Returns:
         The recording. How the program ended is in its ``metadata.outcome``.
@@ -116,6 +118,7 @@ def record(
                 line_use_interval=line_use_interval,
             ),
             environment=environment,
+            variables=variables,
             keep_accesses=keep_accesses,
             force=force,
             onnx_profile=onnx_profile,
@@ -133,6 +136,7 @@ def time_natively(
     is_torch: bool = False,
     runs: int = DEFAULT_RUNS,
     environment: Mapping[str, str] | None = None,
+    variables: Mapping[str, str] | None = None,
     on_progress: Callable[[Progress], None] | None = None,
     **model_options: Any,
 ) -> NativeTimes:
@@ -148,10 +152,10 @@ def time_natively(
     try:
         with catching_signals() as signals:
             try:
-                return measure(
+                times = measure(
                     target,
                     NativeSettings(
-                        environment=inherited_environment() if environment is None else environment,
+                        environment=with_variables(environment, variables or {}),
                         runs=runs,
                         stdin=StandardInput().opener(),
                         is_cancelled=lambda: bool(signals.received),
@@ -162,5 +166,6 @@ def time_natively(
                 if signals.received:
                     raise KeyboardInterrupt from error
                 raise TargetError(str(error)) from error
+        return times.model_copy(update={"target": described(target, variables)})
     finally:
         target.close()

@@ -9,10 +9,14 @@ import platform
 import shutil
 import tempfile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import sgxlens
-from sgxlens.errors import TracerError
+from sgxlens.errors import TracerError, UsageError
 from sgxlens.recording.metadata import HostInfo
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 TRACER_FILES = (
     "launcher",
@@ -146,6 +150,20 @@ def inherited_environment() -> dict[str, str]:
     if environment.get("LC_CTYPE") in _COERCED_LOCALES and not _was_started_with("LC_CTYPE"):
         del environment["LC_CTYPE"]
     return environment
+
+
+def with_variables(
+    environment: Mapping[str, str] | None, variables: Mapping[str, str]
+) -> dict[str, str]:
+    """An environment, None for the inherited one, with further variables.
+
+    Raises:
+        UsageError: a variable cannot be.
+    """
+    for name, value in variables.items():
+        if not name or "=" in name or "\0" in name + value:
+            raise UsageError(f"no variable of the environment can be called {name!r}")
+    return {**(inherited_environment() if environment is None else environment), **variables}
 
 
 def _was_started_with(name: str) -> bool:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import (
     AwareDatetime,
@@ -23,7 +23,11 @@ from pydantic import (
 from sgxlens.errors import RecordingError
 from sgxlens.recording.format import METADATA_FILE, SCHEMA_NAME, SCHEMA_VERSION
 
+if TYPE_CHECKING:
+    from pathlib import Path
+
 _CHECKSUM = "checksum"
+_PIECE_BYTES = 1 << 20
 
 
 def printable(text: str) -> str:
@@ -166,6 +170,20 @@ class FileInfo(_Model):
 
     size_bytes: int = Field(ge=0)
     sha256: str = Field(pattern="^[0-9a-f]{64}$")
+
+
+def file_info(path: Path) -> FileInfo:
+    """Size and hash of a file.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    digest, size_bytes = hashlib.sha256(), 0
+    with path.open("rb") as file:
+        while piece := file.read(_PIECE_BYTES):
+            digest.update(piece)
+            size_bytes += len(piece)
+    return FileInfo(size_bytes=size_bytes, sha256=digest.hexdigest())
 
 
 class TableInfo(FileInfo):

@@ -219,13 +219,10 @@ class Recording:
             raise RecordingError(f"{self.path} kept no accesses of process {process}")
         path = self.path / ACCESSES_FOLDER / f"{process}.zst"
         try:
-            digest = hashlib.sha256()
-            with open(path, "rb") as file:
-                while block := file.read(1 << 20):
-                    digest.update(block)
+            found = metadata_module.file_info(path)
         except OSError as error:
             raise RecordingError(f"cannot read {path}: {error.strerror}") from error
-        if digest.hexdigest() != info.sha256:
+        if found != info:
             raise RecordingError(f"{self.path} is corrupted: {path.name} was changed or cut short")
         return path
 

@@ -16,7 +16,7 @@ import sgxlens
 from sgxlens._native import Analysis, NativeStreamError
 from sgxlens.errors import RecordingError, StreamError, UsageError
 from sgxlens.recording.accesses import STREAM_VERSION, KeptStreams, read_chunks
-from sgxlens.recording.environment import host_info, valgrind_version
+from sgxlens.recording.environment import host_info, valgrind_version, with_variables
 from sgxlens.recording.format import TABLES
 from sgxlens.recording.metadata import ProcessInfo, RecordingInfo
 from sgxlens.recording.native_times.measure import TimedTarget
@@ -76,6 +76,7 @@ def record_target(
     options: TracerOptions,
     *,
     environment: Mapping[str, str] | None = None,
+    variables: Mapping[str, str] | None = None,
     keep_accesses: bool = False,
     force: bool = False,
     onnx_profile: str | os.PathLike[str] | None = None,
@@ -86,7 +87,8 @@ def record_target(
 
     The recording says how the program ended, however that was. Nothing is left at `output` when
     this raises. `onnx_profile` is the path, or how it starts, of profiles of ONNX Runtime that the
-    program writes itself. `native` says which native times it gets; None: none.
+    program writes itself. `variables` are set in its environment, and kept. `native` says which
+    native times it gets; None: none.
 
     Raises:
         TracerError: the tracer cannot run here.
@@ -97,6 +99,8 @@ def record_target(
         raise UsageError(f"no instruction set {options.isa!r}: choose one of {', '.join(ISAS)}")
     _check_sampling_rate(options.sampling_rate)
     _check_line_use_interval(options.line_use_interval)
+    if variables:
+        environment = with_variables(environment, variables)
     if onnx_profile is not None and isinstance(target, ProfilingTarget):
         raise UsageError("--onnx-profile: a model is profiled anyway; leave it out")
     profile_files = None if onnx_profile is None else ProfileFiles(Path(onnx_profile))
@@ -141,7 +145,7 @@ def record_target(
                 "sgxlens_version": sgxlens.__version__,
                 "created": created,
                 "command": target.command(),
-                "target": target.info(),
+                "target": described(target, variables),
                 "host": host_info(),
                 "tracer": {
                     "isa": options.isa,
@@ -169,6 +173,11 @@ def record_target(
             }
         )
     return open_recording(path)
+
+
+def described(target: TimedTarget, variables: Mapping[str, str] | None) -> dict[str, Any]:
+    """The field ``target`` of ``recording.json``, with the variables that were set."""
+    return {**target.info(), **({"environment": dict(variables)} if variables else {})}
 
 
 def _profiles(target: Target, files: ProfileFiles | None) -> tuple[list[Profile], list[str]]:

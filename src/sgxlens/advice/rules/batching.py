@@ -18,6 +18,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from sgxlens.advice.advice import Advice, Cost, Declined, Evidence, Gain, Step
+from sgxlens.advice.modification import Modification
 from sgxlens.advice.registry import Rule
 from sgxlens.advice.situation import counted
 from sgxlens.attribution import has_attribution, operator_table, region_table
@@ -118,6 +119,7 @@ def find(situation: Situation) -> tuple[Advice, ...] | Declined:
                 "Natively a sample takes as long in a batch as alone; most libraries are faster.",
                 "The model takes a batch: its first dimension is dynamic, or it is exported anew.",
             ),
+            modification=Modification(batch=batch * (recorded or 1), model=("dynamic-batch",)),
         ),
     )  # fmt: skip
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sgxlens.advice.advice import Advice, Cost, Declined, Evidence, Step
+from sgxlens.advice.modification import Modification
 from sgxlens.advice.registry import Rule
 from sgxlens.advice.situation import WORTH_SHARE
 from sgxlens.enclave.quantities import Range
@@ -67,6 +68,7 @@ def find(situation: Situation) -> tuple[Advice, ...] | Declined:
             if is_dynamic
             else (Cost("memory", "the whole size of the enclave is taken, used or not"),),
             steps=_steps(runtime.name, is_dynamic=is_dynamic),
+            modification=Modification(runtime=other, settings={"enclave_size": None}),
         ),
     )  # fmt: skip
 

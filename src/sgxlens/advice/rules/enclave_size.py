@@ -6,6 +6,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sgxlens.advice.advice import Advice, Cost, Declined, Evidence, Step
+from sgxlens.advice.modification import Modification
 from sgxlens.advice.registry import Rule
 from sgxlens.enclave.quantities import Range
 from sgxlens.units import format_bytes
@@ -67,6 +68,7 @@ def _smaller(situation: Situation) -> list[Advice]:
                     f'{name} = "{enough >> 20}M"',
                 ),
             ),
+            modification=Modification(settings={"enclave_size": None}),
         )
     ]
 

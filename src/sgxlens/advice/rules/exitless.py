@@ -6,6 +6,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sgxlens.advice.advice import Advice, Cost, Declined, Evidence, Step
+from sgxlens.advice.modification import Modification
 from sgxlens.advice.registry import Rule
 from sgxlens.advice.situation import counted
 from sgxlens.enclave.runtime import load_runtime
@@ -70,6 +71,7 @@ def find(situation: Situation) -> tuple[Advice, ...] | Declined:
                 ),
             ),
             assumptions=("There is a processor for each thread outside.",),
+            modification=Modification(runtime=_EXITLESS[runtime.name]),
         ),
     )  # fmt: skip
 

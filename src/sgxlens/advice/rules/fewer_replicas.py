@@ -6,6 +6,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sgxlens.advice.advice import Advice, Cost, Declined, Evidence, Step
+from sgxlens.advice.modification import Modification
 from sgxlens.advice.registry import Rule
 from sgxlens.enclave.quantities import Range
 
@@ -62,6 +63,7 @@ def find(situation: Situation) -> tuple[Advice, ...] | Declined:
                 ),
             ),
             assumptions=("Each replica is busy all the time.",),
+            modification=Modification(settings={"replicas": best}),
         ),
     )
 

@@ -4,9 +4,10 @@
 from __future__ import annotations
 
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from sgxlens.advice.advice import Advice, Cost, Declined, Evidence, Step
+from sgxlens.advice.modification import Modification
 from sgxlens.advice.registry import Rule
 from sgxlens.advice.situation import WORTH_SHARE, counted
 from sgxlens.prediction.inputs import MODEL_SUFFIXES
@@ -78,15 +79,21 @@ def _holds_model(path: PurePosixPath) -> bool:
     return path.suffix.lower() in _SUFFIXES and not is_of_python
 
 
+def _settings(
+    situation: Situation, paths: list[str], kind: Literal["allowed", "encrypted"]
+) -> dict[str, Any]:
+    """The patterns with which files are of another kind."""
+    now = situation.settings
+    given = now.allowed if kind == "allowed" else now.encrypted
+    # A pattern is of one kind only.
+    trusted = tuple(pattern for pattern in now.trusted if pattern not in paths)
+    return {"trusted": trusted, kind: (*given, *paths)}
+
+
 def _again(
     situation: Situation, paths: list[str], kind: Literal["allowed", "encrypted"]
 ) -> Evaluation:
-    settings = situation.settings
-    # A pattern is of one kind only.
-    trusted = tuple(pattern for pattern in settings.trusted if pattern not in paths)
-    if kind == "allowed":
-        return situation.again(trusted=trusted, allowed=(*settings.allowed, *paths))
-    return situation.again(trusted=trusted, encrypted=(*settings.encrypted, *paths))
+    return situation.again(**_settings(situation, paths, kind))
 
 
 def _evidence(situation: Situation, evaluation: Evaluation) -> tuple[Evidence, ...]:
@@ -135,6 +142,7 @@ def _sealed(situation: Situation, paths: list[str], gain: Gain) -> Advice:
                 ' key_name = "default" },\n]',
             ),
         ),
+        modification=Modification(settings=_settings(situation, paths, "encrypted")),
     )  # fmt: skip
 
 
@@ -168,4 +176,5 @@ def _allowed(situation: Situation, paths: list[str], gain: Gain) -> Advice:
         assumptions=(
             "The program's own hash, with OpenSSL's SHA instructions, takes next to nothing.",
         ),
+        modification=Modification(settings=_settings(situation, paths, "allowed")),
     )  # fmt: skip

@@ -13,6 +13,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from sgxlens.advice.advice import Advice, Cost, Declined, Evidence, Step
+from sgxlens.advice.modification import Modification
 from sgxlens.advice.registry import Rule
 from sgxlens.advice.situation import counted
 from sgxlens.attribution import has_attribution, operator_table
@@ -98,6 +99,7 @@ def find(situation: Situation) -> tuple[Advice, ...] | Declined:
                 "Weights are float32 now.",
                 "Natively an inference takes as long: faster with VNNI, else often slower.",
             ),
+            modification=Modification(model=("int8-dynamic",)),
         ),
     )
 

@@ -13,6 +13,8 @@ from sgxlens.errors import UsageError
 if TYPE_CHECKING:
     from sgxlens.recording.record import Target
 
+# What ONNX Runtime runs: a model, or one in its own format.
+MODEL_SUFFIXES = (".onnx", ".ort")
 # Parameters of a model whose option has another name.
 OPTION_NAMES = {"dims": "--dim", "input_file": "--input"}
 # Those that a PyTorch model takes, too.
@@ -28,9 +30,10 @@ def choose_target(
 ) -> Target:
     """Return the target that `words` mean, checked.
 
-    A first word that ends in ``.onnx`` is a model, in ``.py`` a script; all else, and everything
-    with `is_command`, is a command. With `is_torch` the only word is ``package.module:function``,
-    which makes a PyTorch model. `model_options` are those of `OnnxTarget` or `TorchTarget`.
+    A first word that ends in ``.onnx`` or ``.ort`` is a model, in ``.py`` a script; all else, and
+    everything with `is_command`, is a command. With `is_torch` the only word is
+    ``package.module:function``, which makes a PyTorch model. `model_options` are those of
+    `OnnxTarget` or `TorchTarget`.
 
     Raises:
         TargetError: the target cannot be recorded.
@@ -42,7 +45,7 @@ def choose_target(
     first = texts[0]
     if is_torch:
         return _torch_target(texts, model_options)
-    if not is_command and first.endswith(".onnx"):
+    if not is_command and first.endswith(MODEL_SUFFIXES):
         from sgxlens.recording.targets.onnx import OnnxTarget
 
         if len(texts) > 1:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sgxlens.errors import TargetError, UsageError
+from sgxlens.recording.metadata import file_info
 from sgxlens.recording.operators import Profile, ProfileError, read_profile
 from sgxlens.recording.targets.native_run import how_it_died
 from sgxlens.recording.targets.onnx_inputs import (
@@ -25,6 +26,7 @@ from sgxlens.recording.targets.onnx_inputs import (
     random_inputs,
     resolve_shapes,
 )
+from sgxlens.recording.targets.onnx_session import SessionSettings, session_settings
 from sgxlens.text import one_line
 
 if TYPE_CHECKING:
@@ -52,12 +54,15 @@ class OnnxTarget:
         dims: sizes of dynamic dimensions by name; one without a name is called ``INPUT.AXIS``.
         batch: size of the batch dimension (see `resolve_shapes`).
         input_file: an ``.npz`` file with one array for each input, by name.
-        threads: threads of an operator (ONNX Runtime's intra-op pool), which do not spin.
+        threads: threads of an operator (ONNX Runtime's intra-op pool); None: as `session` says,
+            or one.
         warmup: inferences before the first that counts.
         runs: inferences.
         seed: of the random inputs.
         outputs: an ``.npz`` file to be written with the last inference's outputs, as ``arr_0`` ...
             in the model's order; None: they are dropped.
+        session: settings of the session, their fields, or a JSON file of them; see
+            `sgxlens.recording.targets.onnx_session.SessionSettings`.
 
     Raises:
         TargetError: the model or its inputs cannot be run.
@@ -73,12 +78,15 @@ class OnnxTarget:
         dims: Mapping[str, int] | None = None,
         batch: int | None = None,
         input_file: str | os.PathLike[str] | None = None,
-        threads: int = 1,
+        threads: int | None = None,
         warmup: int = 1,
         runs: int = 2,
         seed: int = 0,
         outputs: str | os.PathLike[str] | None = None,
+        session: SessionSettings | Mapping[str, Any] | str | os.PathLike[str] | None = None,
     ) -> None:
+        settings = session_settings(session)
+        threads = _thread_count(threads, settings)
         if threads < 1 or runs < 1 or warmup < 0 or (batch is not None and batch < 1):
             raise UsageError("--threads, --runs and --batch start at 1, --warmup at 0")
         if input_file is not None and (dims or batch is not None):
@@ -90,6 +98,7 @@ class OnnxTarget:
             options: dict[str, Any] = {
                 "model": os.path.abspath(self.model),  # noqa: PTH100 - keeps symbolic links
                 "threads": threads,
+                "session": settings.model_dump(),
                 "warmup": warmup,
                 "runs": runs,
                 "outputs": None if outputs is None else os.path.abspath(outputs),  # noqa: PTH100
@@ -110,6 +119,7 @@ class OnnxTarget:
         self._info = {
             "kind": self.kind,
             "model": str(self.model),
+            "model_file": file_info(self.model).model_dump(),
             "inputs": [
                 {"name": spec.name, "type": array.dtype.name, "shape": list(array.shape)}
                 for spec, array in zip(specs, arrays, strict=True)
@@ -117,6 +127,7 @@ class OnnxTarget:
             "input_file": None if input_file is None else str(input_file),
             "seed": seed if input_file is None else None,
             "threads": threads,
+            "session": settings.model_dump(),
             "warmup": warmup,
             "runs": runs,
             "onnxruntime": probe["onnxruntime"],
@@ -221,6 +232,14 @@ class OnnxTarget:
                 f" ({one_line(detail[1], 120) if detail else 'opset'}): upgrade onnxruntime"
             )
         return f"{self.model} {failure}: {_without_noise(message)}"
+
+
+def _thread_count(threads: int | None, settings: SessionSettings) -> int:
+    asked = settings.intra_op_threads
+    if None not in (threads, asked) and threads != asked:
+        raise UsageError(f"--threads {threads} contradicts intra_op_threads {asked} of --session")
+    found = asked if threads is None else threads
+    return 1 if found is None else found
 
 
 def _check_file(model: Path) -> None:

@@ -54,20 +54,21 @@ def _record(folder: str, options: Options, native: str) -> None:
 
     mark("import")
     import numpy as np
-    import onnxruntime  # noqa: F401 - in this phase, not in the next
+    import onnxruntime
 
     mark("load")
     is_profiled = native != "phases"
     session = _session(options, profile_prefix=f"{folder}/profile" if is_profiled else None)
     feeds = _feeds(folder, options)
+    run_options = _run_options(onnxruntime, options)
     outputs: list[Any] = []
     try:
         for number in range(options["warmup"]):
             mark(f"warm-up {number + 1}")
-            outputs = session.run(None, feeds)
+            outputs = session.run(None, feeds, run_options)
         for number in inferences(options["runs"], is_native=bool(native)):
             mark(f"inference {number + 1}")
-            outputs = session.run(None, feeds)
+            outputs = session.run(None, feeds, run_options)
     finally:
         mark("end")  # whatever ended the inferences, what they did is kept
         if is_profiled:
@@ -99,7 +100,10 @@ def _probe(options: Options) -> Options:
 
 
 def _check(folder: str, options: Options) -> Options:
-    _session(options).run(None, _feeds(folder, options))
+    import onnxruntime
+
+    run_options = _run_options(onnxruntime, options)
+    _session(options).run(None, _feeds(folder, options), run_options)
     return {}
 
 
@@ -116,17 +120,66 @@ def _session(options: Options, profile_prefix: str | None = None) -> Any:
 
     # Else a thread of ONNX Runtime's own gathers and sends usage data during the inferences.
     onnxruntime.disable_telemetry_events()
-    settings = onnxruntime.SessionOptions()
-    settings.intra_op_num_threads = options["threads"]
-    settings.inter_op_num_threads = 1
-    # One thread runs at a time under the tracer: a thread that spins keeps the others waiting.
-    settings.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    settings = _session_options(onnxruntime, options)
     if profile_prefix is not None:
         settings.enable_profiling = True
         settings.profile_file_prefix = profile_prefix
     return onnxruntime.InferenceSession(
         options["model"], settings, providers=["CPUExecutionProvider"]
     )
+
+
+def _session_options(onnxruntime: Any, options: Options) -> Any:
+    """`SessionSettings` as ONNX Runtime takes them."""
+    asked = options["session"]
+    settings = onnxruntime.SessionOptions()
+    settings.intra_op_num_threads = options["threads"]
+    settings.inter_op_num_threads = asked["inter_op_threads"]
+    mode, level = asked["execution_mode"].upper(), asked["graph_optimization"].upper()
+    settings.execution_mode = getattr(onnxruntime.ExecutionMode, f"ORT_{mode}")
+    settings.graph_optimization_level = getattr(
+        onnxruntime.GraphOptimizationLevel,
+        "ORT_DISABLE_ALL" if level == "DISABLE" else f"ORT_ENABLE_{level}",
+    )
+    for name in ("enable_cpu_mem_arena", "enable_mem_pattern", "enable_mem_reuse"):
+        setattr(settings, name, asked[name])
+    is_spinning = str(int(asked["allow_spinning"]))
+    entries = {"session.intra_op.allow_spinning": is_spinning}
+    if asked["execution_mode"] == "parallel":
+        entries["session.inter_op.allow_spinning"] = is_spinning
+    if asked["arena"] is not None:
+        _register_arena(onnxruntime, asked["arena"])
+        entries["session.use_env_allocators"] = "1"
+    for name, value in {**entries, **asked["config"]}.items():
+        settings.add_session_config_entry(name, value)
+    return settings
+
+
+def _register_arena(onnxruntime: Any, arena: Options) -> None:
+    """Let sessions that use allocators of the environment have one arena of these settings."""
+    sizes = {
+        "max_mem": arena["max_bytes"],
+        "initial_chunk_size_bytes": arena["initial_chunk_bytes"],
+        "max_dead_bytes_per_chunk": arena["max_dead_bytes_per_chunk"],
+    }
+    strategy = int(arena["extend_strategy"] == "same_as_requested")
+    given = {name: size for name, size in sizes.items() if size is not None}
+    memory = onnxruntime.OrtMemoryInfo(
+        "Cpu", onnxruntime.OrtAllocatorType.ORT_ARENA_ALLOCATOR, 0, onnxruntime.OrtMemType.DEFAULT
+    )
+    settings = onnxruntime.OrtArenaCfg({"arena_extend_strategy": strategy, **given})
+    onnxruntime.create_and_register_allocator(memory, settings)
+
+
+def _run_options(onnxruntime: Any, options: Options) -> Any:
+    """What each run gets; None: nothing of its own."""
+    entries = options["session"]["run_config"]
+    if not entries:
+        return None
+    settings = onnxruntime.RunOptions()
+    for name, value in entries.items():
+        settings.add_run_config_entry(name, value)
+    return settings
 
 
 def _feeds(folder: str, options: Options) -> Options:
