@@ -39,16 +39,22 @@ class Gain:
 
     Attributes:
         of: ``inference``: the steady inference; ``sample``: the same, for each sample of a batch;
-            ``startup``: from the start of the enclave to the first result.
-        before, after: seconds as it is, and with the advice followed.
+            ``startup``: from the start of the enclave to the first result; ``memory``: all that
+            must fit into the enclave.
+        before, after: as it is, and with the advice followed: seconds, of memory bytes.
         saved: what that saves, as a range of the difference: what makes both uncertain alike
             cancels out. Negative values: it may cost.
     """
 
-    of: Literal["inference", "sample", "startup"]
+    of: Literal["inference", "sample", "startup", "memory"]
     before: Range
     after: Range
     saved: Range
+
+    @property
+    def unit(self) -> Unit:
+        """Unit of all three values."""
+        return "bytes" if self.of == "memory" else "seconds"
 
     @property
     def share(self) -> float:

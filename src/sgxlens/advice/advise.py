@@ -48,9 +48,10 @@ class Advisory:
 
     Attributes:
         prediction: what it is like now.
-        advice: what to change: first what shortens the inference, then what shortens the start. Of
-            each, what leaves the outputs and the machine as they are comes first, then what changes
-            outputs, then what takes another machine or kernel; and then the largest gain.
+        advice: what to change: first what shortens the inference, then what shortens the start,
+            then what only makes the enclave smaller. Of each, what leaves the outputs and the
+            machine as they are comes first, then what changes outputs, then what takes another
+            machine or kernel; and then the largest gain.
         silent: rules that have no advice, and why.
         broken: rules that could not be asked.
     """
@@ -140,9 +141,10 @@ def _checked(advice: Advice) -> Advice:
     return advice
 
 
-def _rank(advice: Advice) -> tuple[bool, int, float]:
+def _rank(advice: Advice) -> tuple[int, int, float]:
     first = advice.gains[0]
-    return first.of == "startup", CHANGES.index(advice.changes), -first.share
+    place = {"startup": 1, "memory": 2}.get(first.of, 0)
+    return place, CHANGES.index(advice.changes), -first.share
 
 
 def _size(size: int | str | None) -> int | None:

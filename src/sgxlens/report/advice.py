@@ -32,6 +32,7 @@ GAIN_TITLES: Final = {
     "inference": "an inference",
     "sample": "a sample",
     "startup": "the start",
+    "memory": "the enclave's memory",
 }
 CHANGE_TITLES: Final[dict[Change, str]] = {
     "program": "the program or its configuration",

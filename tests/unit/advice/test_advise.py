@@ -87,6 +87,7 @@ def test_what_keeps_the_model_and_the_machine_comes_first() -> None:
     from sgxlens.advice.advise import _rank
 
     rows = [
+        made_up(0.95, "memory"),
         made_up(0.9, "startup"),
         made_up(0.8, changes="machine"),
         made_up(0.7, changes="model"),
@@ -94,7 +95,7 @@ def test_what_keeps_the_model_and_the_machine_comes_first() -> None:
         made_up(0.2),
     ]
     ranked = sorted(rows, key=_rank)
-    assert [row.title for row in ranked] == [f"Save {n}" for n in (0.2, 0.1, 0.7, 0.8, 0.9)]
+    assert [row.title for row in ranked] == [f"Save {n}" for n in (0.2, 0.1, 0.7, 0.8, 0.9, 0.95)]
 
 
 def test_errors_on_two_machines_are_independent(path: Path) -> None:

@@ -76,12 +76,12 @@ def _overview(rows: Sequence[RankedAdvice], width: int) -> RenderableType:
                 str(index),
                 row.advice.title,
                 GAIN_TITLES[gain.of],
-                format_seconds(gain.before.likely),
-                format_seconds(gain.after.likely),
+                _FORMATS[gain.unit](gain.before.likely),
+                _FORMATS[gain.unit](gain.after.likely),
                 _times(gain),
             ]
         )
-    return fitted_table(["#", "change", "of", "now", "then", "faster"], table, width, (1,), (2,))
+    return fitted_table(["#", "change", "of", "now", "then", "less"], table, width, (1,), (2,))
 
 
 def _times(gain: Gain) -> str:
@@ -105,15 +105,21 @@ def _gains(gains: Sequence[Gain], width: int) -> RenderableType:
     rows = [
         [
             GAIN_TITLES[gain.of],
-            format_seconds(gain.before.likely),
-            format_seconds(gain.after.likely),
-            format_seconds(gain.saved.likely),
-            seconds_range(gain.saved),
+            _FORMATS[gain.unit](gain.before.likely),
+            _FORMATS[gain.unit](gain.after.likely),
+            _FORMATS[gain.unit](gain.saved.likely),
+            _range(gain),
             percent(max(gain.share, 0)),
         ]
         for gain in gains
     ]
     return fitted_table(["of", "now", "then", "saves", "range", "share"], rows, width, (0,))
+
+
+def _range(gain: Gain) -> str:
+    if gain.unit == "seconds":
+        return seconds_range(gain.saved)
+    return value_range(gain.saved, _FORMATS[gain.unit])
 
 
 def _evidence(rows: Sequence[Evidence], width: int) -> RenderableType:
