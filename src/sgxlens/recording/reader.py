@@ -29,7 +29,7 @@ from sgxlens.recording.format import (
     TABLES,
     Table,
 )
-from sgxlens.recording.native_times.summary import NativeSummary
+from sgxlens.recording.native_times.summary import NativeSummary, phase_keys
 from sgxlens.recording.phase_names import is_inference
 from sgxlens.reuse.histogram import ReuseHistogram
 from sgxlens.units import format_bytes, format_count, format_seconds
@@ -376,7 +376,15 @@ class Recording:
             RecordingError: the recording is damaged.
         """
         info = self.metadata.native
-        return None if info is None else NativeSummary(info, self.table("native_times"))
+        if info is None:
+            return None
+        keys = phase_keys(self.phases, self.metadata.processes)
+        try:
+            return NativeSummary(info, self.table("native_times"), keys)
+        except ValueError as error:
+            raise RecordingError(
+                f"{self.path} is corrupted: native_times.parquet: {error}"
+            ) from error
 
     def _rows(
         self, table: pa.Table, granularity: str, phase: int | str | None, process: int | None
