@@ -18,15 +18,18 @@ _WEIGHTS = tuple((1, page * 64, "load") for page in range(10, 10 + WEIGHT_PAGES)
 _ACTIVATIONS = tuple((1, line, "store") for line in range(64, 64 + 20))
 
 
-def program(kind: str = "MatMul") -> Program:
-    """One operator of type `kind` that reads all weights, a line of each page, in each run."""
+def program(kind: str = "MatMul", passes: int = 1) -> Program:
+    """One operator of type `kind` that reads all weights, a line of each page, in each run.
+
+    It goes through them `passes` times.
+    """
     spans = [
         Span(0, None, ((1, 0, "load"),)),
         Span(1, None, tuple((1, line, "store") for _, line, _ in _WEIGHTS)),
     ]
     operators: list[str] = []
     for phase in range(2, len(PHASES)):
-        spans.append(Span(phase, len(operators), (*_WEIGHTS, *_ACTIVATIONS)))
+        spans.append(Span(phase, len(operators), (*_WEIGHTS * passes, *_ACTIVATIONS)))
         operators.append("/dense")
     fields = {
         number: {"type": kind, "output_shapes": "", "source": "onnxruntime_profile"}
@@ -46,14 +49,14 @@ def program(kind: str = "MatMul") -> Program:
     )
 
 
-def tables(kind: str = "MatMul") -> dict[str, Any]:
+def tables(kind: str = "MatMul", passes: int = 1) -> dict[str, Any]:
     """The tables of its recording, with native times, as rows that may be changed."""
-    return copy.deepcopy(_tables(kind))
+    return copy.deepcopy(_tables(kind, passes))
 
 
 @cache
-def _tables(kind: str) -> dict[str, Any]:
-    made = program(kind)
+def _tables(kind: str, passes: int) -> dict[str, Any]:
+    made = program(kind, passes)
     recording = made.record()
     found: dict[str, Any] = {
         name: recording.table(name).to_pylist() for name in recording.metadata.tables

@@ -25,6 +25,8 @@ GROUP = "sgxlens.rules"
 BUILT_IN = (
     "batching",
     "narrower_weights",
+    "streaming",
+    "splitting",
     "epc_size",
     "fewer_replicas",
     "eviction_order",

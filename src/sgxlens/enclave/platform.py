@@ -127,13 +127,16 @@ class Encryption(_Part):
 
 
 class Compute(_Part):
-    """What the program's own instructions cost more inside.
+    """What the program's own instructions cost more inside, and what they would cost.
 
     Attributes:
         slowdown: nanoseconds added for each native nanosecond.
+        aes_gcm_byte_ns: a byte that one thread decrypts and authenticates with AES-GCM, by the
+            processor's instructions for it and from its cache; None: not known.
     """
 
     slowdown: Constant
+    aes_gcm_byte_ns: Constant | None = None
 
 
 class Transitions(_Part):

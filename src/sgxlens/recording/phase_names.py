@@ -5,9 +5,8 @@ from __future__ import annotations
 
 import re
 
-# The native core has the same rule, for bytes.
-_INFERENCE = re.compile(r"inference(?![a-z])", re.IGNORECASE | re.ASCII)
-_WARM_UP = re.compile(r"warm-?up(?![a-z])", re.IGNORECASE | re.ASCII)
+_INFERENCE = re.compile(r"inference(?![a-z])", re.IGNORECASE)
+_WARM_UP = re.compile(r"warm-?up(?![a-z])", re.IGNORECASE)
 
 
 def is_inference(name: str) -> bool:

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sgxlens.recording.phase_names import is_inference
 from sgxlens.report.titles import CAUSE_TITLES
 from sgxlens.text import one_line
 from sgxlens.units import format_ratio, format_seconds
@@ -36,7 +35,8 @@ def verdict(prediction: Prediction) -> str:
 
 
 def _phase_name(steady: PhaseTime) -> str:
-    return "an inference" if is_inference(steady.name) else f"phase '{one_line(steady.name, 40)}'"
+    is_inference = steady.name.startswith("inference")
+    return "an inference" if is_inference else f"phase '{one_line(steady.name, 40)}'"
 
 
 def _why(steady: PhaseTime) -> str:

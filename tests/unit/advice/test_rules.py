@@ -3,68 +3,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import paged
-import predictable
 import sgxlens
-from sgxlens.advice import Advice, Advisory
+from advised import SGX1, SGX2, Make, asked, calls, declined, of, position_of, reason
 from sgxlens.advice.registry import BUILT_IN, rules
 from sgxlens.advice.rules.batching import batched
 from sgxlens.enclave.charges import Charge
 from sgxlens.enclave.quantities import Constant, Range
 from sgxlens.enclave.runtime import load_runtime
-
-MakeRecording = Callable[..., Path]
-Make = Callable[..., Path]
-SGX1, SGX2 = "xeon-e-2288g", "xeon-gold-6326"
-
-
-@pytest.fixture
-def make(make_recording: MakeRecording) -> Make:
-    """A function that writes a recording of `paged`, with some tables replaced."""
-
-    def written(kind: str = "MatMul", fields: Any = None, **tables: Any) -> Path:
-        return make_recording(
-            {**paged.tables(kind), **tables}, force=True, **paged.metadata(**(fields or {}))
-        )
-
-    return written
-
-
-def of(advisory: Advisory, rule: str) -> list[Advice]:
-    assert not advisory.broken
-    return [row.advice for row in advisory.advice if row.rule == rule]
-
-
-def reason(advisory: Advisory, rule: str) -> str:
-    assert not of(advisory, rule)
-    return next(row.reason for row in advisory.silent if row.rule == rule)
-
-
-def asked(rule: str, *arguments: Any, **settings: Any) -> list[Advice]:
-    """What one rule advises."""
-    return of(sgxlens.advise(*arguments, only=(rule,), **settings), rule)
-
-
-def declined(rule: str, *arguments: Any, **settings: Any) -> str:
-    """Why one rule has no advice."""
-    return reason(sgxlens.advise(*arguments, only=(rule,), **settings), rule)
-
-
-def calls(phase: int, position: int, name: str, count: int, **fields: Any) -> list[dict[str, Any]]:
-    (row,) = predictable.syscalls(1)[:1]
-    changed = {"phase": phase, "position": position, "name": name, **fields}
-    return [{**row, "number": 1, **changed} for _ in range(count)]
-
-
-def position_of(phase: int) -> int:
-    rows = paged.tables()["phases"]
-    return int(next(r["start_position"] + 1 for r in rows if r["phase"] == phase))
 
 
 def test_all_rules_of_the_package_are_there_under_their_names() -> None:
@@ -94,8 +45,8 @@ def test_streamed_weights_call_for_a_batch_narrower_weights_an_epc_and_an_order(
     rows = {e.what.rpartition(" ")[2]: e.value.likely for e in order.evidence[:3]}
     assert rows["linux"] > rows["mru"] >= rows["optimum"] > 0
     # What keeps model and machine comes first, whatever the others gain.
-    assert [row.rule for row in advisory.advice][:3] == [
-        *("batching", "narrower_weights", "epc_size"),
+    assert [row.rule for row in advisory.advice][:4] == [
+        *("batching", "streaming", "narrower_weights", "epc_size"),
     ]
 
 

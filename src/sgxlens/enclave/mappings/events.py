@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import PurePosixPath
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import pyarrow as pa
@@ -48,6 +49,9 @@ _STACK = MAPPING_KINDS.index("stack")
 _OF_MAPPINGS, _OF_CALLS, _OF_PHASES = range(3)
 
 
+_cache: WeakKeyDictionary[Recording, dict[int, AddressSpaceHistory]] = WeakKeyDictionary()
+
+
 def address_space(recording: Recording, process: int) -> AddressSpaceHistory:
     """What a process had mapped and accessed over time; a phase starts an interval of its own.
 
@@ -57,7 +61,10 @@ def address_space(recording: Recording, process: int) -> AddressSpaceHistory:
     Raises:
         RecordingError: the recording holds no mappings, or is damaged.
     """
-    return recording.derived((address_space, process), lambda: _replayed(recording, process))
+    kept = _cache.setdefault(recording, {})
+    if process not in kept:
+        kept[process] = _replayed(recording, process)
+    return kept[process]
 
 
 def _replayed(recording: Recording, process: int) -> AddressSpaceHistory:
