@@ -6,10 +6,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import shutil
-import subprocess
-import sys
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +14,7 @@ import numpy as np
 from sgxlens.errors import TargetError, UsageError
 from sgxlens.recording.metadata import file_info
 from sgxlens.recording.operators import Profile, ProfileError, read_profile
-from sgxlens.recording.targets.native_run import how_it_died
+from sgxlens.recording.targets.model import ModelTarget
 from sgxlens.recording.targets.onnx_inputs import (
     Array,
     InputSpec,
@@ -32,13 +28,10 @@ from sgxlens.text import one_line
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from typing_extensions import Self
-
-_RUNNER = "sgxlens.recording.targets.onnx_runner"
 _INSTALL = "pip install 'sgxlens[onnx]'"
 
 
-class OnnxTarget:
+class OnnxTarget(ModelTarget):
     """A model, checked natively and ready to run.
 
     Making one runs the model once outside the tracer, in a process of its own: whatever is wrong
@@ -70,6 +63,8 @@ class OnnxTarget:
     """
 
     kind = "onnx"
+    runner = "sgxlens.recording.targets.onnx_runner"
+    library = "ONNX Runtime"
 
     def __init__(
         self,
@@ -93,7 +88,7 @@ class OnnxTarget:
             raise UsageError("--input has shapes of its own: give it without --dim and --batch")
         self.model = Path(model)
         _check_file(self.model)
-        self._folder = Path(tempfile.mkdtemp(prefix="sgxlens-"))
+        super().__init__()
         try:
             options: dict[str, Any] = {
                 "model": os.path.abspath(self.model),  # noqa: PTH100 - keeps symbolic links
@@ -133,18 +128,6 @@ class OnnxTarget:
             "onnxruntime": probe["onnxruntime"],
         }
 
-    def command(self) -> list[str]:
-        """The command line to run; it works until `close`."""
-        return [sys.executable, "-m", _RUNNER, str(self._folder)]
-
-    def native_command(self, *, profiled: bool = False) -> list[str] | None:
-        """The command line for a native run, which may make further inferences."""
-        return [*self.command(), "operators" if profiled else "phases"]
-
-    def info(self) -> dict[str, Any]:
-        """The field ``target`` of ``recording.json``."""
-        return self._info
-
     def operator_profile(self) -> Profile:
         """The profile of the last run that took one.
 
@@ -160,20 +143,6 @@ class OnnxTarget:
             ) from error
         return read_profile(Path(report["file"]), report["start_ns"])
 
-    def close(self) -> None:
-        """Removes the prepared inputs and the profile."""
-        shutil.rmtree(self._folder, ignore_errors=True)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def _write_options(self, options: Mapping[str, Any]) -> None:
-        text = json.dumps(options)
-        (self._folder / "options.json").write_text(text, encoding="ascii")
-
     def _save_inputs(self, arrays: list[Array]) -> None:
         try:
             for index, array in enumerate(arrays):
@@ -186,18 +155,7 @@ class OnnxTarget:
 
     def _run_natively(self, options: Mapping[str, Any], failure: str) -> dict[str, Any]:
         """Runs the runner and returns its report; TargetError tells why there is none."""
-        self._write_options({"inputs": [], **options})
-        report_file = self._folder / "report.json"
-        report_file.unlink(missing_ok=True)
-        result = subprocess.run(
-            self.command(), check=False, stdin=subprocess.DEVNULL, capture_output=True
-        )
-        try:
-            report: dict[str, Any] = json.loads(report_file.read_text(encoding="ascii"))
-        except (OSError, ValueError) as error:
-            raise TargetError(
-                f"{self.model} {failure}: ONNX Runtime {how_it_died(result)}"
-            ) from error
+        report = self._report({"inputs": [], **options}, f"{self.model} {failure}")
         if "error" in report:
             raise TargetError(self._explain(report["kind"], report["error"], failure))
         return report

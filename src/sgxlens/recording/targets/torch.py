@@ -5,26 +5,17 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
-import subprocess
-import sys
-import tempfile
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sgxlens.errors import TargetError, UsageError
 from sgxlens.recording.operators.profile import Event, Node, Profile, ProfileError
-from sgxlens.recording.targets.native_run import how_it_died
+from sgxlens.recording.targets.model import ModelTarget
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from typing_extensions import Self
 
-_RUNNER = "sgxlens.recording.targets.torch_runner"
-
-
-class TorchTarget:
+class TorchTarget(ModelTarget):
     """A PyTorch model, checked natively and ready to run.
 
     `build` names a function without arguments that returns the model, a ``torch.nn.Module``, and
@@ -51,6 +42,8 @@ class TorchTarget:
     """
 
     kind = "torch"
+    runner = "sgxlens.recording.targets.torch_runner"
+    library = "PyTorch"
 
     def __init__(
         self,
@@ -69,8 +62,7 @@ class TorchTarget:
                 f"--torch takes the function that makes the model, as package.module:function, not"
                 f" {build!r}"
             )
-        self._build = build
-        self._folder = Path(tempfile.mkdtemp(prefix="sgxlens-"))
+        super().__init__()
         try:
             options = {
                 "spec": build,
@@ -79,7 +71,7 @@ class TorchTarget:
                 "runs": runs,
                 "outputs": None if outputs is None else os.path.abspath(outputs),  # noqa: PTH100
             }
-            report = self._check(options | {"mode": "check"})
+            report = self._check(build, options | {"mode": "check"})
             self._write_options(options | {"mode": "record"})
         except BaseException:
             self.close()
@@ -95,14 +87,6 @@ class TorchTarget:
             "runs": runs,
             "torch": report["torch"],
         }
-
-    def command(self) -> list[str]:
-        """The command line to run; it works until `close`."""
-        return [sys.executable, "-m", _RUNNER, str(self._folder)]
-
-    def native_command(self, *, profiled: bool = False) -> list[str] | None:
-        """The command line for a native run, which may make further inferences."""
-        return [*self.command(), "operators" if profiled else "phases"]
 
     def native_profile(self) -> Profile:
         """The operators of the last native run that timed them.
@@ -121,37 +105,9 @@ class TorchTarget:
         events = tuple(_event(row, told["start_ns"]) for row in told["operators"])
         return Profile(path, told["pid"], events, told["start_ns"])
 
-    def info(self) -> dict[str, Any]:
-        """The field ``target`` of ``recording.json``."""
-        return self._info
-
-    def close(self) -> None:
-        """Removes what was prepared."""
-        shutil.rmtree(self._folder, ignore_errors=True)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def _write_options(self, options: Mapping[str, Any]) -> None:
-        text = json.dumps(options)
-        (self._folder / "options.json").write_text(text, encoding="ascii")
-
-    def _check(self, options: Mapping[str, Any]) -> dict[str, Any]:
+    def _check(self, build: str, options: Mapping[str, Any]) -> dict[str, Any]:
         """Run the model natively and return what is known of it then."""
-        self._write_options(options)
-        result = subprocess.run(
-            self.command(), check=False, stdin=subprocess.DEVNULL, capture_output=True
-        )
-        try:
-            text = (self._folder / "report.json").read_text(encoding="ascii")
-            report: dict[str, Any] = json.loads(text)
-        except (OSError, ValueError) as error:
-            raise TargetError(
-                f"the model of {self._build} cannot be run: PyTorch {how_it_died(result)}"
-            ) from error
+        report = self._report(options, f"the model of {build} cannot be run")
         if "error" in report:
             raise TargetError(report["error"])
         return report

@@ -5,7 +5,7 @@ import subprocess
 
 import pytest
 
-from sgxlens.recording.targets.native_run import how_it_died
+from sgxlens.recording.targets.model import how_it_died
 
 
 @pytest.mark.parametrize(
