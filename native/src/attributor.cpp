@@ -22,8 +22,17 @@ constexpr unsigned kFoundRunsMax = 3;
 /// is smaller is not told from the runtime's own structures.
 constexpr std::uint64_t kFoundLinesMin = 16;
 
-bool starts_with(std::string_view text, std::string_view start) {
-    return text.substr(0, start.size()) == start;
+bool is_letter(char c) {
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
+}
+
+/// Whether a name is `word`, alone or with a number: "inference", "Inference 2", not "inferences".
+/// As in sgxlens/recording/phase_names.py.
+bool is_called(std::string_view name, std::string_view word) {
+    if (name.size() < word.size() || (name.size() > word.size() && is_letter(name[word.size()])))
+        return false;
+    return std::equal(word.begin(), word.end(), name.begin(),
+                      [](char a, char b) { return a == (b >= 'A' && b <= 'Z' ? b + 32 : b); });
 }
 
 } // namespace
@@ -169,7 +178,7 @@ void Attributor::begin_span(std::uint64_t position, bool always) {
 
 void Attributor::begin_phase(std::uint64_t position, std::uint32_t phase, const std::string &name) {
     const std::size_t row_count = page_uses().rows().size();
-    const bool is_inference = starts_with(name, "inference");
+    const bool is_inference = is_called(name, "inference");
     if (phase_is_run_ && phase_rows_ < row_count) {
         run_rows_ = {phase_rows_, row_count};
         ++run_count_;
@@ -178,7 +187,7 @@ void Attributor::begin_phase(std::uint64_t position, std::uint32_t phase, const 
         find_regions(position);
         found_run_count_ = run_count_;
     }
-    phase_is_run_ = is_inference || starts_with(name, "warm-up");
+    phase_is_run_ = is_inference || is_called(name, "warm-up") || is_called(name, "warmup");
     phase_rows_ = row_count;
     phase_ = phase;
     begin_span(position, true);

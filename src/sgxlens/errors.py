@@ -14,7 +14,15 @@ prints it as ``sgxlens: error: MESSAGE`` and exits with status 2.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from sgxlens.text import one_line
+
+if TYPE_CHECKING:
+    from pydantic import ValidationError
+
+#: Of a message of another library, which may quote a whole file.
+_PROBLEM_MAX = 300
 
 
 class SgxlensError(Exception):
@@ -44,3 +52,14 @@ class StreamError(SgxlensError):
 
 class RecordingError(SgxlensError):
     """A recording cannot be written, or is incomplete, damaged or of a newer version."""
+
+
+def first_problem(error: ValidationError) -> str:
+    """What is wrong with data that is not as its model says: the first field, in one line."""
+    first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+    field = ".".join(str(part) for part in first["loc"])
+    message = {
+        "extra_forbidden": "there is no such field",
+        "missing": "this field is missing",
+    }.get(first["type"], first["msg"].removeprefix("Value error, "))
+    return one_line(f"{field}: {message}" if field else message, _PROBLEM_MAX)

@@ -145,7 +145,7 @@ def test_native_equals_twin(records: list[Record], split: bool, interval: int) -
 # ---- streams more like a model's ----
 
 ARENA = 0x7F00_0000_0000
-MARKS = [b"load", b"warm-up 1", b"inference 1", b"inference 2", b"end"]
+MARKS = [b"load", b"Warmup 1", b"inference 1", b"Inference 2", b"inferences"]
 
 
 def touch(address: int, line_count: int, *, write: bool) -> Record:

@@ -7,7 +7,6 @@ import re
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
-from weakref import WeakKeyDictionary
 
 import numpy as np
 import numpy.typing as npt
@@ -434,9 +433,6 @@ class PhaseFacts:
         return RecordingError(f"{self._recording.path} is corrupted: {table}.parquet: {why}")
 
 
-_cache: WeakKeyDictionary[Recording, dict[tuple[int, int], PhaseFacts]] = WeakKeyDictionary()
-
-
 def facts_of(
     recording: Recording, phase: Phase | int | str, process: int | None = None
 ) -> PhaseFacts:
@@ -461,11 +457,7 @@ def facts_of(
         (found,) = phases
     if not has_attribution(recording):
         raise RecordingError(f"{recording.path} was recorded without attribution: record it again")
-    kept = _cache.setdefault(recording, {})
-    key = (found.process, found.index)
-    if key not in kept:
-        kept[key] = PhaseFacts(recording, found)
-    return kept[key]
+    return recording.derived((PhaseFacts, found), lambda: PhaseFacts(recording, found))
 
 
 def has_attribution(recording: Recording) -> bool:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from pydantic import BaseModel, RootModel, ValidationError
 
 from sgxlens.enclave.quantities import Constant
-from sgxlens.errors import UsageError
+from sgxlens.errors import UsageError, first_problem
 from sgxlens.text import one_line
 
 if sys.version_info >= (3, 11):
@@ -106,7 +106,7 @@ def validated_data(model: type[_Model], kind: str, raw: dict[str, Any], where: s
     try:
         found = model.model_validate(raw)
     except ValidationError as error:
-        raise UsageError(f"{where}: {_first_error(error)}") from error
+        raise UsageError(f"{where}: {first_problem(error)}") from error
     except RecursionError as error:
         raise UsageError(f"{where}: nested too deep") from error
     named: _Model = _named(found, kind, where)
@@ -165,16 +165,6 @@ def _read(path: Path, kind: str) -> bytes:
     if len(content) > SIZE_MAX_BYTES:
         raise UsageError(f"{where} is larger than {SIZE_MAX_BYTES >> 10} KiB: no {kind} is")
     return content
-
-
-def _first_error(error: ValidationError) -> str:
-    first = error.errors(include_url=False, include_context=False, include_input=False)[0]
-    field = ".".join(str(part) for part in first["loc"])
-    message = {
-        "extra_forbidden": "there is no such field",
-        "missing": "this field is missing",
-    }.get(first["type"], first["msg"].removeprefix("Value error, "))
-    return one_line(f"{field}: {message}" if field else message, _MESSAGE_MAX)
 
 
 def _named(value: Any, path: str, where: str) -> Any:

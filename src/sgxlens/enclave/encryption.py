@@ -22,7 +22,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
-from weakref import WeakKeyDictionary
 
 import numpy as np
 import numpy.typing as npt
@@ -47,10 +46,6 @@ UNKNOWN_RANDOM_SHARE = Range(0, 0.02, 0.2)
 #: Makes a byte that counts 4 or more have its highest bit set.
 _FROM_FOUR = np.uint64(0x7C7C7C7C7C7C7C7C)
 _FIRST_OF_BYTES = np.uint64(0x0101010101010101)
-
-
-#: Of the rows of reuse of phases; no platform changes them.
-_random_shares: WeakKeyDictionary[PhaseFacts, Floats] = WeakKeyDictionary()
 
 
 @dataclass(frozen=True)
@@ -109,7 +104,7 @@ def line_misses(recording: Recording, phase: Phase, cache: Cache) -> list[LineMi
         random_lines = Range(low * share.low, likely * share.likely, high * share.high)
         return [LineMisses(None, None, sequential, random_lines)] if high else []
     facts = facts_of(recording, phase)
-    lines = _lines_by_bin(facts)
+    lines = recording.derived((_lines_by_bin, phase), lambda: _lines_by_bin(facts))
     bounds = _probabilities(lines.distance_min, lines.distance_max, cache)
     roles, _ = facts.roles
     sequential_counts, random_counts = [], []
@@ -150,13 +145,8 @@ class _LinesByBin:
     distance_max: npt.NDArray[np.uint64]
 
 
-_kept: WeakKeyDictionary[PhaseFacts, _LinesByBin] = WeakKeyDictionary()
-
-
 def _lines_by_bin(facts: PhaseFacts) -> _LinesByBin:
     """All that does not depend on the cache, so that many caches take one pass over the rows."""
-    if facts in _kept:
-        return _kept[facts]
     rows = facts.reuse_of("line")
     random = _random_share(facts, rows.context, rows.region)
     roles, role_of = facts.roles
@@ -172,7 +162,7 @@ def _lines_by_bin(facts: PhaseFacts) -> _LinesByBin:
         for share in (1 - random, random)
     ]
     cells = np.flatnonzero(sums[0] + sums[1])
-    _kept[facts] = _LinesByBin(
+    return _LinesByBin(
         group=used[cells // bins],
         bin=cells % bins,
         sequential_count=sums[0][cells],
@@ -180,7 +170,6 @@ def _lines_by_bin(facts: PhaseFacts) -> _LinesByBin:
         distance_min=rows.distance_min,
         distance_max=rows.distance_max,
     )
-    return _kept[facts]
 
 
 def sequential_lines(lines: Bitmaps) -> Bitmaps:

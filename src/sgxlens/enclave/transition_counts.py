@@ -7,7 +7,6 @@ import re
 from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
-from weakref import WeakKeyDictionary
 
 import numpy as np
 
@@ -27,7 +26,6 @@ if TYPE_CHECKING:
     from sgxlens.enclave.runtime import Runtime
     from sgxlens.enclave.system_calls.expressions import Value
     from sgxlens.enclave.system_calls.recorded import Call
-    from sgxlens.enclave.system_calls.replay import ReplayedCalls
     from sgxlens.recording.reader import Phase, Recording
 
 #: System calls that read a clock.
@@ -135,18 +133,12 @@ def count_transitions(
         UsageError: a rule of the runtime gives no number for a call.
     """
     kinds = files or FileKinds()
-    kept = _cache.setdefault(recording, {})
-    key = (platform.traps.rdtsc, id(runtime), kinds)
-    if key not in kept or kept[key][0] is not runtime:
-        counter = _Counter(recording, platform, runtime, kinds)
-        kept[key] = (runtime, counter.counted())
-    return kept[key][1]
-
-
-_cache: WeakKeyDictionary[
-    Recording, dict[tuple[str, int, FileKinds], tuple[Runtime, TransitionCounts]]
-] = WeakKeyDictionary()
-_replayed: WeakKeyDictionary[Recording, ReplayedCalls] = WeakKeyDictionary()
+    # The runtime is kept with its counts, so that no other takes its id.
+    key = (count_transitions, platform.traps.rdtsc, id(runtime), kinds)
+    _, counts = recording.derived(
+        key, lambda: (runtime, _Counter(recording, platform, runtime, kinds).counted())
+    )
+    return counts
 
 
 class _Counter:
@@ -155,10 +147,8 @@ class _Counter:
     def __init__(
         self, recording: Recording, platform: Platform, runtime: Runtime, kinds: FileKinds
     ) -> None:
-        if recording not in _replayed:
-            _replayed[recording] = replay_calls(recording)
         self._recording = recording
-        self._replay = _replayed[recording]
+        self._replay = recording.derived(replay_calls, lambda: replay_calls(recording))
         self._rdtsc_traps = platform.traps.rdtsc == "traps"
         self._disk = Disk(recording.metadata.created, look=kinds.look_on_disk)
         self._classifier = Classifier(kinds, runtime.files, self._disk)

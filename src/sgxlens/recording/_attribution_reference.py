@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from sgxlens.recording._reference import Decoder, Kind, page_accesses
+from sgxlens.recording.phase_names import is_inference, is_warm_up
 from sgxlens.reuse._reference import bin_bounds
 
 _LINES_END = 1 << 41
@@ -181,15 +182,14 @@ class AttributingDecoder(Decoder):
         self._leave_context()
 
     def _begin_phase(self) -> None:
-        ended, name = self.phases[-2], self.phases[-1].name
-        if (
-            ended.name.startswith((b"inference", b"warm-up"))
-            and ended.end_position > ended.start_position
-        ):
+        ended = self.phases[-2]
+        before, name = (phase.name.decode(errors="replace") for phase in self.phases[-2:])
+        is_run = is_inference(before) or is_warm_up(before)
+        if is_run and ended.end_position > ended.start_position:
             self._last_run = range(ended.start_position, ended.end_position)
             self._run_count += 1
         is_new = self._found_run_count < self._run_count <= _FOUND_RUNS_MAX
-        if name.startswith(b"inference") and self._last_run and is_new:
+        if is_inference(name) and self._last_run and is_new:
             self._find_regions(self._last_run)
             self._found_run_count = self._run_count
         self._begin_span()

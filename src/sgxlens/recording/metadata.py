@@ -20,7 +20,7 @@ from pydantic import (
     model_validator,
 )
 
-from sgxlens.errors import RecordingError
+from sgxlens.errors import RecordingError, first_problem
 from sgxlens.recording.format import METADATA_FILE, SCHEMA_NAME, SCHEMA_VERSION
 
 if TYPE_CHECKING:
@@ -267,10 +267,8 @@ def parse(text: bytes, where: str) -> RecordingMetadata:
     except RecursionError as error:
         raise RecordingError(f"{where} is corrupted: {METADATA_FILE}: nested too deep") from error
     except ValidationError as error:
-        first = error.errors(include_url=False, include_context=False)[0]
-        field = ".".join(str(part) for part in first["loc"])
         raise RecordingError(
-            f"{where} is corrupted: {METADATA_FILE}: {field}: {first['msg']}"
+            f"{where} is corrupted: {METADATA_FILE}: {first_problem(error)}"
         ) from error
     if not is_intact:
         raise RecordingError(

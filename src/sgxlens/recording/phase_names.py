@@ -5,8 +5,9 @@ from __future__ import annotations
 
 import re
 
-_INFERENCE = re.compile(r"inference(?![a-z])", re.IGNORECASE)
-_WARM_UP = re.compile(r"warm-?up(?![a-z])", re.IGNORECASE)
+# The native core has the same rule, for bytes.
+_INFERENCE = re.compile(r"inference(?![a-z])", re.IGNORECASE | re.ASCII)
+_WARM_UP = re.compile(r"warm-?up(?![a-z])", re.IGNORECASE | re.ASCII)
 
 
 def is_inference(name: str) -> bool:

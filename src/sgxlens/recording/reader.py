@@ -8,7 +8,7 @@ import os
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -29,16 +29,17 @@ from sgxlens.recording.format import (
     TABLES,
     Table,
 )
-from sgxlens.recording.native_times.summary import NativeSummary
+from sgxlens.recording.native_times.summary import NativeSummary, phase_keys
 from sgxlens.recording.phase_names import is_inference
 from sgxlens.reuse.histogram import ReuseHistogram
 from sgxlens.units import format_bytes, format_count, format_seconds
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Hashable, Sequence
 
     from sgxlens.recording.metadata import RecordingMetadata
 
+_Derived = TypeVar("_Derived")
 #: Phases that a notebook shows.
 _PHASES_MAX = 20
 
@@ -179,6 +180,7 @@ class Recording:
         self.metadata = metadata
         self._tables: dict[str, pa.Table] = {}
         self._coded_tables: dict[str, pa.Table] = {}
+        self._derived: dict[Hashable, Any] = {}
 
     def has_table(self, name: str) -> bool:
         """Whether this kind of fact was recorded; a table may well be there and empty."""
@@ -207,6 +209,19 @@ class Recording:
         if name not in self._coded_tables:
             self._coded_tables[name] = self._read_table(name, is_coded=True)
         return self._coded_tables[name]
+
+    def derived(self, key: Hashable, make: Callable[[], _Derived]) -> _Derived:
+        """What `make` makes of the recording, made once and kept as long as the recording is.
+
+        Args:
+            key: what it is, with all that it depends on beside the recording; begins with the
+                function or class that makes it.
+            make: makes it.
+        """
+        if key not in self._derived:
+            self._derived[key] = make()
+        found: _Derived = self._derived[key]
+        return found
 
     def accesses_path(self, process: int) -> Path:
         """The kept accesses of a process; see `sgxlens.recording.accesses`.
@@ -376,7 +391,15 @@ class Recording:
             RecordingError: the recording is damaged.
         """
         info = self.metadata.native
-        return None if info is None else NativeSummary(info, self.table("native_times"))
+        if info is None:
+            return None
+        keys = phase_keys(self.phases, self.metadata.processes)
+        try:
+            return NativeSummary(info, self.table("native_times"), keys)
+        except ValueError as error:
+            raise RecordingError(
+                f"{self.path} is corrupted: native_times.parquet: {error}"
+            ) from error
 
     def _rows(
         self, table: pa.Table, granularity: str, phase: int | str | None, process: int | None

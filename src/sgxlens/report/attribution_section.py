@@ -24,15 +24,15 @@ from sgxlens.report.memory_section import (
     spatial_section,
     timeline_section,
 )
-from sgxlens.report.native_times import NativeTime
+from sgxlens.report.native_times import NativeTime, native_time
 from sgxlens.report.values import CountRange
 
 if TYPE_CHECKING:
     from sgxlens.attribution.operators import OperatorRow
     from sgxlens.attribution.regions import RegionRow, RegionTable
     from sgxlens.attribution.usage import Misses, Usage
+    from sgxlens.recording.native_times.summary import NativeSummary
     from sgxlens.recording.reader import Operator, Phase, Recording
-    from sgxlens.report.native_times import NativeTimes
 
 Granularity = Literal["line", "page"]
 
@@ -236,7 +236,7 @@ class AttributionSection:
 
 
 def attribution_section(
-    recording: Recording, phase: Phase, at_bytes: int | None, native: NativeTimes | None
+    recording: Recording, phase: Phase, at_bytes: int | None, native: NativeSummary | None
 ) -> AttributionSection:
     """Who accesses what in a phase of a recording that has attribution.
 
@@ -256,15 +256,15 @@ def attribution_section(
 
 
 def _operators(
-    recording: Recording, phase: Phase, at_bytes: int | None, native: NativeTimes | None
+    recording: Recording, phase: Phase, at_bytes: int | None, native: NativeSummary | None
 ) -> OperatorSection | None:
     table = operator_table(recording, phase, at_bytes)
     if not table.rows:
         return None
-    times = native.operators if native is not None and phase.process == 0 else {}
+    times = native.of_operators(phase) if native is not None else {}
     return OperatorSection(
         rows=tuple(
-            _operator(row, row.operator, times.get((phase.index, row.operator.index)))
+            _operator(row, row.operator, native_time(times.get(row.operator.index)))
             for row in table.rows
             if row.operator is not None
         ),

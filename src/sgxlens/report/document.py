@@ -25,15 +25,15 @@ from sgxlens.report.events import (
     thread_section,
     trap_rows,
 )
-from sgxlens.report.native_times import NativeTime, native_times
+from sgxlens.report.native_times import NativeTime, native_time
 from sgxlens.report.reuse_section import ReuseSection, reuse_section
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from sgxlens.recording.metadata import RecordingMetadata
+    from sgxlens.recording.native_times.summary import NativeSummary
     from sgxlens.recording.reader import Phase, Recording
-    from sgxlens.report.native_times import NativeTimes
 
 
 @dataclass(frozen=True)
@@ -126,7 +126,7 @@ def build_document(
     else:
         selection = recording.select_phases(phase, process)
     chosen = {(p.process, p.index) for p in selection}
-    native = native_times(recording)
+    native = recording.native
     no_attribution = _no_attribution(recording, selection)
     return Document(
         path=str(recording.path),
@@ -210,9 +210,8 @@ def _phase_rows(
     recording: Recording,
     phases: Sequence[Phase],
     chosen: set[tuple[int, int]],
-    native: NativeTimes | None,
+    native: NativeSummary | None,
 ) -> list[PhaseRow]:
-    times = native.phases if native is not None else {}
     accesses: dict[tuple[int, int], dict[str, int]] = {}
     footprints: dict[tuple[int, int], dict[str, Footprint]] = {}
     rate = recording.metadata.settings.sampling_rate
@@ -240,7 +239,7 @@ def _phase_rows(
                 is_selected=key in chosen,
                 access_counts=accesses.get(key, {}),
                 footprints={name: found.get(name, Footprint(0, 0, 0)) for name in BLOCK_BYTES},
-                native_time=times.get(phase.index) if phase.process == 0 else None,
+                native_time=native_time(native.of_phase(phase)) if native is not None else None,
             )
         )
     return rows

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from sgxlens.recording.phase_names import is_inference
 from sgxlens.report.titles import CAUSE_TITLES
 from sgxlens.text import one_line
 from sgxlens.units import format_ratio, format_seconds
@@ -35,8 +36,7 @@ def verdict(prediction: Prediction) -> str:
 
 
 def _phase_name(steady: PhaseTime) -> str:
-    is_inference = steady.name.startswith("inference")
-    return "an inference" if is_inference else f"phase '{one_line(steady.name, 40)}'"
+    return "an inference" if is_inference(steady.name) else f"phase '{one_line(steady.name, 40)}'"
 
 
 def _why(steady: PhaseTime) -> str:

@@ -176,11 +176,11 @@ def test_a_newer_version_is_refused(make_recording: MakeRecording) -> None:
     [
         (lambda c: c.pop("schema_version"), "schema_version is missing"),
         (lambda c: c.update(schema_version=True), "schema_version is missing"),
-        (lambda c: c["host"].pop("cores"), "host.cores: Field required"),
+        (lambda c: c["host"].pop("cores"), "host.cores: this field is missing"),
         (lambda c: c["host"].update(cores="many"), "host.cores: Input should be a valid integer"),
         (lambda c: c["outcome"].update(status="fine"), "outcome.status: Input should be"),
         (lambda c: c["processes"][0].update(pid=None), "processes.0.pid: Input should be"),
-        (lambda c: c.update(extra=1), "extra: Extra inputs are not permitted"),
+        (lambda c: c.update(extra=1), "extra: there is no such field"),
         (lambda c: c.update(elapsed_seconds=99.0), "was changed after it was written"),
         (lambda c: c["tables"].pop("reuse"), "was changed|lists no table"),
     ],

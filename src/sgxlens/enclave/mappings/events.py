@@ -6,7 +6,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import PurePosixPath
 from typing import Any
-from weakref import WeakKeyDictionary
 
 import numpy as np
 import pyarrow as pa
@@ -49,9 +48,6 @@ _STACK = MAPPING_KINDS.index("stack")
 _OF_MAPPINGS, _OF_CALLS, _OF_PHASES = range(3)
 
 
-_cache: WeakKeyDictionary[Recording, dict[int, AddressSpaceHistory]] = WeakKeyDictionary()
-
-
 def address_space(recording: Recording, process: int) -> AddressSpaceHistory:
     """What a process had mapped and accessed over time; a phase starts an interval of its own.
 
@@ -61,10 +57,7 @@ def address_space(recording: Recording, process: int) -> AddressSpaceHistory:
     Raises:
         RecordingError: the recording holds no mappings, or is damaged.
     """
-    kept = _cache.setdefault(recording, {})
-    if process not in kept:
-        kept[process] = _replayed(recording, process)
-    return kept[process]
+    return recording.derived((address_space, process), lambda: _replayed(recording, process))
 
 
 def _replayed(recording: Recording, process: int) -> AddressSpaceHistory:

@@ -13,7 +13,7 @@ import pyarrow as pa
 from sgxlens.recording.metadata import printable
 from sgxlens.recording.native_times.measure import START_PHASE
 from sgxlens.recording.native_times.model import NativeTimes, OperatorTime, PhaseTime
-from sgxlens.recording.native_times.summary import PhaseKey
+from sgxlens.recording.native_times.summary import PhaseKey, numbered
 from sgxlens.recording.phase_names import is_inference
 
 RecordedOperator = tuple[int, str, str]
@@ -98,16 +98,6 @@ class _Kept:
             for index, operator in zip(indices, phase.operators, strict=True)
             if index is not None
         ]
-
-
-def numbered(names: Iterable[str]) -> list[PhaseKey]:
-    """Each name with its occurrence: which of that name it is, from 0."""
-    seen: Counter[str] = Counter()
-    keys = []
-    for name in names:
-        keys.append((name, seen[name]))
-        seen[name] += 1
-    return keys
 
 
 def _indices(

@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
-from sgxlens.errors import UsageError
+from sgxlens.errors import UsageError, first_problem
 from sgxlens.recording.metadata import HostInfo, NativeInfo, NativeRunInfo
 
 SCHEMA_NAME: Literal["sgxlens-native-times"] = "sgxlens-native-times"
@@ -136,9 +136,7 @@ def load_times(path: str | os.PathLike[str]) -> NativeTimes:
     try:
         return NativeTimes.model_validate(content)
     except ValidationError as error:
-        first = error.errors(include_url=False, include_context=False)[0]
-        field = ".".join(str(part) for part in first["loc"])
-        raise UsageError(f"{path}: {field}: {first['msg']}") from error
+        raise UsageError(f"{path}: {first_problem(error)}") from error
     except RecursionError as error:
         raise UsageError(f"{path}: nested too deep") from error
 

@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 
 from sgxlens.recording.environment import inherited_environment
-from sgxlens.recording.native_times.keep import RecordedOperator, native_table, numbered
+from sgxlens.recording.native_times.keep import RecordedOperator, native_table
 from sgxlens.recording.native_times.measure import (
     NativeSettings,
     NotTimed,
@@ -22,7 +22,7 @@ from sgxlens.recording.native_times.measure import (
     measure,
 )
 from sgxlens.recording.native_times.model import NativeTimes
-from sgxlens.recording.native_times.summary import PhaseKey
+from sgxlens.recording.native_times.summary import PhaseKey, numbered
 from sgxlens.recording.session import Progress
 from sgxlens.recording.syscalls import signal_number
 

@@ -3,9 +3,10 @@
 
 from __future__ import annotations
 
+import math
 import statistics
-from collections import defaultdict
-from collections.abc import Iterable
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -17,7 +18,8 @@ from sgxlens.recording.phase_names import is_inference
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from sgxlens.recording.metadata import NativeInfo
+    from sgxlens.recording.metadata import NativeInfo, ProcessInfo
+    from sgxlens.recording.reader import Phase
 
 PhaseKey = tuple[str, int]
 """Name of a phase, and which of that name from 0."""
@@ -59,19 +61,74 @@ class NativeTime:
         return max(self.samples)
 
 
+def numbered(names: Iterable[str]) -> list[PhaseKey]:
+    """Each name with its occurrence: which of that name it is, from 0."""
+    seen: Counter[str] = Counter()
+    keys = []
+    for name in names:
+        keys.append((name, seen[name]))
+        seen[name] += 1
+    return keys
+
+
+def phase_keys(
+    phases: Sequence[Phase], processes: Sequence[ProcessInfo]
+) -> dict[tuple[int, int], PhaseKey]:
+    """How native times call each phase, by process and index.
+
+    Only the first process is timed, and what it becomes by ``exec``: its phases are numbered on.
+    """
+    pids = {info.process: info.pid for info in processes}
+    timed = [phase for phase in phases if pids.get(phase.process) == pids.get(0)]
+    keys = numbered(phase.name for phase in timed)
+    return {(phase.process, phase.index): key for phase, key in zip(timed, keys, strict=True)}
+
+
 class NativeSummary:
     """The native times of one recording.
 
     Phases are timed in runs that time nothing else; where there are none such, in the profiled
     ones. Operators are timed in profiled runs, so that they add up to more than their phase.
 
-    Attributes:
+    Args:
         info: which runs there were, on which host.
+        table: the table ``native_times``.
+        keys: how the table calls the recorded phases, see `phase_keys`.
+
+    Attributes:
+        info: as above.
+
+    Raises:
+        ValueError: a time is not a number of seconds.
     """
 
-    def __init__(self, info: NativeInfo, table: pa.Table) -> None:
+    def __init__(
+        self, info: NativeInfo, table: pa.Table, keys: Mapping[tuple[int, int], PhaseKey]
+    ) -> None:
         self.info = info
         self._columns = {name: table[name].to_pylist() for name in table.column_names}
+        self._keys = keys
+        for seconds in self._columns["seconds"]:
+            if not (math.isfinite(seconds) and seconds >= 0):
+                raise ValueError(f"it holds {seconds} seconds")
+
+    def of_phase(self, phase: Phase) -> NativeTime | None:
+        """The time of a recorded phase; None: it was not timed.
+
+        All inferences of the timed program are repetitions of one another: each has all their
+        samples, also those of inferences that only the native runs made.
+        """
+        key = self._keys.get((phase.process, phase.index))
+        if key is None:
+            return None
+        return (self.inference if is_inference(phase.name) else None) or self.phases.get(key)
+
+    def of_operators(self, phase: Phase) -> Mapping[int, NativeTime]:
+        """Times of the operators of a recorded phase, by their index in it; as `of_phase`."""
+        key = self._keys.get((phase.process, phase.index))
+        if key is None:
+            return {}
+        return self.inference_operators if is_inference(phase.name) else self.operators.get(key, {})
 
     @property
     def run_time(self) -> NativeTime:

@@ -15,6 +15,7 @@ import numpy as np
 
 from sgxlens.enclave.charges import CAUSES, Cause
 from sgxlens.errors import UsageError
+from sgxlens.recording.phase_names import is_inference
 from sgxlens.report.titles import CAUSE_TITLES
 from sgxlens.reuse.curves import miss_ratio_curve
 from sgxlens.text import one_line
@@ -496,4 +497,4 @@ def _runtime(prediction: Prediction) -> str:
 
 def _name(prediction: Prediction) -> str:
     name = prediction.steady.name
-    return "an inference" if name.startswith("inference") else one_line(name, 30)
+    return "an inference" if is_inference(name) else one_line(name, 30)

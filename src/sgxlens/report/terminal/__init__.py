@@ -10,7 +10,13 @@ from rich.text import Text
 from sgxlens.report.ordering import choose_order
 from sgxlens.report.terminal.attribution import attribution
 from sgxlens.report.terminal.events import signals, syscalls, threads, traps
-from sgxlens.report.terminal.layout import INDENT, report_console, ruled, titled
+from sgxlens.report.terminal.layout import (
+    INDENT,
+    report_console,
+    ruled,
+    titled,
+    warning_line,
+)
 from sgxlens.report.terminal.overview import (
     accesses,
     footprints,
@@ -21,7 +27,6 @@ from sgxlens.report.terminal.overview import (
     selection_name,
 )
 from sgxlens.report.terminal.reuse import reuse
-from sgxlens.text import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -63,7 +68,7 @@ def _parts(document: Document, console: Console, top: int, order: str) -> Iterab
     width = console.width - INDENT
     yield header(document)
     for warning in document.warnings:
-        yield Text(f"! {one_line(warning)}", style="bold yellow")
+        yield warning_line(warning)
     if document.selection:
         # What users ask about comes first, the start-up of the program after it.
         yield ruled(selection_name(document), ascii_only=ascii_only)

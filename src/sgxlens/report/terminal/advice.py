@@ -6,13 +6,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from rich.padding import Padding
-from rich.table import Table
 from rich.text import Text
 
 from sgxlens.report.advice import CHANGE_TITLES, GAIN_TITLES, NOTHING
 from sgxlens.report.terminal.layout import (
     INDENT,
     fitted_table,
+    named_texts,
     percent,
     report_console,
     ruled,
@@ -128,12 +128,7 @@ def _evidence(rows: Sequence[Evidence], width: int) -> RenderableType:
 
 
 def _pairs(rows: Sequence[tuple[str, str]]) -> RenderableType:
-    grid = Table.grid(padding=(0, 2))
-    grid.add_column(no_wrap=True)
-    grid.add_column(overflow="fold")
-    for name, text in rows:
-        grid.add_row(one_line(name, 24), Text(one_line(text)))
-    return grid
+    return named_texts(((one_line(name, 24), one_line(text)) for name, text in rows), style="")
 
 
 def _print_step(console: Console, step: Step) -> None:

@@ -6,17 +6,19 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from rich.console import Group
-from rich.table import Table
 from rich.text import Text
 
 from sgxlens.report.comparison import change_verdict
 from sgxlens.report.terminal.layout import (
     INDENT,
     fitted_table,
+    left_out_lines,
+    named_texts,
     percent,
     report_console,
     ruled,
     titled,
+    warning_line,
     with_rest,
 )
 from sgxlens.report.terminal.values import number, signed_range
@@ -94,15 +96,14 @@ def _parts(document: ComparisonDocument, console: Console, top: int) -> Iterable
     first = document.comparisons[0]
     yield _header(first)
     for warning in first.warnings:
-        yield Text(f"! {one_line(warning)}", style="bold yellow")
+        yield warning_line(warning)
     if first.deployment is not None:
         runtime = one_line(first.deployment.runtime_title, 30)
         yield titled(
             f"Inside an enclave, by platform, in {runtime}",
             _platforms(document.comparisons, width),
         )
-    for skipped in document.left_out:
-        yield Text(f"Not for {one_line(skipped.platform, 40)}: {one_line(skipped.reason)}")
+    yield from left_out_lines(document.left_out)
     for index in document.detailed:
         comparison = document.comparisons[index]
         for changes in comparison.changes:
@@ -114,9 +115,7 @@ def _parts(document: ComparisonDocument, console: Console, top: int) -> Iterable
 
 
 def _header(comparison: Comparison) -> RenderableType:
-    grid = Table.grid(padding=(0, 2))
-    grid.add_column(style="bold", no_wrap=True)
-    grid.add_column(overflow="fold")
+    rows = []
     for side in comparison.sides:
         words = [
             one_line(side.recording),
@@ -132,8 +131,8 @@ def _header(comparison: Comparison) -> RenderableType:
                 f"natively {format_seconds(native.median_seconds)}, {threads}"
                 f" thread{'s' if threads > 1 else ''}"
             )
-        grid.add_row(side.label, Text("; ".join(words)))
-    return grid
+        rows.append((side.label, "; ".join(words)))
+    return named_texts(rows)
 
 
 def _platforms(comparisons: Sequence[Comparison], width: int) -> RenderableType:

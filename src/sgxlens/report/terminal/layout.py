@@ -16,10 +16,12 @@ from sgxlens.text import one_line
 from sgxlens.units import format_count
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from typing import TextIO
 
     from rich.console import RenderableType
+
+    from sgxlens.report.prediction import LeftOut
 
 _WIDTH = 80
 _WIDTH_MAX = 100
@@ -54,6 +56,27 @@ def titled(title: str, content: RenderableType) -> RenderableType:
     return Group(
         Text(f"\n{title}", style="bold"), Padding(content, (0, 0, 0, INDENT), expand=False)
     )
+
+
+def named_texts(rows: Iterable[tuple[str, str | Text]], *, style: str = "bold") -> RenderableType:
+    """Texts of any length, each beside its name."""
+    grid = Table.grid(padding=(0, 2))
+    grid.add_column(style=style, no_wrap=True)
+    grid.add_column(overflow="fold")
+    for name, text in rows:
+        grid.add_row(name, Text(text) if isinstance(text, str) else text)
+    return grid
+
+
+def warning_line(warning: str) -> Text:
+    """What a reader must not miss."""
+    return Text(f"! {one_line(warning)}", style="bold yellow")
+
+
+def left_out_lines(left_out: Iterable[LeftOut]) -> Iterable[Text]:
+    """Platforms that are not reported on, and why."""
+    for skipped in left_out:
+        yield Text(f"Not for {one_line(skipped.platform, 40)}: {one_line(skipped.reason)}")
 
 
 def new_table(*headings: str) -> Table:

@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from sgxlens.recording.format import ACCESS_CLASSES, BLOCK_BYTES
-from sgxlens.report.terminal.layout import ROWS_MAX, cell, new_table, with_rest
+from sgxlens.report.terminal.layout import ROWS_MAX, cell, named_texts, new_table, with_rest
 from sgxlens.text import one_line
 from sgxlens.units import format_bytes, format_count, format_seconds
 
@@ -52,13 +52,10 @@ def header(document: Document) -> RenderableType:
         ("recorded", f"{metadata.created:%Y-%m-%d %H:%M} UTC, {elapsed} under the tracer"),
         ("sampling", "none: exact" if rate == 1 else f"one block in {1 / rate:,.4g}: estimates"),
     ]
-    grid = Table.grid(padding=(0, 2))
-    grid.add_column(style="bold", no_wrap=True)
-    grid.add_column(overflow="fold")
-    for name, value in rows:
-        failed = name == "outcome" and not outcome.is_clean
-        grid.add_row(name, Text(value, style="bold red" if failed else ""))
-    return grid
+    style = "" if outcome.is_clean else "bold red"
+    return named_texts(
+        (name, Text(value, style=style if name == "outcome" else "")) for name, value in rows
+    )
 
 
 def _outcome_text(document: Document) -> str:

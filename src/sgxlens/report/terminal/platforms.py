@@ -5,11 +5,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from rich.table import Table
 from rich.text import Text
 
 from sgxlens.report.terminal.constants import any_text, constant_sections
-from sgxlens.report.terminal.layout import INDENT, fitted_table, report_console, titled
+from sgxlens.report.terminal.layout import (
+    INDENT,
+    fitted_table,
+    named_texts,
+    report_console,
+    titled,
+)
 from sgxlens.text import one_line
 from sgxlens.units import format_bytes
 
@@ -57,9 +62,6 @@ def print_platform(platform: Platform, file: TextIO | None = None) -> None:
 
 
 def _header(platform: Platform) -> RenderableType:
-    grid = Table.grid(padding=(0, 2))
-    grid.add_column(style="bold", no_wrap=True)
-    grid.add_column(overflow="fold")
     rows = [
         ("platform", f"{platform.name}: {platform.title}"),
         ("SGX", platform.generation.upper()),
@@ -70,6 +72,4 @@ def _header(platform: Platform) -> RenderableType:
         ("LLC ways", str(platform.cache.llc_ways)),
         ("RDTSC", platform.traps.rdtsc),
     ]
-    for name, value in rows:
-        grid.add_row(name, Text(any_text(value)))
-    return grid
+    return named_texts((name, any_text(value)) for name, value in rows)

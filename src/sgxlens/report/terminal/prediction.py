@@ -14,10 +14,13 @@ from sgxlens.report.terminal.exits import exits
 from sgxlens.report.terminal.layout import (
     INDENT,
     fitted_table,
+    left_out_lines,
+    named_texts,
     report_console,
     ruled,
     share,
     titled,
+    warning_line,
     with_rest,
 )
 from sgxlens.report.terminal.sizing import sizing
@@ -89,8 +92,7 @@ def _parts(document: PredictionDocument, console: Console, top: int) -> Iterable
     yield titled(
         f"{_phase_title(first)} inside an enclave, by platform", _comparison(document, width)
     )
-    for skipped in document.left_out:
-        yield Text(f"Not for {one_line(skipped.platform, 40)}: {one_line(skipped.reason)}")
+    yield from left_out_lines(document.left_out)
     if len(document.detailed) < len(document.predictions):
         names = ", ".join(
             one_line(document.predictions[index].deployment.platform, 40)
@@ -113,12 +115,7 @@ def _header(document: PredictionDocument, first: Prediction) -> RenderableType:
     ]
     if first.steady.native.source == "recorded":
         rows.append(("measured on", one_line(f"{host.cpu}, {host.cores} cores", 100)))
-    grid = Table.grid(padding=(0, 2))
-    grid.add_column(style="bold", no_wrap=True)
-    grid.add_column(overflow="fold")
-    for name, value in rows:
-        grid.add_row(name, Text(value))
-    return grid
+    return named_texts(rows)
 
 
 def _native(native: NativeBasis, threads: int) -> str:
@@ -165,7 +162,7 @@ def _details(
     )
     yield Text(verdict(prediction))
     for warning in prediction.warnings:
-        yield Text(f"! {one_line(warning)}", style="bold yellow")
+        yield warning_line(warning)
     steady = prediction.steady
     yield titled("By cause", _causes(steady, width))
     yield titled("What happens, and what it costs", _items(steady.items, width))

@@ -13,7 +13,13 @@ from rich.text import Text
 from sgxlens.enclave.runtime import ANY_CALL
 from sgxlens.enclave.system_calls.rules import COUNT_FIELDS
 from sgxlens.report.terminal.constants import any_text, constant_sections
-from sgxlens.report.terminal.layout import INDENT, fitted_table, report_console, titled
+from sgxlens.report.terminal.layout import (
+    INDENT,
+    fitted_table,
+    named_texts,
+    report_console,
+    titled,
+)
 from sgxlens.text import one_line
 
 if TYPE_CHECKING:
@@ -61,9 +67,6 @@ def print_runtime(runtime: Runtime, file: TextIO | None = None) -> None:
 
 
 def _header(runtime: Runtime) -> RenderableType:
-    grid = Table.grid(padding=(0, 2))
-    grid.add_column(style="bold", no_wrap=True)
-    grid.add_column(overflow="fold")
     rows = [
         ("runtime", f"{runtime.name}: {runtime.title}"),
         ("version", runtime.version),
@@ -75,9 +78,7 @@ def _header(runtime: Runtime) -> RenderableType:
         ("kept inside", ", ".join((*runtime.files.pseudo, *runtime.files.tmpfs)) or "none"),
         ("OCALLs", "switchless" if runtime.switchless else "by exits"),
     ]
-    for name, value in rows:
-        grid.add_row(name, Text(any_text(value)))
-    return grid
+    return named_texts((name, any_text(value)) for name, value in rows)
 
 
 def _groups(groups: Sequence[RuleGroup]) -> Iterable[RenderableType]:

@@ -8,9 +8,9 @@ import pyarrow as pa
 import pytest
 
 from sgxlens.recording.metadata import HostInfo
-from sgxlens.recording.native_times.keep import RecordedOperator, native_table, numbered
+from sgxlens.recording.native_times.keep import RecordedOperator, native_table
 from sgxlens.recording.native_times.model import NativeRun, NativeTimes, OperatorTime, PhaseTime
-from sgxlens.recording.native_times.summary import NativeSummary, NativeTime
+from sgxlens.recording.native_times.summary import NativeSummary, NativeTime, numbered
 
 HOST = HostInfo(cpu="A CPU", cores=1, kernel="6.1", memory_bytes=1 << 30)
 Operators = Mapping[tuple[str, int], Sequence[RecordedOperator]]
@@ -45,7 +45,7 @@ def _kept(
     times: NativeTimes, phases: Sequence[str], operators: Operators | None = None, **options: Any
 ) -> tuple[NativeSummary, list[str]]:
     columns, notes = native_table(times, phases, operators or {}, **options)
-    return NativeSummary(times.info(None), pa.table(columns)), notes
+    return NativeSummary(times.info(None), pa.table(columns), {}), notes
 
 
 def test_names_are_numbered_by_their_occurrence() -> None:

@@ -1,0 +1,237 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The page visits of a process and its phases, with what was simulated of them.
+
+All of it is of the recording, and serves every platform, size of EPC and policy: it is found once.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from sgxlens._native import NativeEpcVisitsError
+from sgxlens.attribution.facts import PhaseFacts, facts_of
+from sgxlens.enclave.epc import EpcPolicy, EpcSimulation
+from sgxlens.errors import RecordingError
+from sgxlens.recording.bitmaps import popcount
+from sgxlens.recording.phase_names import is_inference, is_warm_up
+from sgxlens.recording.region_map import NO_REGION
+from sgxlens.reuse.page_visits import PageVisits
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import numpy.typing as npt
+
+    from sgxlens.enclave.epc import Counts, EpcRun
+    from sgxlens.recording.bitmaps import Integers
+    from sgxlens.recording.reader import Phase, Recording
+
+#: Simulations with all events that are kept: of the least, likely and most EPC of a platform.
+_RUNS_MAX = 3
+
+
+class Simulation(NamedTuple):
+    """What is simulated; ``counted``: for ``pinned`` the visits that count, else None."""
+
+    policy: EpcPolicy
+    capacity_pages: int
+    replicas: int
+    counted: tuple[int, int] | None
+
+
+class ProcessVisits:
+    """The page visits of a process.
+
+    Attributes:
+        page: number of the page of each visit.
+        context: number of the context of each visit.
+        phase: index of the phase of each visit.
+        pages: numbers of the pages, in the order of their first visits.
+        first_visit: for each of `pages` the number of its first visit.
+    """
+
+    def __init__(self, recording: Recording, facts: PhaseFacts, filter_page_count: int) -> None:
+        visits = PageVisits.from_table(
+            recording.table("page_visits"), filter_page_count, facts.phase.process
+        )
+        self.context = facts.column("page_visits", "context")
+        self.phase = facts.phases_of(self.context).astype(np.uint32)
+        try:
+            self._simulation = EpcSimulation(visits, self.phase)
+        except NativeEpcVisitsError as error:
+            raise facts.corrupted("page_visits", str(error)) from error
+        self.page = visits.page
+        self.pages = self._simulation.pages
+        order = np.argsort(self.pages)
+        self.first_visit = np.empty(self.pages.size, dtype=np.int64)
+        self.first_visit[order] = np.unique(visits.page, return_index=True)[1]
+        self._counts: dict[Simulation, Counts] = {}
+        self._runs: dict[Simulation, EpcRun] = {}
+
+    def capacity_min(self, policy: EpcPolicy, replicas: int) -> int:
+        """Pages of the smallest EPC that can be simulated."""
+        return self._simulation.capacity_min(policy, replicas)
+
+    def load_counts(self, simulations: Sequence[Simulation]) -> list[Counts]:
+        """Pages loaded by phase in simulations that differ in their capacity only."""
+        missing = [one for one in simulations if one not in self._counts]
+        if missing:
+            sizes = [one.capacity_pages for one in missing]
+            first = missing[0]
+            runs = self._simulation.sweep(
+                first.policy, sizes, replicas=first.replicas, counted=_counted(first)
+            )
+            for one, run in zip(missing, runs, strict=True):
+                self._counts[one] = run.load_count
+        return [self._counts[one] for one in simulations]
+
+    def run(self, simulation: Simulation) -> EpcRun:
+        """A simulation with its events."""
+        return self._simulation.run(
+            simulation.policy,
+            simulation.capacity_pages,
+            replicas=simulation.replicas,
+            counted=_counted(simulation),
+            keep_events=True,
+        )
+
+    def kept_run(self, simulation: Simulation) -> EpcRun:
+        """As `run`; of the last few, which phases share, the events are kept."""
+        if simulation not in self._runs:
+            if len(self._runs) >= _RUNS_MAX:
+                del self._runs[next(iter(self._runs))]
+            self._runs[simulation] = self.run(simulation)
+        return self._runs[simulation]
+
+
+def _counted(simulation: Simulation) -> slice | None:
+    return None if simulation.counted is None else slice(*simulation.counted)
+
+
+class PhaseVisits:
+    """The page visits of one phase.
+
+    Attributes:
+        facts: the phase.
+        process: the visits of its process.
+        repeats: the inference or warm-up just before, where the phase is an inference; None: it is
+            not.
+        loads_again: whether a simulation loads pages in the phase that `repeats` used, too.
+    """
+
+    def __init__(
+        self, facts: PhaseFacts, process: ProcessVisits, repeats: PhaseFacts | None
+    ) -> None:
+        self.facts = facts
+        self.process = process
+        self.repeats = repeats
+        self.loads_again: dict[Simulation, bool] = {}
+
+    def simulation(self, policy: EpcPolicy, capacity_pages: int, replicas: int) -> Simulation:
+        """What is simulated for the phase."""
+        counted = self._counted if policy == "pinned" else None
+        return Simulation(policy, capacity_pages, replicas, counted)
+
+    @cached_property
+    def _counted(self) -> tuple[int, int]:
+        here = np.flatnonzero(self.process.phase == self.facts.phase.index)
+        return (int(here[0]), int(here[-1]) + 1) if here.size else (0, 0)
+
+    @cached_property
+    def new_page_count(self) -> int:
+        """Pages that the phase is the first to use."""
+        process = self.process
+        return int((process.phase[process.first_visit] == self.facts.phase.index).sum())
+
+    @cached_property
+    def seldom_visit_count(self) -> int:
+        """Visits of pages that `repeats` did not use."""
+        if self.repeats is None:
+            return 0
+        page = self.process.page[self.process.phase == self.facts.phase.index]
+        return int((~np.isin(page, self.repeats.pages)).sum())
+
+    @cached_property
+    def was_used(self) -> npt.NDArray[np.bool_]:
+        """For each page of the process, whether `repeats` used it."""
+        pages = self.process.pages
+        if self.repeats is None:
+            return np.zeros(pages.size, dtype=bool)
+        return np.isin(pages, self.repeats.pages)
+
+    def roles(self, context: Integers, page: npt.NDArray[np.uint64]) -> Integers:
+        """For each page, by its number, the role of most of the lines that its context uses of it.
+
+        One that is loaded again in its visit may be used in other contexts only: all of the phase.
+        Roles are indices as in `PhaseFacts.roles`.
+        """
+        facts = self.facts
+        index = np.minimum(np.searchsorted(facts.pages, page), max(facts.pages.size - 1, 0))
+        width = max(facts.pages.size, 1)
+        found = self._roles_in_contexts.of(context * width + index)
+        in_phase = self._roles_in_phase.of(index)
+        role: Integers = np.where(found >= 0, found, in_phase)
+        return np.where(role >= 0, role, facts.roles[1][NO_REGION])
+
+    @cached_property
+    def _roles_in_contexts(self) -> _MainRoles:
+        uses, use = self.facts.uses, self.facts.use_pieces.use
+        width = max(self.facts.pages.size, 1)
+        return _MainRoles(self.facts, uses.context[use] * width + uses.page[use])
+
+    @cached_property
+    def _roles_in_phase(self) -> _MainRoles:
+        return _MainRoles(self.facts, self.facts.uses.page[self.facts.use_pieces.use])
+
+
+class _MainRoles:
+    """By a key of pieces, the role that most of their lines have."""
+
+    def __init__(self, facts: PhaseFacts, key: Integers) -> None:
+        names, role_of = facts.roles
+        pieces = facts.use_pieces
+        self._keys, index = np.unique(key, return_inverse=True)
+        by_role = index * len(names) + role_of[pieces.region]
+        lines = np.bincount(by_role, popcount(pieces.lines), self._keys.size * len(names))
+        self._main = lines.reshape(self._keys.size, len(names)).argmax(axis=1)
+
+    def of(self, key: Integers) -> Integers:
+        """For each key the role, an index; -1: there is no such piece."""
+        if not self._keys.size:
+            return np.full(key.size, -1, dtype=np.int64)
+        at = np.minimum(np.searchsorted(self._keys, key), self._keys.size - 1)
+        return np.where(self._keys[at] == key, self._main[at], -1)
+
+
+def phase_visits(recording: Recording, facts: PhaseFacts) -> PhaseVisits:
+    """The page visits of a phase.
+
+    Raises:
+        RecordingError: the recording has no page visits, or is damaged.
+    """
+    phase = facts.phase
+    filter_page_count = recording.metadata.settings.visit_page_count
+    if not recording.has_table("page_visits") or filter_page_count is None:
+        raise RecordingError(
+            f"{recording.path} has no page visits, from which paging is told: record it again with"
+            " this version of sgxlens, and without sampling"
+        )
+    process = recording.derived(
+        (ProcessVisits, phase.process), lambda: ProcessVisits(recording, facts, filter_page_count)
+    )
+    before = _repeated_phase(recording, phase)
+    repeats = None if before is None else facts_of(recording, before)
+    return recording.derived((PhaseVisits, phase), lambda: PhaseVisits(facts, process, repeats))
+
+
+def _repeated_phase(recording: Recording, phase: Phase) -> Phase | None:
+    """The inference or warm-up that came just before a phase that is an inference; None: none."""
+    if not is_inference(phase.name):
+        return None
+    for other in recording.select_phases(None, phase.process):
+        if other.index == phase.index - 1 and (is_inference(other.name) or is_warm_up(other.name)):
+            return other
+    return None
