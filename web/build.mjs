@@ -14,7 +14,7 @@ const report = join(here, "../src/sgxlens/report");
 export async function writeTypes() {
   const folder = join(here, "generated");
   await mkdir(folder, { recursive: true });
-  for (const name of ["show", "predict"]) {
+  for (const name of ["show", "predict", "compare", "advise"]) {
     const schema = JSON.parse(await readFile(join(report, `schema/${name}.schema.json`), "utf8"));
     const types = await compile(schema, schema.title, { additionalProperties: false, format: false });
     await writeFile(join(folder, `${name}.d.ts`), types);

@@ -8,19 +8,13 @@ from pathlib import Path
 
 import pytest
 
+import paged
 import predictable
 from browser import Browser, find_chromium
+from hostile import HOSTILE_NAMES
 
 MakeRecording = Callable[..., Path]
 ROOT = Path(__file__).parents[2]
-#: Of all names that a recording holds, by characters.
-HOSTILE_NAMES = (
-    "</script><script>document.title = 'taken'</script>",
-    "<img src=x onerror=\"document.title = 'taken'\">",
-    "\"quoted' & <b>bold</b> --> ]]>",
-    "\u202eright to left\u202c \u05d0\u05d1\u05d2",
-    "x" * 10_000,
-)
 
 
 @pytest.fixture(scope="session")
@@ -58,4 +52,14 @@ def hostile(make_recording: MakeRecording) -> Path:
     metadata["target"] = {"kind": "onnx", "model": HOSTILE_NAMES[1]}
     del tables["native_times"]
     metadata["native"] = None
+    return make_recording(tables, **metadata)
+
+
+@pytest.fixture
+def advised(make_recording: MakeRecording) -> Path:
+    """A recording of which much is advised in a small EPC, and whose names are hostile, too."""
+    tables = paged.tables()
+    for operator in tables["operators"]:
+        operator["name"] = HOSTILE_NAMES[0]
+    metadata = {**paged.metadata(), "command": ["python3", "it's; <b>.py"]}
     return make_recording(tables, **metadata)

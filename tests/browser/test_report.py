@@ -10,8 +10,10 @@ from typing import Any
 import pytest
 
 import attributed
+import paged
 import predictable
 from browser import Browser, Page
+from hostile import HOSTILE_NAMES
 from page_data import page_data
 from sgxlens.cli.main import main
 from simulated import Extent, Program, Span
@@ -153,7 +155,7 @@ def test_platforms_can_be_switched(page: Page, report: Path) -> None:
     verdicts = page_data(report.read_text())["verdicts"]
     for index in (len(verdicts) - 1, 0):
         page.click(f"#platforms tbody tr:nth-child({index + 1}) input")
-        said = page.do("document.querySelector('.verdict').textContent")
+        said = page.do("document.querySelector('.verdict p').textContent")
         assert said == re.sub(r"(?<=\d )us\b", "\u00b5s", verdicts[index])
         assert page.do("document.querySelector('#platform').value") == str(index)
 
@@ -212,6 +214,48 @@ def test_hostile_names_stay_text(browser: Browser, hostile: Path, tmp_path: Path
     assert page.do("document.documentElement.scrollWidth") <= 390
     text = page.do("document.querySelector('#operators').textContent")
     assert "</script><script>" in text
+    page.close()
+
+
+def test_advice_is_that_of_json_and_can_be_copied(
+    browser: Browser, advised: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "advised.html"
+    options = ["--epc", paged.SMALL_EPC, "--platform", "xeon-gold-6326"]
+    others = ["--platform", "xeon-e-2288g", "-q", "-o", str(path)]
+    assert main(["report", str(advised), *options, *others]) == 0
+    found = printed(capsys, "advise", str(advised), *options, "--json")
+    parts = page_data(path.read_text())["advice"]
+    assert parts == [{name: found[name] for name in ("advice", "silent", "broken")}, None]
+    page = browser.open(path, ready=READY)
+    gains = [gain for row in found["advice"] for gain in row["advice"]["gains"]]
+    assert page.do(
+        "[...document.querySelectorAll('.gain [data-value]')].map(e => +e.dataset.value)"
+    ) == [gain[of]["likely"] for gain in gains for of in ("saved", "before", "after")]
+    text = page.do("document.querySelector('#advice').textContent")
+    for row in found["advice"]:
+        advice = row["advice"]
+        for said in (advice["finding"], *(step["snippet"] for step in advice["steps"])):
+            assert re.sub(r"(?<=[0-9] )us\b", "\u00b5s", said) in text
+    assert all(row["reason"] in text for row in found["silent"])
+    assert HOSTILE_NAMES[0] in text
+    assert page.do("document.querySelectorAll('main img, main b, main script').length") == 0
+    snippet = "document.querySelector('.snippet code').textContent"
+    page.click(".snippet button")
+    assert page.do("getSelection().toString()").strip() == page.do(snippet).strip()
+    page.do("document.querySelector('.first-change a').focus()")
+    page.press("Enter", 13)
+    assert page.do("location.hash") == "#advice-1"
+    # Of the other platform nobody asked.
+    page.fill("#platform", "1")
+    assert page.do(snippet).startswith("sgxlens advise ")
+    page.resize(390, 900)
+    page.fill("#platform", "0")
+    page.do("document.querySelectorAll('details').forEach(one => { one.open = true })")
+    page.settle()
+    assert page.do("document.documentElement.scrollWidth") <= 390
+    assert page.do(OVERLAPS) == []
+    assert page.problems == []
     page.close()
 
 

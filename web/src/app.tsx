@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import { useState } from "preact/hooks";
+import { WhatToChange } from "./advice";
 import { Causes } from "./causes";
 import type { PageReport } from "./data";
 import { HowLarge } from "./epc";
@@ -19,6 +20,9 @@ export function App({ report }: { report: PageReport }) {
         {prediction !== undefined && <Causes report={report} prediction={prediction} />}
         <Operators report={report} prediction={prediction} />
         {prediction !== undefined && <HowLarge report={report} prediction={prediction} />}
+        {prediction !== undefined && (
+          <WhatToChange report={report} chosen={chosen} choose={choose} />
+        )}
         <Evidence report={report} prediction={prediction} />
       </main>
     </>

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-import { CAUSES, type Cause, type OperatorTime, type PhaseTime } from "./data";
+import { CAUSES, type Cause, type OperatorTime, type PhaseTime, type Range } from "./data";
 import { seconds, sentence } from "./format";
 
 const WIDTH = 1000;
@@ -88,6 +88,18 @@ export function AddedBar(props: {
       preserveAspectRatio="none"
     >
       <Stack parts={parts} most_seconds={props.most_seconds} />
+    </svg>
+  );
+}
+
+/** A value with its range as a whisker. */
+export function GainBar(props: { kind: string; value: Range; most: number }) {
+  const { low, likely, high } = props.value;
+  const x = (value: number) => (Math.max(value, 0) / (props.most || 1)) * WIDTH;
+  return (
+    <svg class="bar small" viewBox={`0 0 ${WIDTH} 20`} preserveAspectRatio="none" aria-hidden="true">
+      <rect class={props.kind} x={0} width={x(likely)} y={2} height={16} />
+      {low !== high && <path class="whisker" d={`M${x(low)} 10H${x(high)}M${x(low)} 5v10M${x(high)} 5v10`} />}
     </svg>
   );
 }

@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // What a page is made of: the documents that `sgxlens show --json` and `predict --json` print, and
 // what only the page draws. The interfaces here are those of sgxlens.report.page and .pictures.
+import type { RankedAdvice, Silence, BrokenRule } from "../generated/advise";
 import type { PredictReport } from "../generated/predict";
 import type { RegionEntry, ShowReport } from "../generated/show";
 
+export type { Gain, RankedAdvice } from "../generated/advise";
 export type {
   OperatorTime,
   PhaseTime,
@@ -47,18 +49,31 @@ export interface Picture {
   rectangle_uses: number[];
 }
 
+export type Advice = RankedAdvice["advice"];
+export type Evidence = Advice["evidence"][number];
+
+export interface AdvicePart {
+  advice: RankedAdvice[];
+  silent: Silence[];
+  broken: BrokenRule[];
+}
+
 export interface PageReport {
   title: string;
   titles: {
     causes: Record<Cause, string>;
     sources: Record<string, string>;
     policies: Record<string, string>;
+    gains: Record<string, string>;
+    changes: Record<Advice["changes"], string>;
+    no_advice: string;
   };
   verdicts: string[];
   first: number;
   no_prediction: string;
   show: ShowReport;
   predict: PredictReport | null;
+  advice: (AdvicePart | null)[];
   curves: Record<Granularity, Curves> | null;
   picture: Picture | null;
 }

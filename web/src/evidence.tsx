@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import { type PageReport, type Prediction } from "./data";
 import { Exits, SystemCalls } from "./exits";
-import { bytes, count, number, range, seconds, share, shown } from "./format";
+import { bytes, count, number, quoted, range, seconds, share, shown } from "./format";
 import { DataTable, Section, Sentences } from "./parts";
 import { Reuse } from "./reuse";
 
@@ -49,11 +49,6 @@ interface Metadata {
   settings: { sampling_rate: number; follow_children: boolean };
   outcome: { status: string; exit_code: number | null; message: string };
   native: { host: { cpu: string; cores: number }; threads: number | null; runs: unknown[] } | null;
-}
-
-/** A word as a shell takes it. */
-function quoted(word: string): string {
-  return /^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\"'\"'")}'`;
 }
 
 function Recorded({ report }: { report: PageReport }) {

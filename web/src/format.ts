@@ -128,6 +128,13 @@ export function sentence(text: string): string {
 }
 
 /** A name of whatever length, cut in the middle: its ends tell most. */
-export function clip(name: string): string {
-  return name.length > 72 ? `${name.slice(0, 46)}\u2026${name.slice(-24)}` : name;
+export function clip(name: string, most = 72): string {
+  if (name.length <= most) return name;
+  const end = Math.floor(most / 3);
+  return `${name.slice(0, most - end - 1)}\u2026${name.slice(-end)}`;
+}
+
+/** A word as a shell takes it. */
+export function quoted(word: string): string {
+  return /^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\"'\"'")}'`;
 }

@@ -8,19 +8,20 @@ interface Props {
   choose: (index: number) => void;
 }
 
+/** Sections that are of a prediction. */
+const PREDICTED = new Set<string>(["why", "how-large", "advice"]);
 const SECTIONS = [
   ["how-slow", "How slow"],
   ["why", "Why"],
   ["where", "Where"],
   ["how-large", "How large"],
+  ["advice", "What to change"],
   ["evidence", "Evidence"],
 ] as const;
 
 export function Toolbar({ report, chosen, choose }: Props) {
   const predictions = report.predict?.predictions ?? [];
-  const sections = SECTIONS.filter(
-    ([id]) => predictions.length > 0 || (id !== "why" && id !== "how-large"),
-  );
+  const sections = SECTIONS.filter(([id]) => predictions.length > 0 || !PREDICTED.has(id));
   return (
     <header class="toolbar">
       <nav aria-label="Sections">

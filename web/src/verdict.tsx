@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+import { FirstChange } from "./advice";
 import { TimeBar } from "./bar";
 import { CAUSES, type PageReport, type Prediction } from "./data";
 import { bytes, count, range, ratio, seconds, sentence, shown } from "./format";
@@ -32,7 +33,10 @@ export function Verdict({ report, chosen, choose }: Props) {
               <strong>{ratio(prediction.steady.slowdown.likely)}&times;</strong>
               <span>{range(prediction.steady.slowdown, ratio)}</span>
             </p>
-            <p class="verdict">{sentence(report.verdicts[chosen] ?? "")}</p>
+            <div class="verdict">
+              <p>{sentence(report.verdicts[chosen] ?? "")}</p>
+              <FirstChange report={report} chosen={chosen} />
+            </div>
           </div>
           <Platforms report={report} chosen={chosen} choose={choose} />
           {prediction.warnings.length > 0 && <Sentences items={prediction.warnings} />}

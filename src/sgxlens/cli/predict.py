@@ -43,7 +43,7 @@ def command(
     from sgxlens.errors import UsageError
     from sgxlens.prediction.inputs import opened
     from sgxlens.prediction.paging import OVERHEADS_PERCENT
-    from sgxlens.prediction.several import predict_on
+    from sgxlens.prediction.several import predict_on, slowest
     from sgxlens.report.prediction import prediction_document
 
     if as_json and top is not None:
@@ -59,12 +59,10 @@ def command(
         overheads_percent=overheads,
         **settings,
     )
-    # Where it costs most there is most to be learnt.
-    slowest = max(range(len(predictions)), key=lambda i: predictions[i].steady.slowdown.likely)
     document = prediction_document(
         source,
         predictions,
-        detailed=None if platforms else (slowest,),
+        detailed=None if platforms else (slowest(predictions),),
         left_out=[(name, error.message) for name, error in left_out],
     )
     if as_json:

@@ -22,6 +22,14 @@ from sgxlens.cli import options
     show_default=True,
     help="The HTML file to be written; a report that is there is replaced.",
 )
+@click.option(
+    "--advice",
+    type=click.Choice(("slowest", "all", "none")),
+    default="slowest",
+    show_default=True,
+    help="What to change: for the platform where it is slowest, which is shown first; for all of"
+    " them, which takes longer; or for none.",
+)
 @click.option("--force", is_flag=True, help="Replace a file that is no report.")
 @click.option("-q", "--quiet", is_flag=True, help="No closing line.")
 def command(
@@ -30,6 +38,7 @@ def command(
     output: Path,
     force: bool,
     quiet: bool,
+    advice: str,
     platforms: tuple[str, ...],
     runtime: str | None,
     phase: str | None,
@@ -39,11 +48,13 @@ def command(
     """Writes one HTML file about a recording, which any browser opens, without a network.
 
     It says how slow the program would be inside an enclave, why, where, how large the enclave must
-    be, and what all that rests on.
+    be, what to change, and what all that rests on.
     """
+    from sgxlens.advice.advise import advise
     from sgxlens.errors import RecordingError
     from sgxlens.prediction.inputs import opened
-    from sgxlens.prediction.several import predict_on
+    from sgxlens.prediction.predict import DEFAULT_RUNTIME
+    from sgxlens.prediction.several import predict_on, slowest
     from sgxlens.recording.reader import open_recording
     from sgxlens.report.html import check_writable, write_html
     from sgxlens.report.page import page_report
@@ -51,26 +62,30 @@ def command(
 
     check_writable(output, force=force)
     source = open_recording(recording)
+    asked = {"phase": phase, "native_seconds": native_seconds, **settings}
     no_prediction = ""
     try:
-        predictions, left_out = predict_on(
-            opened(source),
-            platforms,
-            runtime,
-            phase=phase,
-            native_seconds=native_seconds,
-            **settings,
-        )
+        predictions, left_out = predict_on(opened(source), platforms, runtime, **asked)
     except RecordingError as error:
         # What was recorded can be shown even where nothing can be predicted from it.
         predictions, left_out, no_prediction = [], [], error.message
         click.echo(f"sgxlens: no prediction: {no_prediction}", err=True)
+    first = slowest(predictions) if predictions and advice == "slowest" else None
+    # As it was named: a file has another name inside.
+    names = list(dict.fromkeys(platforms)) or [one.deployment.platform for one in predictions]
+    advisories = [
+        advise(source, names[index], runtime or DEFAULT_RUNTIME, **asked)
+        if advice == "all" or index == first
+        else None
+        for index in range(len(predictions))
+    ]
     report = page_report(
         source,
         predictions,
         phase=phase,
         left_out=[(name, error.message) for name, error in left_out],
         no_prediction=no_prediction,
+        advisories=advisories,
     )
     size_bytes = write_html(report, output)
     if not quiet:

@@ -45,6 +45,11 @@ def predict_on(
     return on_each(platforms, lambda platform: predict(recording, platform, inside, **options))
 
 
+def slowest(predictions: Sequence[Prediction]) -> int:
+    """Which of at least one prediction is shown first: where it costs most, most can be learnt."""
+    return max(range(len(predictions)), key=lambda i: predictions[i].steady.slowdown.likely)
+
+
 def on_each(
     platforms: Sequence[str], make: Callable[[str], Result]
 ) -> tuple[list[Result], list[tuple[str, UsageError]]]:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Advice in words that all renderers share, and as JSON for programs.
+"""Advice as JSON for programs.
 
 The models are the contract, as in `sgxlens.report.json`: ``schema/advise.schema.json`` is
 generated from them and published with the package.
@@ -20,7 +20,6 @@ from sgxlens.recording.metadata import printable
 from sgxlens.report.json import Part, RecordingPart, published_json, published_schema
 
 if TYPE_CHECKING:
-    from sgxlens.advice.advice import Change
     from sgxlens.advice.advise import Advisory
     from sgxlens.recording.metadata import RecordingMetadata
 
@@ -28,18 +27,13 @@ SCHEMA_NAME: Final = "sgxlens-advise"
 SCHEMA_VERSION: Final = 1
 _SCHEMA_FILE = "schema/advise.schema.json"
 
-GAIN_TITLES: Final = {
-    "inference": "an inference",
-    "sample": "a sample",
-    "startup": "the start",
-    "memory": "the enclave's memory",
-}
-CHANGE_TITLES: Final[dict[Change, str]] = {
-    "program": "the program or its configuration",
-    "model": "the model: its outputs deviate",
-    "machine": "the machine or its kernel",
-}
-NOTHING: Final = "Nothing is worth changing: no rule found a change that likely saves 2 % or more."
+
+class AdvicePart(Part):
+    """What to change, the first first; which rules have no advice, and which failed."""
+
+    advice: list[RankedAdvice]
+    silent: list[Silence]
+    broken: list[BrokenRule]
 
 
 class AdviseReport(Part):
@@ -71,10 +65,17 @@ def json_text(metadata: RecordingMetadata, advisory: Advisory) -> str:
             deployment=prediction.deployment,
             steady=prediction.steady,
             startup=prediction.startup,
-            advice=list(advisory.advice),
-            silent=list(advisory.silent),
-            broken=list(advisory.broken),
+            **dict(advice_part(advisory)),
         )
+    )
+
+
+def advice_part(advisory: Advisory) -> AdvicePart:
+    """The advice as the models of this module, without what it was found from."""
+    return AdvicePart(
+        advice=list(advisory.advice),
+        silent=list(advisory.silent),
+        broken=list(advisory.broken),
     )
 
 

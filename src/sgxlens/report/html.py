@@ -19,11 +19,11 @@ from typing import TYPE_CHECKING, Final
 
 from sgxlens.errors import UsageError
 from sgxlens.report.files import write_file
+from sgxlens.report.json import Part
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
-
-    from sgxlens.report.page import PageReport
 
 #: The second line of each report, by which it is known as one.
 MARK: Final = "<!-- sgxlens report -->"
@@ -31,7 +31,21 @@ _HEAD = f"<!doctype html>\n{MARK}\n"
 _COMPRESSION = 6
 
 
-def html_text(report: PageReport) -> str:
+class Page(Part):
+    """The content of a page; ``title`` is what it is about, in a few words."""
+
+    title: str
+
+    def headline(self) -> str:
+        """What the browser calls the page."""
+        raise NotImplementedError
+
+    def sentences(self) -> Sequence[str]:
+        """What a reader without JavaScript is told."""
+        raise NotImplementedError
+
+
+def html_text(page: Page) -> str:
     """The page."""
     script, style = _asset("report.js"), _asset("report.css")
     policy = "; ".join(
@@ -44,7 +58,6 @@ def html_text(report: PageReport) -> str:
             "form-action 'none'",
         )
     )
-    title = html.escape(f"{report.title} in an enclave: sgxlens report")
     return (
         f'{_HEAD}<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         f'<meta http-equiv="Content-Security-Policy" content="{policy}">\n'
@@ -52,9 +65,9 @@ def html_text(report: PageReport) -> str:
         '<meta name="color-scheme" content="light dark">\n'
         '<meta name="generator" content="sgxlens">\n'
         '<meta name="referrer" content="no-referrer">\n'
-        f"<title>{title}</title>\n<style>{style}</style>\n</head>\n<body>\n"
-        f'<div id="report"></div>\n<noscript>\n{_plain(report)}</noscript>\n'
-        f'<script type="application/gzip" id="data">{_data(report)}</script>\n'
+        f"<title>{html.escape(page.headline())}</title>\n<style>{style}</style>\n</head>\n<body>\n"
+        f'<div id="report"></div>\n<noscript>\n{_plain(page)}</noscript>\n'
+        f'<script type="application/gzip" id="data">{_data(page)}</script>\n'
         f"<script>{script}</script>\n</body>\n</html>\n"
     )
 
@@ -86,7 +99,7 @@ def check_writable(path: Path, *, force: bool) -> None:
         raise UsageError(f"{path} is there and no report: give another -o, or --force")
 
 
-def write_html(report: PageReport, path: Path) -> int:
+def write_html(page: Page, path: Path) -> int:
     """Write the page, whole or not at all.
 
     Returns:
@@ -95,7 +108,7 @@ def write_html(report: PageReport, path: Path) -> int:
     Raises:
         UsageError: it cannot be written.
     """
-    content = html_text(report).encode("utf-8")
+    content = html_text(page).encode("utf-8")
     write_file(path, content)
     return len(content)
 
@@ -109,19 +122,18 @@ def _hash(text: str) -> str:
     return f"sha256-{base64.b64encode(digest).decode('ascii')}"
 
 
-def _data(report: PageReport) -> str:
-    content = report.model_dump(mode="json", by_alias=True)
+def _data(page: Page) -> str:
+    content = page.model_dump(mode="json", by_alias=True)
     text = json.dumps(content, separators=(",", ":"), allow_nan=False)
     packed = gzip.compress(text.encode("ascii"), _COMPRESSION, mtime=0)
     return base64.b64encode(packed).decode("ascii")
 
 
-def _plain(report: PageReport) -> str:
+def _plain(page: Page) -> str:
     """What a reader without JavaScript sees."""
-    sentences = report.verdicts or [report.no_prediction]
-    paragraphs = "".join(f"<p>{html.escape(text)}</p>\n" for text in sentences)
+    paragraphs = "".join(f"<p>{html.escape(text)}</p>\n" for text in page.sentences())
     return (
-        f"<main><h1>{html.escape(report.title)}</h1>\n{paragraphs}"
-        "<p>Tables and charts need JavaScript. Without it: sgxlens show, sgxlens predict.</p>"
-        "</main>\n"
+        f"<main><h1>{html.escape(page.title)}</h1>\n{paragraphs}"
+        "<p>Tables and charts need JavaScript; without it there are the commands that print to a"
+        " terminal: sgxlens show, predict, advise and compare.</p></main>\n"
     )

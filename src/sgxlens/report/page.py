@@ -10,20 +10,24 @@ from typing import TYPE_CHECKING, Final, Literal
 
 from pydantic import Field
 
+from sgxlens.prediction.several import slowest
+from sgxlens.report.advice import AdvicePart, advice_part
 from sgxlens.report.attribution_section import Granularity
 from sgxlens.report.document import build_document
-from sgxlens.report.json import Part, ShowReport, json_report
+from sgxlens.report.html import Page
+from sgxlens.report.json import ShowReport, json_report
 from sgxlens.report.pictures import Curves, Picture, curves, picture
 from sgxlens.report.prediction import prediction_document
 from sgxlens.report.prediction_json import PredictReport
 from sgxlens.report.prediction_json import json_report as prediction_report
-from sgxlens.report.titles import TITLES, Titles
+from sgxlens.report.titles import NO_ADVICE, TITLES, Titles
 from sgxlens.report.verdict import verdict
 from sgxlens.text import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from sgxlens.advice.advise import Advisory
     from sgxlens.prediction.result import Prediction
     from sgxlens.recording.reader import Recording
 
@@ -33,28 +37,42 @@ _USERS_MAX = 8
 _FLOWS_MAX = 100
 
 
-class PageReport(Part):
-    """All that a page shows.
+class PageReport(Page):
+    """All that the page of a report shows.
 
     ``show`` and ``predict`` are what `sgxlens show --json` and `sgxlens predict --json` print of
     the same phase, but for what the page does not show: operators of other phases, of the users of
     a region all but the first few, of the flows from operator to operator all but the greatest.
-    ``predict`` is null where ``no_prediction`` says why. ``verdicts`` is of each prediction,
-    ``first`` the index of the one that is shown first. ``curves`` and ``picture`` are null where
-    ``show`` says why.
+    ``predict`` is null where ``no_prediction`` says why. ``verdicts`` and ``advice`` are of each
+    prediction; ``advice`` is what `sgxlens advise --json` prints, and null where nobody asked for
+    it. ``first`` is the index of the prediction that is shown first. ``curves`` and ``picture`` are
+    null where ``show`` says why.
     """
 
     schema_name: Literal["sgxlens-report"] = Field(default=SCHEMA_NAME, alias="schema")
     schema_version: Literal[1] = SCHEMA_VERSION
-    title: str
     titles: Titles
     verdicts: list[str]
     first: int
     no_prediction: str
     show: ShowReport
     predict: PredictReport | None
+    advice: list[AdvicePart | None]
     curves: dict[Granularity, Curves] | None
     picture: Picture | None
+
+    def headline(self) -> str:
+        """As of `Page`."""
+        return f"{self.title} in an enclave: sgxlens report"
+
+    def sentences(self) -> list[str]:
+        """As of `Page`."""
+        found = self.verdicts or [self.no_prediction]
+        part = self.advice[self.first] if self.advice else None
+        if part is None:
+            return found
+        advised = [f"{row.advice.title}. {row.advice.finding}" for row in part.advice]
+        return [*found, *(advised or [NO_ADVICE])]
 
 
 def page_report(
@@ -64,6 +82,7 @@ def page_report(
     phase: int | str | None = None,
     left_out: Sequence[tuple[str, str]] = (),
     no_prediction: str = "",
+    advisories: Sequence[Advisory | None] = (),
 ) -> PageReport:
     """The content of the page of a recording.
 
@@ -74,6 +93,8 @@ def page_report(
             `build_document` chooses.
         left_out: names of platforms that could not be compared, and why.
         no_prediction: why there is no prediction.
+        advisories: the advice for each prediction, None where there should be none; empty: for
+            none.
 
     Raises:
         UsageError: there is no such phase.
@@ -85,14 +106,12 @@ def page_report(
         phase = steady.phase
         process = steady.process if len(recording.metadata.processes) > 1 else None
     document = build_document(recording, phase, process)
-    slowdowns = [one.steady.slowdown.likely for one in predictions]
     is_attributed = document.attribution is not None
     return PageReport(
         title=_title(recording),
         titles=TITLES,
         verdicts=[verdict(one) for one in predictions],
-        # Where it costs most there is most to be learnt.
-        first=slowdowns.index(max(slowdowns)) if slowdowns else 0,
+        first=slowest(predictions) if predictions else 0,
         no_prediction=no_prediction,
         show=_thinned(json_report(document)),
         predict=(
@@ -104,6 +123,10 @@ def page_report(
             if predictions
             else None
         ),
+        advice=[
+            None if one is None else advice_part(one)
+            for one in advisories or [None] * len(predictions)
+        ],
         curves=curves(recording, document.selection[0]) if is_attributed else None,
         picture=picture(recording, document.selection[0]) if is_attributed else None,
     )

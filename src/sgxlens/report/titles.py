@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What causes, sources and policies are called in reports."""
+"""What causes, sources, policies and the parts of advice are called in reports."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Final
 
+from sgxlens.advice.advice import Change
 from sgxlens.enclave.charges import Cause
 from sgxlens.enclave.epc import EpcPolicy
 
@@ -37,15 +38,35 @@ POLICY_TITLES: Final[dict[EpcPolicy, str]] = {
     "pinned": "most used pages pinned",
     "optimum": "optimum (Belady)",
 }
+#: By what a gain is of, see `sgxlens.advice.advice.Gain`.
+GAIN_TITLES: Final = {
+    "inference": "an inference",
+    "sample": "a sample",
+    "startup": "the start",
+    "memory": "the enclave's memory",
+}
+CHANGE_TITLES: Final[dict[Change, str]] = {
+    "program": "the program or its configuration",
+    "model": "the model: its outputs deviate",
+    "machine": "the machine or its kernel",
+}
+NO_ADVICE: Final = (
+    "Nothing is worth changing: no rule found a change that likely saves 2 % or more."
+)
 
 
 @dataclass(frozen=True)
 class Titles:
-    """All of them."""
+    """All of them; ``no_advice`` is said where there is none."""
 
     causes: dict[Cause, str]
     sources: dict[str, str]
     policies: dict[EpcPolicy, str]
+    gains: dict[str, str]
+    changes: dict[Change, str]
+    no_advice: str
 
 
-TITLES: Final = Titles(CAUSE_TITLES, SOURCE_TITLES, POLICY_TITLES)
+TITLES: Final = Titles(
+    CAUSE_TITLES, SOURCE_TITLES, POLICY_TITLES, GAIN_TITLES, CHANGE_TITLES, NO_ADVICE
+)

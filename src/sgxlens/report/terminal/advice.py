@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 from rich.padding import Padding
 from rich.text import Text
 
-from sgxlens.report.advice import CHANGE_TITLES, GAIN_TITLES, NOTHING
 from sgxlens.report.terminal.layout import (
     INDENT,
     fitted_table,
@@ -19,6 +18,7 @@ from sgxlens.report.terminal.layout import (
     titled,
 )
 from sgxlens.report.terminal.values import number, seconds_range, value_range
+from sgxlens.report.titles import CHANGE_TITLES, GAIN_TITLES, NO_ADVICE
 from sgxlens.report.verdict import verdict
 from sgxlens.text import one_line
 from sgxlens.units import format_bytes, format_count, format_ratio, format_seconds
@@ -51,7 +51,7 @@ def print_advice(advisory: Advisory, file: TextIO | None = None) -> None:
             Text("Each gain is of one change alone: gains do not add up. All are predicted.")
         )
     else:
-        console.print(Text(f"\n{NOTHING}", style="bold"))
+        console.print(Text(f"\n{NO_ADVICE}", style="bold"))
     for index, row in enumerate(advisory.advice, 1):
         title = f"{index}. {one_line(row.advice.title)}"
         console.print(ruled(title, ascii_only=console.options.ascii_only))
