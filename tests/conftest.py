@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, settings
 
-from sgxlens.recording.format import TABLES
+from sgxlens.recording.schemas import TABLES
 from sgxlens.recording.writer import RecordingWriter
 
 # How long an example takes says something of the machine only.

@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Writes the tables of docs/recording-format.md anew from src/sgxlens/recording/format.py."""
+"""Writes the tables of docs/recording-format.md anew from src/sgxlens/recording/schemas.py."""
 
 from __future__ import annotations
 
 import re
 from pathlib import Path
 
-from sgxlens.recording.format import markdown_tables
+from sgxlens.recording.schemas import markdown_tables
 
 DOCUMENT = Path(__file__).parent.parent / "docs" / "recording-format.md"
 

@@ -11,8 +11,9 @@ import lru
 from recordings import kept_chunks, needs_tracer, record
 from sgxlens.cli.main import main
 from sgxlens.recording._reference import decode, line_accesses, page_accesses
-from sgxlens.recording.format import BLOCK_BYTES, TABLES
+from sgxlens.recording.format import BLOCK_BYTES
 from sgxlens.recording.reader import Recording, open_recording
+from sgxlens.recording.schemas import TABLES
 from sgxlens.reuse.curves import miss_ratio_curve
 from sgxlens.reuse.sampling import estimate_miss_ratio
 

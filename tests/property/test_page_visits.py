@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from page_accesses import make_accesses, visits_of
 from sgxlens import _native
-from sgxlens.recording.format import TABLES
+from sgxlens.recording.schemas import TABLES
 from sgxlens.reuse._page_visits_reference import PageAccess, page_visits
 from sgxlens.reuse.page_memory import (
     POLICIES,

@@ -13,9 +13,10 @@ from typing import Any, cast
 import pyarrow as pa
 
 from sgxlens.recording._attribution_reference import is_followed
-from sgxlens.recording.format import ACCESS_CLASSES, TABLES
+from sgxlens.recording.format import ACCESS_CLASSES
 from sgxlens.recording.metadata import RecordingMetadata
 from sgxlens.recording.reader import Recording
+from sgxlens.recording.schemas import TABLES
 from sgxlens.reuse._page_visits_reference import PageAccess, page_visits
 
 WRITES = ("store", "kernel_write")

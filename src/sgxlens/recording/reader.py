@@ -17,22 +17,19 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from sgxlens.errors import RecordingError, UsageError
-from sgxlens.markup import html_table
 from sgxlens.recording import metadata as metadata_module
+from sgxlens.recording.columns import Table
 from sgxlens.recording.format import (
     ACCESS_CLASSES,
     ACCESSES_FOLDER,
     ANY_ACCESS,
     BLOCK_BYTES,
     METADATA_FILE,
-    REQUIRED_TABLES,
-    TABLES,
-    Table,
 )
 from sgxlens.recording.native_times.summary import NativeSummary, phase_keys
 from sgxlens.recording.phase_names import is_inference
+from sgxlens.recording.schemas import REQUIRED_TABLES, TABLES
 from sgxlens.reuse.histogram import ReuseHistogram
-from sgxlens.units import format_bytes, format_count, format_seconds
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Sequence
@@ -40,8 +37,6 @@ if TYPE_CHECKING:
     from sgxlens.recording.metadata import RecordingMetadata
 
 _Derived = TypeVar("_Derived")
-#: Phases that a notebook shows.
-_PHASES_MAX = 20
 
 
 @dataclass(frozen=True)
@@ -457,37 +452,9 @@ class Recording:
         )
 
     def _repr_html_(self) -> str:
-        """How notebooks show it: what was recorded, and its phases."""
-        metadata = self.metadata
-        rate = metadata.settings.sampling_rate
-        try:
-            phases = [
-                [
-                    f"{phase.index} ({phase.name})"
-                    + (f" of process {phase.process}" if phase.process else ""),
-                    format_count(phase.line_access_count),
-                    format_bytes(
-                        round(self.footprint_blocks("page", phase.index, phase.process) / rate)
-                        * BLOCK_BYTES["page"]
-                    ),
-                ]
-                for phase in self.phases[:_PHASES_MAX]
-            ]
-            rest = len(self.phases) - len(phases)
-        except RecordingError as error:
-            return html_table(f"Recording {self.path}", (), [["damaged", error.message]])
-        facts = [
-            metadata.target.kind,
-            str(getattr(metadata.target, "model", None) or " ".join(metadata.command)),
-            "exact" if rate == 1 else f"sampled at a rate of {rate:g}",
-            metadata.outcome.status,
-        ]
-        native = self.native.inference if self.native is not None else None
-        if native is not None:
-            facts.append(f"an inference natively {format_seconds(native.median_seconds)}")
-        note = "; ".join(facts) + (f"; {rest} more phases" if rest > 0 else "")
-        headings = ("phase", "accesses to lines", "pages touched")
-        return html_table(f"Recording {self.path}", headings, phases, note)
+        from sgxlens.recording.notebook import recording_html
+
+        return recording_html(self)
 
 
 def _check_table(table: pa.Table, expected: Table, row_count: int) -> None:

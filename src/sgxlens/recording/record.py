@@ -17,7 +17,6 @@ from sgxlens._native import Analysis, NativeStreamError
 from sgxlens.errors import RecordingError, StreamError, UsageError
 from sgxlens.recording.accesses import STREAM_VERSION, KeptStreams, read_chunks
 from sgxlens.recording.environment import host_info, valgrind_version, with_variables
-from sgxlens.recording.format import TABLES
 from sgxlens.recording.metadata import ProcessInfo, RecordingInfo
 from sgxlens.recording.native_times.measure import TimedTarget
 from sgxlens.recording.native_times.recorded import NativeRequest, NativeTimer
@@ -29,6 +28,7 @@ from sgxlens.recording.operators import (
 )
 from sgxlens.recording.operators.files import ProfileFiles
 from sgxlens.recording.reader import Recording, open_recording
+from sgxlens.recording.schemas import TABLES
 from sgxlens.recording.session import (
     DEFAULT_LINE_USE_INTERVAL,
     LINE_USE_INTERVALS,

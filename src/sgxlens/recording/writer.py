@@ -20,15 +20,10 @@ import pyarrow.parquet as pq
 
 from sgxlens.errors import RecordingError
 from sgxlens.recording import metadata as metadata_module
-from sgxlens.recording.format import (
-    ACCESSES_FOLDER,
-    METADATA_FILE,
-    REQUIRED_TABLES,
-    SCHEMA_NAME,
-    TABLES,
-    Column,
-)
+from sgxlens.recording.columns import Column
+from sgxlens.recording.format import ACCESSES_FOLDER, METADATA_FILE, SCHEMA_NAME
 from sgxlens.recording.metadata import RecordingInfo, TableInfo, printable
+from sgxlens.recording.schemas import REQUIRED_TABLES, TABLES
 
 if TYPE_CHECKING:
     from types import TracebackType

@@ -15,8 +15,8 @@ import pytest
 
 from sgxlens.errors import RecordingError
 from sgxlens.recording import writer as writer_module
-from sgxlens.recording.format import TABLES
 from sgxlens.recording.reader import open_recording
+from sgxlens.recording.schemas import TABLES
 from sgxlens.recording.writer import RecordingWriter
 
 MakeRecording = Callable[..., Path]

@@ -13,10 +13,10 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from sgxlens.recording.format import TABLES
 from sgxlens.recording.operators.annotations import Operator, annotated_operators
 from sgxlens.recording.operators.matching import Outcome, Placement, match
 from sgxlens.recording.operators.profile import Profile
+from sgxlens.recording.schemas import TABLES
 
 Columns = dict[str, Any]
 _NOTHING: Mapping[str, Sequence[Any]] = {"thread": (), "position": (), "kind": (), "text": ()}

@@ -8,9 +8,9 @@ from typing import Any, cast
 import pyarrow as pa
 import pytest
 
-from sgxlens.recording.format import TABLES
 from sgxlens.recording.native_times.summary import NativeSummary, NativeTime, phase_keys
 from sgxlens.recording.reader import Phase
+from sgxlens.recording.schemas import TABLES
 
 Row = tuple[int, str, int, int | None, float]
 START, FIRST, SECOND = (

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sgxlens.recording.format import TABLES
 from sgxlens.recording.operators import ProcessEvents, operator_at, operators_of
 from sgxlens.recording.operators.profile import Event, Node, Profile
+from sgxlens.recording.schemas import TABLES
 
 PHASES = {"start_position": np.array([0, 100, 200]), "end_position": np.array([100, 200, 300])}
 MICROSECOND = 1000

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from sgxlens.recording.format import REQUIRED_TABLES, TABLES, markdown_tables
 from sgxlens.recording.metadata import RecordingMetadata
+from sgxlens.recording.schemas import REQUIRED_TABLES, TABLES, markdown_tables
 
 DOCUMENT = Path(__file__).parents[3] / "docs" / "recording-format.md"
 
