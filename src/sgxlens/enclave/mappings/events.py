@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from sgxlens.enclave import linux
 from sgxlens.enclave.mappings.history import (
     Action,
     AddressSpaceHistory,
@@ -30,9 +31,6 @@ _POSITIONS = 1 << 63
 # How far below the first stack what is not mapped is the stack itself, which grows without an
 # event; as in the regions of a recording.
 _STACK_BYTES_MAX = 64 << 20
-# mmap(2) and madvise(2) on x86-64.
-_MAP_NORESERVE = 0x4000
-_MADV_DONTNEED = 4
 _CALLS = ("mmap", "munmap", "brk", "mremap", "madvise")
 _ACTIONS: dict[str, Action] = {
     "map": "map",
@@ -133,7 +131,7 @@ def _mapping_events(
         state = State(
             _STACK if number in stacks else MAPPING_KINDS.index(row["kind"] or "anonymous"),
             is_accessible=any(letter in row["protection"] for letter in "rwx"),
-            is_lazy=bool(calls.map_flags.get((position, address), 0) & _MAP_NORESERVE),
+            is_lazy=bool(calls.map_flags.get((position, address), 0) & linux.MAP_NORESERVE),
         )
         if row["event"] == "break_grow":
             state = _HEAP_STATE
@@ -187,7 +185,7 @@ class _Calls:
     def events(self) -> Iterator[tuple[int, Event]]:
         """What the mappings do not tell: content that is discarded, or copied."""
         for row in self.rows:
-            if row["name"] == "madvise" and row["arg2"] == _MADV_DONTNEED:
+            if row["name"] == "madvise" and row["arg2"] == linux.MADV_DONTNEED:
                 start = row["arg0"] // PAGE_BYTES * PAGE_BYTES
                 found = Event(row["position"], "discard", start, _pages_bytes(row["arg1"]))
             elif row["name"] == "mremap" and row["arg2"] > row["arg1"]:

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple
 
+from sgxlens.enclave import linux
 from sgxlens.enclave.files import KnownFile
 from sgxlens.enclave.system_calls.recorded import Call, Handle, Row, Threads, recorded_calls
 from sgxlens.recording.format import PAGE_BYTES
@@ -23,19 +24,10 @@ if TYPE_CHECKING:
 #: Base of paths whose working directory is not known.
 UNKNOWN_FOLDER = "."
 _STANDARD_DESCRIPTORS = 3
-# fcntl(2), open(2), mmap(2), madvise(2), clone(2), wait4(2) and ioctl(2) on x86-64.
-_AT_FDCWD = -100
-_O_ACCMODE, _O_CREAT, _O_EXCL, _O_TRUNC = 0o3, 0o100, 0o200, 0o1000
-_O_NONBLOCK, _O_DIRECTORY, _O_PATH = 0o4000, 0o200000, 0o10000000
-_MAP_SHARED_TYPES, _MAP_TYPE = (1, 3), 0xF
-_MAP_ANONYMOUS, _MAP_NORESERVE = 0x20, 0x4000
-_PROT_READ, _PROT_WRITE = 1, 2
-_MADVICE = {4: "MADV_DONTNEED"} | dict.fromkeys((0, 1, 2, 3, 8, 12, 14, 15), "MADV_IGNORED")
-_F_DUPFD, _F_SETFL, _F_DUPFD_CLOEXEC = 0, 4, 1030
+_MADVICE = {linux.MADV_DONTNEED: "MADV_DONTNEED"} | dict.fromkeys(
+    (0, 1, 2, 3, 8, 12, 14, 15), "MADV_IGNORED"
+)
 _IOCTLS = {0x541B: "FIONREAD", 0x5421: "FIONBIO"}
-_WNOHANG = 1
-_SEEK_END = 2
-_CLOSE_RANGE_CLOEXEC = 4
 _FAMILIES = {1: "unix", 2: "inet", 10: "inet"}
 _SOCKET_KINDS = {"unix": "unix_socket", "inet": "network_socket"}
 _FUTEX_COMMANDS = {0: "wait", 9: "wait", 1: "wake", 10: "wake", 3: "requeue", 4: "requeue"} | {
@@ -135,7 +127,7 @@ class _Process:
 
     def _absolute(self, path: str, descriptor: int | None) -> str:
         base = self._folder
-        if descriptor is not None and _signed(descriptor) != _AT_FDCWD and path[:1] != "/":
+        if descriptor is not None and _signed(descriptor) != linux.AT_FDCWD and path[:1] != "/":
             handle = self._table.get(_signed(descriptor))
             base = handle.file.path if handle and handle.file else UNKNOWN_FOLDER
         joined = posixpath.join(base, path)
@@ -192,24 +184,24 @@ class _Process:
         at = row.name == "openat"
         flags = row.a[2 if at else 1]
         if row.name == "creat":
-            flags = _O_CREAT | _O_TRUNC | 1
+            flags = linux.O_CREAT | linux.O_TRUNC | 1
         path = None if not row.path else self._absolute(row.path, row.a[0] if at else None)
         was_missing = path in self._missing
         was_there = path in self._files and self._files[path].exists and not was_missing
         file = self._look_up(row, call, row.a[0] if at else None)
-        call.facts["path_only"] = bool(flags & _O_PATH)
-        call.facts["truncates"] = bool(flags & _O_TRUNC)
+        call.facts["path_only"] = bool(flags & linux.O_PATH)
+        call.facts["truncates"] = bool(flags & linux.O_TRUNC)
         if row.failed or file is None:
             return
-        if flags & _O_CREAT and not was_there:
+        if flags & linux.O_CREAT and not was_there:
             call.facts["creates"] = True
-            if not was_missing and not flags & _O_EXCL:
+            if not was_missing and not flags & linux.O_EXCL:
                 call.maybe["creates"] = False
-        if flags & _O_DIRECTORY:
+        if flags & linux.O_DIRECTORY:
             file.is_directory = True
-        if flags & _O_ACCMODE or flags & _O_TRUNC:
+        if flags & linux.O_ACCMODE or flags & linux.O_TRUNC:
             file.is_written = True
-        self._add(row.moved, Handle("file", file, is_path_only=bool(flags & _O_PATH)), call)
+        self._add(row.moved, Handle("file", file, is_path_only=bool(flags & linux.O_PATH)), call)
 
     # Descriptors
 
@@ -243,7 +235,7 @@ class _Process:
         call.facts["path_only"] = handle.is_path_only
 
     def closed_range(self, row: Row, call: Call) -> list[Call]:
-        if row.failed or row.a[2] & _CLOSE_RANGE_CLOEXEC:
+        if row.failed or row.a[2] & linux.CLOSE_RANGE_CLOEXEC:
             return []
         parts = []
         for descriptor in sorted(n for n in self._table if row.a[0] <= n <= row.a[1]):
@@ -268,12 +260,12 @@ class _Process:
 
     def controlled(self, row: Row, call: Call) -> None:
         handle = call.handle = self._handle(row.a[0])
-        if row.a[1] in (_F_DUPFD, _F_DUPFD_CLOEXEC) and not row.failed:
+        if row.a[1] in (linux.F_DUPFD, linux.F_DUPFD_CLOEXEC) and not row.failed:
             handle.descriptors += 1
             self._table[row.moved] = handle
-        call.facts["command"] = "F_SETFL" if row.a[1] == _F_SETFL else "other"
-        if row.a[1] == _F_SETFL and not row.failed:
-            wanted = bool(row.a[2] & _O_NONBLOCK)
+        call.facts["command"] = "F_SETFL" if row.a[1] == linux.F_SETFL else "other"
+        if row.a[1] == linux.F_SETFL and not row.failed:
+            wanted = bool(row.a[2] & linux.O_NONBLOCK)
             call.facts["nonblocking"] = wanted != handle.is_nonblocking
             handle.is_nonblocking = wanted
 
@@ -290,7 +282,7 @@ class _Process:
     def pair(self, row: Row, call: Call) -> None:
         is_pipe = row.name.startswith("pipe")
         flags = (row.a[1] if row.name == "pipe2" else 0) if is_pipe else row.a[1]
-        call.facts["nonblocking"] = bool(flags & _O_NONBLOCK)
+        call.facts["nonblocking"] = bool(flags & linux.O_NONBLOCK)
         if not is_pipe:
             call.facts["family"] = _FAMILIES.get(row.a[0], "other")
         if row.failed:
@@ -299,7 +291,7 @@ class _Process:
             # The kernel takes the lowest that is free; which ones it took is not recorded.
             free = next(n for n in range(len(self._table) + 1) if n not in self._table)
             handle = Handle("pipe" if is_pipe else "unix_socket")
-            handle.is_nonblocking = bool(flags & _O_NONBLOCK)
+            handle.is_nonblocking = bool(flags & linux.O_NONBLOCK)
             self._add(free, handle, call)
 
     def socket(self, row: Row, call: Call) -> None:
@@ -307,7 +299,7 @@ class _Process:
         call.facts["family"] = family
         if not row.failed:
             handle = Handle(_SOCKET_KINDS.get(family, "other"), family=family)
-            handle.is_nonblocking = bool(row.a[1] & _O_NONBLOCK)
+            handle.is_nonblocking = bool(row.a[1] & linux.O_NONBLOCK)
             self._add(row.moved, handle, call)
 
     def on_socket(self, row: Row, call: Call) -> None:
@@ -351,7 +343,7 @@ class _Process:
         if row.failed:
             return
         handle.offset = row.moved
-        if row.a[2] == _SEEK_END and row.a[1] == 0 and handle.file is not None:
+        if row.a[2] == linux.SEEK_END and row.a[1] == 0 and handle.file is not None:
             handle.file.size_bytes = row.moved
 
     def sent_file(self, row: Row, call: Call) -> None:
@@ -378,20 +370,20 @@ class _Process:
     def mapped(self, row: Row, call: Call) -> None:
         address, length, protection, flags = row.moved, row.a[1], row.a[2], row.a[3]
         facts = call.facts
-        facts["anonymous"] = bool(flags & _MAP_ANONYMOUS)
-        facts["shared"] = is_shared = flags & _MAP_TYPE in _MAP_SHARED_TYPES
-        facts["readable"] = bool(protection & _PROT_READ)
-        facts["writable"] = bool(protection & _PROT_WRITE)
-        facts["no_reserve"] = bool(flags & _MAP_NORESERVE)
+        facts["anonymous"] = bool(flags & linux.MAP_ANONYMOUS)
+        facts["shared"] = is_shared = flags & linux.MAP_TYPE in linux.MAP_SHARED_TYPES
+        facts["readable"] = bool(protection & linux.PROT_READ)
+        facts["writable"] = bool(protection & linux.PROT_WRITE)
+        facts["no_reserve"] = bool(flags & linux.MAP_NORESERVE)
         facts["offset"], facts["asked"] = row.a[5], length
         _set_length(facts, length)
-        if row.failed or flags & _MAP_ANONYMOUS:
+        if row.failed or flags & linux.MAP_ANONYMOUS:
             return
         handle = call.handle = self._handle(row.a[4])
         self._unmap(address, length)
         if handle.file is not None:
             handle.file.note_read(row.a[5], 0, 1)
-            if is_shared and protection & _PROT_WRITE:
+            if is_shared and protection & linux.PROT_WRITE:
                 handle.file.is_written = True
                 self._shared.append((address, address + _whole_pages(length)))
 
@@ -416,8 +408,8 @@ class _Process:
     def range_of_memory(self, row: Row, call: Call) -> None:
         _set_length(call.facts, row.a[2] if row.name == "mremap" else row.a[1])
         if row.name == "mprotect":
-            call.facts["readable"] = bool(row.a[2] & _PROT_READ)
-            call.facts["writable"] = bool(row.a[2] & _PROT_WRITE)
+            call.facts["readable"] = bool(row.a[2] & linux.PROT_READ)
+            call.facts["writable"] = bool(row.a[2] & linux.PROT_WRITE)
         elif row.name == "madvise":
             call.facts["command"] = _MADVICE.get(row.a[2] & 0xFFFFFFFF, "other")
 
@@ -444,7 +436,7 @@ class _Process:
         call.facts["other_threads"] = self._threads.others_at(row.position)
 
     def waited(self, row: Row, call: Call) -> None:
-        call.facts["waits"] = not row.a[2 if row.name == "wait4" else 3] & _WNOHANG
+        call.facts["waits"] = not row.a[2 if row.name == "wait4" else 3] & linux.WNOHANG
 
     def changed_folder(self, row: Row, call: Call) -> None:
         handle = call.handle = self._handle(row.a[0])
