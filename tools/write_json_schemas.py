@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Writes the published schemas of `--json` of show, predict, compare and advise anew."""
+"""Writes the published schemas of `--json` of show, predict, compare, advise and lint anew."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from sgxlens.report import advice, comparison_json, json, prediction_json
+from sgxlens.report import advice, comparison_json, json, lint, prediction_json
 
 FOLDER = Path(__file__).parent.parent / "src/sgxlens/report/schema"
 
@@ -15,6 +15,7 @@ if __name__ == "__main__":
         ("predict", prediction_json),
         ("compare", comparison_json),
         ("advise", advice),
+        ("lint", lint),
     ):
         path = FOLDER / f"{name}.schema.json"
         path.write_text(report.generated_schema_text(), encoding="utf-8")

@@ -17,6 +17,8 @@ _OWNERS = {
     "Recording": "sgxlens.recording.reader",
     "ReuseHistogram": "sgxlens.reuse.histogram",
     "estimate_miss_ratio": "sgxlens.reuse.sampling",
+    "lint": "sgxlens.configuration.linting.lint",
+    "LintReport": "sgxlens.configuration.linting.lint",
     "Manifest": "sgxlens.configuration.manifest",
     "manifest": "sgxlens.configuration.manifest",
     "mark": "sgxlens._native",

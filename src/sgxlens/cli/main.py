@@ -20,6 +20,7 @@ SUB_COMMANDS = (
     "predict",
     "advise",
     "manifest",
+    "lint",
     "compare",
     "report",
     "export",

@@ -7,7 +7,6 @@ manifest-syntax.rst, python/graminelibos/manifest_check.py).
 
 from __future__ import annotations
 
-import re
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
@@ -22,13 +21,10 @@ if TYPE_CHECKING:
     from sgxlens.enclave.memory import MemoryNeeds
     from sgxlens.enclave.runtime import Runtime
 
-#: Parts of the C library, which Gramine brings patched, and what finds them natively.
-_C_LIBRARY = re.compile(
-    r"(?:ld-linux[^/]*|lib(?:c|m|dl|pthread|rt|util|resolv|anl|nsl|nss_[a-z]+)\.so\.\d+"
-    r"|ld\.so\.(?:cache|preload))"
-)
 #: Mounted for the C library and what lies beside it.
 _LIBRARY_FOLDERS = ("/lib", "/lib64")
+#: For `sgxlens.configuration.linting`: what is said above the line need not be said again.
+_ACCEPTED = "# sgxlens: accept insecure_option"
 _EVENTFD = frozenset({"eventfd", "eventfd2"})
 
 
@@ -104,17 +100,19 @@ def _sizes(needs: MemoryNeeds, runtime: Runtime) -> Iterator[str]:
     for setting in needs.settings:
         value = f'"{size_text(setting.value)}"' if setting.unit == "bytes" else str(setting.value)
         yield f"{setting.name} = {value} # {one_line(setting.reason)}"
+    if runtime.memory.commits != "at_build":
+        yield f"sgx.max_threads = {needs.max_threads} # made at the start; more as they are needed"
     if runtime.switchless:
         yield "# As many threads outside as work inside; insecure: CVE-2022-21233, CVE-2022-21166."
-        yield f"sgx.insecure__rpc_thread_num = {needs.max_threads}"
+        yield f"sgx.insecure__rpc_thread_num = {needs.max_threads} {_ACCEPTED}"
     yield "sgx.debug = false # true only to debug: the host can read the enclave then"
 
 
 def _mounts(program: Program) -> Iterator[str]:
-    used = _host_files(program)
+    used = program.own_files
     if _EVENTFD & program.calls:
         yield "# It makes eventfds, which rely on the host: insecure if it trusts their values."
-        yield "sys.insecure__allow_eventfd = true"
+        yield f"sys.insecure__allow_eventfd = true {_ACCEPTED}"
     yield "fs.mounts = ["
     yield '  { path = "/lib", uri = "file:{{ gramine.runtimedir() }}" }, # its C library'
     yield '  { path = "{{ arch_libdir }}", uri = "file:{{ arch_libdir }}" },'
@@ -134,7 +132,7 @@ def _mounts(program: Program) -> Iterator[str]:
 
 
 def _files(program: Program) -> Iterator[str]:
-    used = _host_files(program)
+    used = program.own_files
     trusted = [path for path, kind in used.items() if kind == "trusted"]
     yield f"# Hashed when it is signed: the {len(trusted)} files that it opened and only read."
     if program.ours:
@@ -153,12 +151,3 @@ def _files(program: Program) -> Iterator[str]:
         for path in allowed:
             yield f"  {toml_string('file:' + path)},"
         yield "]"
-
-
-def _host_files(program: Program) -> dict[str, str]:
-    """Files but those of the C library."""
-    return {
-        path: kind
-        for path, kind in program.files.items()
-        if not _C_LIBRARY.fullmatch(PurePosixPath(path).name)
-    }

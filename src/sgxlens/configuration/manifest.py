@@ -8,20 +8,17 @@ from typing import TYPE_CHECKING
 
 from sgxlens.configuration.gramine import gramine_manifest
 from sgxlens.configuration.occlum import occlum_fragment
-from sgxlens.configuration.program import recorded_program
+from sgxlens.configuration.program import need_tables, recorded_program
 from sgxlens.enclave.files import FileKinds
 from sgxlens.enclave.memory import memory_needs
 from sgxlens.enclave.runtime import Runtime, load_runtime
-from sgxlens.errors import RecordingError, UsageError
+from sgxlens.errors import UsageError
 from sgxlens.prediction.inputs import chosen_phase, thread_count
 from sgxlens.recording.reader import Recording, open_recording
 
 if TYPE_CHECKING:
     import os
     from collections.abc import Sequence
-
-#: Tables that it rests on.
-_TABLES = ("syscalls", "mappings")
 
 
 @dataclass(frozen=True)
@@ -67,12 +64,7 @@ def manifest(
         raise UsageError(
             f"no configuration is known for {inside.title}: give gramine, occlum or a variant"
         )
-    for table in _TABLES:
-        if not source.has_table(table):
-            raise RecordingError(
-                f"{source.path} has no table {table}, from which a configuration follows: record"
-                " it again with this version of sgxlens"
-            )
+    need_tables(source)
     phase = chosen_phase(source, None)
     count = thread_count(source, phase, threads, native_is_given=True)
     needs = memory_needs(source, inside, threads=count, process=phase.process)

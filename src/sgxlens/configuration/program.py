@@ -11,12 +11,20 @@ from typing import TYPE_CHECKING, Literal, cast, get_args
 from sgxlens.enclave.files import Classifier, Disk
 from sgxlens.enclave.mappings.events import is_tracer_file
 from sgxlens.enclave.system_calls.replay import replay_calls
+from sgxlens.errors import RecordingError
 
 if TYPE_CHECKING:
     from sgxlens.enclave.files import FileKinds
     from sgxlens.enclave.runtime import Runtime
     from sgxlens.recording.reader import Recording
 
+#: Parts of the C library, which Gramine brings patched, and what finds them natively.
+_C_LIBRARY = re.compile(
+    r"(?:ld-linux[^/]*|lib(?:c|m|dl|pthread|rt|util|resolv|anl|nsl|nss_[a-z]+)\.so\.\d+"
+    r"|ld\.so\.(?:cache|preload))"
+)
+#: Tables that a configuration follows from.
+_TABLES = ("syscalls", "mappings")
 FileKind = Literal["trusted", "allowed", "encrypted"]
 _OPENING = frozenset({"open", "openat", "creat", "execve"})
 #: Folders for files that live as long as the program.
@@ -49,6 +57,29 @@ class Program:
     temporary: dict[str, str]
     ours: int
     calls: frozenset[str]
+
+    @property
+    def own_files(self) -> dict[str, FileKind]:
+        """Its files but those of the C library, in whose place a runtime may have its own."""
+        return {
+            path: kind
+            for path, kind in self.files.items()
+            if not _C_LIBRARY.fullmatch(PurePosixPath(path).name)
+        }
+
+
+def need_tables(recording: Recording) -> None:
+    """Refuses a recording without the tables that a configuration follows from.
+
+    Raises:
+        RecordingError: it lacks one.
+    """
+    for table in _TABLES:
+        if not recording.has_table(table):
+            raise RecordingError(
+                f"{recording.path} has no table {table}, from which a configuration follows: record"
+                " it again with this version of sgxlens"
+            )
 
 
 def recorded_program(

@@ -220,6 +220,8 @@ class Platform(_Part):
         generation: ``sgx1``: encryption with an integrity tree, no dynamic memory; ``sgx2``:
             scalable SGX, TME-MK without a tree, dynamic memory.
         description: which machine it is, and what its constants rest on.
+        cpu_features: extensions of its instruction set that an enclave may be given; none: not
+            known.
         notes: what one must keep in mind with predictions for it.
         epc, cache, encryption, compute, transitions, paging, startup, traps: see there.
     """
@@ -228,6 +230,7 @@ class Platform(_Part):
     title: str = Field(min_length=1, max_length=200)
     generation: Literal["sgx1", "sgx2"]
     description: str
+    cpu_features: tuple[Literal["avx", "avx512", "amx"], ...] = ()
     notes: tuple[str, ...] = ()
     epc: Epc
     cache: Cache

@@ -65,6 +65,7 @@ def _header(platform: Platform) -> RenderableType:
     rows = [
         ("platform", f"{platform.name}: {platform.title}"),
         ("SGX", platform.generation.upper()),
+        ("features", ", ".join(platform.cpu_features) or "not known"),
         ("", platform.description),
         *(("note", note) for note in platform.notes),
         ("EPC driver", _DRIVERS[platform.epc.driver]),
