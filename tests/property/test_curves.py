@@ -3,13 +3,13 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from collections.abc import Hashable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
+import lru
 from sgxlens.reuse.curves import miss_ratio_curve
 from sgxlens.reuse.histogram import ReuseHistogram
 
@@ -90,20 +90,6 @@ def test_the_curve_is_that_of_an_lru_memory(trace: list[int]) -> None:
         before = [i for i in range(index) if trace[i] == block]
         values.append(len(set(trace[before[-1] + 1 : index])) if before else None)
     curve = miss_ratio_curve(histogram_of(values, range(FAR)), range(15))
-    simulated = [simulate(trace, capacity) for capacity in range(15)]
+    simulated = [lru.misses(((block, 0) for block in trace), capacity) for capacity in range(15)]
     assert curve.miss_count.tolist() == simulated
     assert np.all(curve.is_exact)
-
-
-def simulate(trace: Sequence[Hashable], capacity: int) -> int:
-    memory: OrderedDict[Hashable, None] = OrderedDict()
-    count = 0
-    for block in trace:
-        if block in memory:
-            memory.move_to_end(block)
-            continue
-        count += 1
-        memory[block] = None
-        if len(memory) > capacity:
-            memory.popitem(last=False)
-    return count

@@ -80,24 +80,4 @@ def tables(bin_width: int = 1) -> dict[str, list[dict[str, Any]]]:
 
 @cache  # counting one by one takes a while
 def _tables(bin_width: int) -> dict[str, list[dict[str, Any]]]:
-    made = program(bin_width)
-    recording = made.record()
-    found: dict[str, list[dict[str, Any]]] = {
-        name: recording.table(name).to_pylist() for name in recording.metadata.tables
-    }
-    accesses = made.run()
-    for phase in range(len(PHASES)):
-        mine = [access for access in accesses if access.phase == phase]
-        for name in ("line", "page"):
-            for kind in ("load", "store", "any"):
-                chosen = [a for a in mine if kind in ("any", a.name)]
-                row = {
-                    "process": 0, "phase": phase, "granularity": name, "access": kind,
-                    "access_count": len(chosen),
-                    "block_count": len({a.block(name) for a in chosen}),
-                    "first_touch_count": (
-                        sum(a.source(name) is None for a in chosen) if kind == "any" else None
-                    ),
-                }  # fmt: skip
-                found["footprints"].append(row)
-    return found
+    return program(bin_width).tables()

@@ -56,31 +56,9 @@ def tables(kind: str = "MatMul", passes: int = 1) -> dict[str, Any]:
 
 @cache
 def _tables(kind: str, passes: int) -> dict[str, Any]:
-    made = program(kind, passes)
-    recording = made.record()
-    found: dict[str, Any] = {
-        name: recording.table(name).to_pylist() for name in recording.metadata.tables
-    }
-    accesses = made.run()
-    for phase in range(len(PHASES)):
-        mine = [access for access in accesses if access.phase == phase]
-        for granularity in ("line", "page"):
-            for access in ("load", "store", "any"):
-                chosen = [a for a in mine if access in ("any", a.name)]
-                row = {
-                    "process": 0, "phase": phase, "granularity": granularity, "access": access,
-                    "access_count": len(chosen),
-                    "block_count": len({a.block(granularity) for a in chosen}),
-                    "first_touch_count": (
-                        sum(a.source(granularity) is None for a in chosen)
-                        if access == "any"
-                        else None
-                    ),
-                }  # fmt: skip
-                found["footprints"].append(row)
     seconds = {"start": 0.02, "load": 0.1}
     return {
-        **found,
+        **program(kind, passes).tables(),
         "native_times": [
             predictable.native_row(run, name, seconds.get(name, 0.002))
             for run in range(3)

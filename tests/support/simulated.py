@@ -169,6 +169,28 @@ class Program:
             recording._tables[name] = pa.Table.from_pylist(table, schema=TABLES[name].schema)
         return recording
 
+    def tables(self) -> dict[str, Any]:
+        """The tables of that recording as rows, with footprints by phase and class of access."""
+        recording = self.record()
+        found: dict[str, Any] = {
+            name: recording.table(name).to_pylist() for name in recording.metadata.tables
+        }
+        accesses = self.run()
+        for phase in range(len(self.phases)):
+            mine = [access for access in accesses if access.phase == phase]
+            for name in ("line", "page"):
+                for kind in ("load", "store", "any"):
+                    chosen = [a for a in mine if kind in ("any", a.name)]
+                    cold_count = sum(a.source(name) is None for a in chosen)
+                    row = {
+                        "process": 0, "phase": phase, "granularity": name, "access": kind,
+                        "access_count": len(chosen),
+                        "block_count": len({a.block(name) for a in chosen}),
+                        "first_touch_count": cold_count if kind == "any" else None,
+                    }  # fmt: skip
+                    found["footprints"].append(row)
+        return found
+
     def _phases(self, accesses: list[Access]) -> list[dict[str, Any]]:
         ends = [sum(a.phase <= i for a in accesses) for i in range(len(self.phases))]
         return [

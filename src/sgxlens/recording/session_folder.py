@@ -14,8 +14,6 @@ from typing import TYPE_CHECKING
 from sgxlens.errors import TracerError
 
 if TYPE_CHECKING:
-    from types import TracebackType
-
     from typing_extensions import Self
 
 CONTROL_NAME = "control"  # as in tracer/include/sgxlens/stream.h
@@ -85,12 +83,7 @@ class SessionFolder:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
 

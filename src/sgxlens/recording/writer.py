@@ -26,8 +26,6 @@ from sgxlens.recording.metadata import RecordingInfo, TableInfo, printable
 from sgxlens.recording.schemas import REQUIRED_TABLES, TABLES
 
 if TYPE_CHECKING:
-    from types import TracebackType
-
     from typing_extensions import Self
 
 #: A column's values: a numpy array (masked where null), a list (None where null) or an Arrow array.
@@ -153,12 +151,7 @@ class RecordingWriter:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.abort()
 
     def _write_file(self, name: str, content: bytes | memoryview) -> None:
