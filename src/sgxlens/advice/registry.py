@@ -36,6 +36,7 @@ BUILT_IN = (
     "model_file",
     "dynamic_memory",
     "enclave_size",
+    "allocator_arenas",
 )
 
 

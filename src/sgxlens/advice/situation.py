@@ -63,15 +63,26 @@ class Situation:
         return self.evaluation.prediction
 
     def again(
-        self, *, platform: Platform | None = None, runtime: Runtime | None = None, **changes: Any
+        self,
+        *,
+        recording: Recording | None = None,
+        platform: Platform | None = None,
+        runtime: Runtime | None = None,
+        **changes: Any,
     ) -> Evaluation:
         """The prediction with another platform, runtime or `Settings`; as it is in the rest.
+
+        Args:
+            recording: the same with other rows in some tables, see `Recording.with_tables`.
+            platform: the platform.
+            runtime: the runtime.
+            changes: `Settings`.
 
         Raises:
             UsageError: that makes no sense, such as an EPC that is too small.
         """
         return evaluate(
-            self.recording,
+            recording or self.recording,
             platform or self.platform,
             runtime or self.runtime,
             replace(self.settings, **changes),
@@ -109,6 +120,42 @@ class Situation:
             before=startup.total_seconds,
             after=_above(startup.native_seconds, added_seconds(charges)),
             saved=difference_seconds(charges, self.evaluation.startup),
+        )
+
+    def memory_gain(self, after: Evaluation, *, more_bytes: int = 0) -> Gain:
+        """By how much less must fit into the enclave, if the prediction is `after`.
+
+        Args:
+            after: the prediction with the change.
+            more_bytes: what may be saved beyond that.
+        """
+        before, then = (one.prediction.sizing.total_bytes for one in (self.evaluation, after))
+        # What the runtime itself takes is as uncertain, and the same, on both sides.
+        ends = (before.low - then.low, before.likely - then.likely, before.high - then.high)
+        return Gain(
+            of="memory",
+            before=before,
+            after=Range(max(then.low - more_bytes, 0), then.likely, then.high),
+            saved=Range(min(ends), ends[1], max(ends) + more_bytes),
+        )
+
+    def footprint_gains(self, after: Evaluation, *, more_bytes: int = 0) -> tuple[Gain, ...]:
+        """Those gains of a change of the footprint that are worth it: the start's, then memory's.
+
+        Arguments are those of `memory_gain`.
+        """
+        gains = (self.startup_gain(after.startup), self.memory_gain(after, more_bytes=more_bytes))
+        return tuple(gain for gain in gains if self.is_worth(gain))
+
+    def size_evidence(self, after: Evaluation) -> tuple[Evidence, ...]:
+        """The size of the enclave as it is and with the prediction `after`, where it has one."""
+        return tuple(
+            Evidence(what, Range.exact(size), "bytes", "sgxlens predict --json: sizing")
+            for what, size in (
+                ("size of the enclave", self.prediction.sizing.enclave_bytes),
+                ("the same then", after.prediction.sizing.enclave_bytes),
+            )
+            if size is not None
         )
 
     def operators(self, cause: Cause) -> list[Evidence]:

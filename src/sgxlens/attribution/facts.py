@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -59,6 +59,8 @@ NO_OPERATOR = -1
 _RUNS_MAX = 64
 _TABLES = ("contexts", "reuse_sources", "page_use")
 _LONGEST = "reuse_sources"
+#: All tables that facts are made from.
+FACT_TABLES = (*_TABLES, "phases", "operators", "regions", "extents", "line_use")
 
 
 @dataclass(frozen=True, eq=False)
@@ -326,10 +328,6 @@ class PhaseFacts:
             find_origins=find_origins,
         )
 
-    def column(self, table: str, name: str) -> Integers:
-        """A column of the process's rows of a table, 0 where it is null."""
-        return _integers(_rows_of(self._recording, table, self.phase.process)[name])
-
     def spans_of(self, context: Integers) -> Integers:
         """The spans of contexts of any phase, given by number."""
         index = np.searchsorted(self._all_numbers, context)
@@ -457,7 +455,13 @@ def facts_of(
         (found,) = phases
     if not has_attribution(recording):
         raise RecordingError(f"{recording.path} was recorded without attribution: record it again")
-    return recording.derived((PhaseFacts, found), lambda: PhaseFacts(recording, found))
+    make = partial(PhaseFacts, recording, found)
+    return recording.derived((PhaseFacts, found), make, FACT_TABLES)
+
+
+def column(recording: Recording, process: int, table: str, name: str) -> Integers:
+    """A column of a process's rows of a table, 0 where it is null."""
+    return _integers(_rows_of(recording, table, process)[name])
 
 
 def has_attribution(recording: Recording) -> bool:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from sgxlens._native import NativeEpcVisitsError
-from sgxlens.attribution.facts import facts_of
+from sgxlens.attribution.facts import column, facts_of
 from sgxlens.errors import RecordingError, UsageError
 from sgxlens.recording.bitmaps import LINES_PER_PAGE, popcount, union
 from sgxlens.recording.format import PAGE_BYTES
@@ -154,7 +154,7 @@ def _stays(recording: Recording, facts: PhaseFacts, memory_bytes: int) -> Stays:
     except NativeEpcVisitsError as error:
         raise facts.corrupted("page_visits", str(error)) from error
     # Time goes by spans: of the threads of one span it is not known who was first.
-    context = facts.column("page_visits", "context")
+    context = column(recording, facts.phase.process, "page_visits", "context")
     spans = facts.spans_of(context)
     starts = np.arange(visits.page.size)
     is_load = np.zeros(starts.size, dtype=np.int64)

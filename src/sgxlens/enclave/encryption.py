@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from sgxlens.attribution.facts import NO_OPERATOR, facts_of, has_attribution
+from sgxlens.attribution.facts import FACT_TABLES, NO_OPERATOR, facts_of, has_attribution
 from sgxlens.enclave.cache import miss_probability
 from sgxlens.enclave.charges import Charge
 from sgxlens.enclave.quantities import Range
@@ -104,7 +104,7 @@ def line_misses(recording: Recording, phase: Phase, cache: Cache) -> list[LineMi
         random_lines = Range(low * share.low, likely * share.likely, high * share.high)
         return [LineMisses(None, None, sequential, random_lines)] if high else []
     facts = facts_of(recording, phase)
-    lines = recording.derived((_lines_by_bin, phase), lambda: _lines_by_bin(facts))
+    lines = recording.derived((_lines_by_bin, phase), lambda: _lines_by_bin(facts), FACT_TABLES)
     bounds = _probabilities(lines.distance_min, lines.distance_max, cache)
     roles, _ = facts.roles
     sequential_counts, random_counts = [], []

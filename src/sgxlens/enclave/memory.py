@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 import pyarrow.compute as pc
 
+from sgxlens.enclave.mappings.arenas import ARENA_BYTES
 from sgxlens.enclave.mappings.events import address_space
 from sgxlens.enclave.mappings.history import AddressSpaceHistory, Integers
 from sgxlens.enclave.quantities import Range
@@ -28,9 +29,8 @@ if TYPE_CHECKING:
     from sgxlens.recording.reader import Phase, Recording
 
 #: What a thread that was not recorded takes: the stack that glibc gives it (RLIMIT_STACK), and an
-#: arena of its heap (HEAP_MAX_SIZE), for which twice as much is mapped at first to align it.
+#: arena of its heap, for which twice as much is mapped at first to align it.
 _STACK_BYTES = 8 << 20
-_ARENA_BYTES = 64 << 20
 _MEBIBYTE = 1 << 20
 _STACK_UNIT_BYTES = 64 << 10
 
@@ -149,8 +149,8 @@ def memory_needs(
     added = max(threads - (_operator_threads(recording) or live), 0)
     added_bytes = Range(
         added * _STACK_BYTES,
-        added * (_STACK_BYTES + _ARENA_BYTES),
-        added * (_STACK_BYTES + 2 * _ARENA_BYTES),
+        added * (_STACK_BYTES + ARENA_BYTES),
+        added * (_STACK_BYTES + 2 * ARENA_BYTES),
     )
     max_threads = max(live + added + round(runtime.threads.own.high), memory.threads_min)
     threads_bytes = memory.slot_bytes.range.scaled(max_threads) + memory.thread_bytes.range.scaled(

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from sgxlens._native import NativeEpcVisitsError
-from sgxlens.attribution.facts import PhaseFacts, facts_of
+from sgxlens.attribution.facts import FACT_TABLES, PhaseFacts, column, facts_of
 from sgxlens.enclave.epc import EpcPolicy, EpcSimulation
 from sgxlens.errors import RecordingError
 from sgxlens.recording.bitmaps import popcount
@@ -57,7 +57,7 @@ class ProcessVisits:
         visits = PageVisits.from_table(
             recording.table("page_visits"), filter_page_count, facts.phase.process
         )
-        self.context = facts.column("page_visits", "context")
+        self.context = column(recording, facts.phase.process, "page_visits", "context")
         self.phase = facts.phases_of(self.context).astype(np.uint32)
         try:
             self._simulation = EpcSimulation(visits, self.phase)
@@ -219,12 +219,17 @@ def phase_visits(recording: Recording, facts: PhaseFacts) -> PhaseVisits:
             f"{recording.path} has no page visits, from which paging is told: record it again with"
             " this version of sgxlens, and without sampling"
         )
+    tables = ("page_visits", *FACT_TABLES)
     process = recording.derived(
-        (ProcessVisits, phase.process), lambda: ProcessVisits(recording, facts, filter_page_count)
+        (ProcessVisits, phase.process),
+        lambda: ProcessVisits(recording, facts, filter_page_count),
+        tables,
     )
     before = _repeated_phase(recording, phase)
     repeats = None if before is None else facts_of(recording, before)
-    return recording.derived((PhaseVisits, phase), lambda: PhaseVisits(facts, process, repeats))
+    return recording.derived(
+        (PhaseVisits, phase), lambda: PhaseVisits(facts, process, repeats), tables
+    )
 
 
 def _repeated_phase(recording: Recording, phase: Phase) -> Phase | None:

@@ -176,6 +176,9 @@ class Recording:
         self._tables: dict[str, pa.Table] = {}
         self._coded_tables: dict[str, pa.Table] = {}
         self._derived: dict[Hashable, Any] = {}
+        #: Of one that `with_tables` made: what it was made from, and the tables that differ.
+        self._origin: Recording | None = None
+        self._replaced: dict[str, pa.Table] = {}
 
     def has_table(self, name: str) -> bool:
         """Whether this kind of fact was recorded; a table may well be there and empty."""
@@ -187,6 +190,10 @@ class Recording:
         Raises:
             RecordingError: the table is damaged or was not recorded.
         """
+        if name in self._replaced:
+            return self._replaced[name]
+        if self._origin is not None:
+            return self._origin.table(name)
         if name not in self._tables:
             self._tables[name] = self._read_table(name)
         return self._tables[name]
@@ -199,23 +206,50 @@ class Recording:
         Raises:
             RecordingError: the table is damaged or was not recorded.
         """
+        if name in self._replaced:
+            return self._replaced[name]
+        if self._origin is not None:
+            return self._origin.coded_table(name)
         if name in self._tables:
             return self._tables[name]
         if name not in self._coded_tables:
             self._coded_tables[name] = self._read_table(name, is_coded=True)
         return self._coded_tables[name]
 
-    def derived(self, key: Hashable, make: Callable[[], _Derived]) -> _Derived:
+    def derived(
+        self, key: Hashable, make: Callable[[], _Derived], tables: Sequence[str] | None = None
+    ) -> _Derived:
         """What `make` makes of the recording, made once and kept as long as the recording is.
 
         Args:
             key: what it is, with all that it depends on beside the recording; begins with the
                 function or class that makes it.
             make: makes it.
+            tables: all tables that it follows from; None: perhaps from any. Where `with_tables` has
+                not replaced one of them, it is made once for the original, too.
         """
+        origin = self._origin
+        if origin and tables is not None and not any(name in self._replaced for name in tables):
+            return origin.derived(key, make, tables)
         if key not in self._derived:
             self._derived[key] = make()
         found: _Derived = self._derived[key]
+        return found
+
+    def with_tables(self, **tables: pa.Table) -> Recording:
+        """The same recording with other rows in some tables: what a changed program would do.
+
+        The rest is read from this one's folder. What other tables say of the rows that are gone,
+        the caller answers for.
+
+        Raises:
+            UsageError: a table was not recorded, or has other columns.
+        """
+        for name, table in tables.items():
+            if not self.has_table(name) or not table.schema.equals(TABLES[name].schema):
+                raise UsageError(f"{self.path}: table {name} is not one that can be replaced so")
+        found = Recording(self.path, self.metadata)
+        found._origin, found._replaced = self, dict(tables)
         return found
 
     def accesses_path(self, process: int) -> Path:

@@ -228,3 +228,28 @@ def test_histograms_that_make_no_sense_are_refused(
     recording = open_recording(make_recording({"phases": phases}, name="second"))
     with pytest.raises(RecordingError, match="phase 0 ends before it starts"):
         _ = recording.phases
+
+
+def test_tables_can_be_replaced_and_the_others_are_read_once(
+    make_recording: MakeRecording, rows: SimpleNamespace
+) -> None:
+    original = open_recording(make_recording())
+    phases = original.table("phases")
+    changed = original.with_tables(phases=phases.slice(0, 1))
+    assert len(changed.phases) == 1
+    assert original.table("phases") is phases
+    assert changed.table("reuse") is original.table("reuse")
+    again = changed.with_tables(footprints=changed.table("footprints").slice(0, 0))
+    assert len(again.phases) == 1
+    made = [
+        again.derived("of reuse", lambda: "again", ("reuse",)),
+        original.derived("of reuse", lambda: "original"),
+        again.derived("of phases", lambda: "again", ("reuse", "phases")),
+        changed.derived("of phases", lambda: "changed"),
+        original.derived("of phases", lambda: "original"),
+        again.derived("of any", lambda: "again"),
+        changed.derived("of any", lambda: "changed"),
+    ]
+    assert made == [*("again", "again", "again", "again", "original"), *("again", "changed")]
+    with pytest.raises(UsageError, match="table reuse is not one that can be replaced"):
+        original.with_tables(reuse=phases)

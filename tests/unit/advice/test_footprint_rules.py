@@ -1,0 +1,101 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Rules about the footprint: each where it has advice, and where it must not have any."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import paged
+import predictable
+import sgxlens
+from sgxlens.advice import Advice
+
+MakeRecording = Callable[..., Path]
+Make = Callable[..., Path]
+SGX1, SGX2 = "xeon-e-2288g", "xeon-gold-6326"
+MIB = 1 << 20
+#: An address beyond those that the made-up program uses.
+FREE_ADDRESS = 1 << 40
+
+
+@pytest.fixture
+def make(make_recording: MakeRecording) -> Make:
+    """A function that writes a recording of `paged`, with some tables replaced."""
+
+    def written(**tables: Any) -> Path:
+        return make_recording({**paged.tables(), **tables}, force=True, **paged.metadata())
+
+    return written
+
+
+def asked(rule: str, *arguments: Any, **settings: Any) -> list[Advice]:
+    """What one rule advises."""
+    advisory = sgxlens.advise(*arguments, only=(rule,), **settings)
+    assert not advisory.broken
+    return [row.advice for row in advisory.advice]
+
+
+def declined(rule: str, *arguments: Any, **settings: Any) -> str:
+    """Why one rule has no advice."""
+    advisory = sgxlens.advise(*arguments, only=(rule,), **settings)
+    assert not advisory.broken
+    assert not advisory.advice
+    (silence,) = advisory.silent
+    return str(silence.reason)
+
+
+def mapped(event: str, address: int, size_bytes: int, protection: str = "") -> dict[str, Any]:
+    """A row of table ``mappings``."""
+    kind = "anonymous" if event == "map" else ""
+    return {
+        **predictable.MAPPING,
+        "position": 1,
+        "event": event,
+        "address": address,
+        "size_bytes": size_bytes,
+        "protection": protection,
+        "kind": kind,
+    }
+
+
+def arena(used_bytes: int, number: int = 0) -> list[dict[str, Any]]:
+    """What glibc does for the arena of a thread of which so much is used."""
+    base = FREE_ADDRESS + (number + 1) * 192 * MIB // (64 * MIB) * (64 * MIB)
+    start = base - 16 * MIB
+    return [
+        mapped("map", start, 128 * MIB, "---"),
+        mapped("unmap", start, 16 * MIB),
+        mapped("unmap", base + 64 * MIB, 48 * MIB),
+        mapped("protect", base, used_bytes - MIB, "rw-"),
+        mapped("protect", base + used_bytes - MIB, MIB, "rw-"),
+    ]
+
+
+def test_threads_should_share_an_arena_where_its_addresses_take_memory(make: Make) -> None:
+    arenas = [row for number in range(4) for row in arena(2 * MIB, number)]
+    path = make(mappings=[predictable.MAPPING, *arenas])
+    (advice,) = asked("allocator_arenas", path, SGX2)
+    memory = next(gain for gain in advice.gains if gain.of == "memory")
+    # The last one is at its largest as it is mapped.
+    assert memory.saved.likely == 3 * 62 * MIB + 126 * MIB
+    assert memory.saved.high == memory.saved.likely + 8 * MIB
+    assert memory.before.likely - memory.after.likely == memory.saved.likely
+    assert advice.gains[0].of == "startup"
+    assert advice.gains[0].saved.likely > 0.5
+    assert advice.evidence[0].value.likely == 4
+    assert advice.steps[0].snippet == 'loader.env.MALLOC_ARENA_MAX = "1"'
+    assert advice.modification is not None
+    assert advice.modification.environment == {"MALLOC_ARENA_MAX": "1"}
+    # What is only reserved takes nothing where pages are added as they are touched.
+    assert "holds little" in declined("allocator_arenas", path, SGX2, "occlum-edmm")
+
+
+def test_a_program_with_one_arena_has_none_to_share(make: Make) -> None:
+    # As large as an arena, but not the allocator's.
+    other = [mapped("map", FREE_ADDRESS, 128 * MIB, "---")]
+    path = make(mappings=[predictable.MAPPING, *other])
+    assert "no thread has an arena" in declined("allocator_arenas", path, SGX2)
