@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from sgxlens.advice.advice import CHANGES, Advice, Declined
-from sgxlens.advice.registry import BrokenRule, Rule, chosen_rules, problem_of
+from sgxlens.advice.registry import BrokenRule, Rule, chosen_rules
 from sgxlens.advice.situation import Situation
 from sgxlens.enclave.files import FileKinds
 from sgxlens.enclave.platform import Platform, load_platform
 from sgxlens.enclave.runtime import Runtime, load_runtime
+from sgxlens.extensions import problem_of
 from sgxlens.prediction.inputs import chosen_phase, opened
 from sgxlens.prediction.predict import DEFAULT_RUNTIME, Settings, evaluate
 from sgxlens.prediction.result import Prediction

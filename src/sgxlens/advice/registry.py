@@ -10,11 +10,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib import import_module
-from importlib.metadata import entry_points
 from typing import TYPE_CHECKING
 
 from sgxlens.advice.advice import Advice, Declined
 from sgxlens.errors import UsageError
+from sgxlens.extensions import extended
 from sgxlens.text import one_line
 
 if TYPE_CHECKING:
@@ -31,10 +31,7 @@ BUILT_IN = (
     "fewer_replicas",
     "eviction_order",
     "exitless",
-    "raw_syscalls",
-    "wait_policy",
     "frequent_calls",
-    "clock_reads",
     "missing_files",
     "model_file",
     "dynamic_memory",
@@ -74,22 +71,8 @@ class BrokenRule:
 
 def rules() -> tuple[list[Rule], list[BrokenRule]]:
     """All rules, those of the package first, and those that could not be loaded."""
-    found = [_built_in(name) for name in BUILT_IN]
-    broken: list[BrokenRule] = []
-    for point in sorted(entry_points(group=GROUP), key=lambda point: (point.name, point.value)):
-        try:
-            rule = point.load()
-        except Exception as error:  # noqa: BLE001 - what others wrote may raise anything
-            broken.append(BrokenRule(point.name, problem_of(error)))
-            continue
-        if not isinstance(rule, Rule):
-            kind = type(rule).__name__
-            broken.append(BrokenRule(point.name, f"{point.value} is {kind}, not a sgxlens Rule"))
-        elif any(rule.name == other.name for other in found):
-            broken.append(BrokenRule(point.name, f"there is another rule called {rule.name!r}"))
-        else:
-            found.append(rule)
-    return found, broken
+    found, broken = extended([_built_in(name) for name in BUILT_IN], Rule, GROUP)
+    return found, [BrokenRule(*one) for one in broken]
 
 
 def chosen_rules(only: Sequence[str]) -> tuple[list[Rule], list[BrokenRule]]:
@@ -111,11 +94,6 @@ def chosen_rules(only: Sequence[str]) -> tuple[list[Rule], list[BrokenRule]]:
         [rule for rule in found if rule.name in only],
         [rule for rule in broken if rule.name in only],
     )
-
-
-def problem_of(error: BaseException) -> str:
-    """An exception in one line."""
-    return one_line(f"{type(error).__name__}: {error}" if str(error) else type(error).__name__, 300)
 
 
 def _built_in(name: str) -> Rule:

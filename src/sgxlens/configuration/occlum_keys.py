@@ -2,7 +2,7 @@
 """The keys of Occlum.json, as far as they are looked at.
 
 They are those of Occlum 0.31 (occlum/occlum@690d5dbf: docs/readthedocs/docs/source/
-occlum_configuration.md).
+occlum_configuration.md, tools/gen_internal_conf/src/main.rs).
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ SECTIONS: Mapping[str, frozenset[str] | None] = {
             "kernel_space_heap_max_size",
             "kernel_space_stack_size",
             "user_space_size",
-            "user_space_init_size",
             "user_space_max_size",
+            "marshal_buffer_size",
             "max_num_of_threads",
             "init_num_of_threads",
         }
@@ -34,11 +34,35 @@ SECTIONS: Mapping[str, frozenset[str] | None] = {
     "process": frozenset({"default_stack_size", "default_heap_size", "default_mmap_size"}),
     "entry_points": None,
     "env": frozenset({"default", "untrusted"}),
-    "metadata": None,
+    "metadata": frozenset(
+        {
+            "product_id",
+            "version_number",
+            "debuggable",
+            "disable_log",
+            "enable_kss",
+            "family_id",
+            "ext_prod_id",
+        }
+    ),
     "mount": None,
     "feature": frozenset({"amx", "pkru", "enable_edmm", "enable_posix_shm", "io_uring"}),
     "untrusted_unix_socks": None,
 }
+#: Without these nothing is built; a fragment, which has no mounts, need not have them.
+REQUIRED = (
+    "resource_limits.user_space_size",
+    "resource_limits.kernel_space_heap_size",
+    "resource_limits.kernel_space_stack_size",
+    "resource_limits.max_num_of_threads",
+    "process.default_stack_size",
+    "process.default_heap_size",
+    "process.default_mmap_size",
+    "entry_points",
+    "env",
+    "metadata.debuggable",
+    "feature",
+)
 #: Those that hold a size.
 SIZES = (
     *(f"resource_limits.{name}" for name in sorted(SECTIONS["resource_limits"] or ())

@@ -9,6 +9,7 @@ import pytest
 
 import paged
 import sgxlens
+from sgxlens import extensions
 from sgxlens.advice import Advice, Declined, Gain, Rule, registry
 from sgxlens.advice.advise import Advisory
 from sgxlens.advice.situation import Situation, gain_elsewhere
@@ -47,7 +48,7 @@ def advised(path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Adviso
 
     def advise(*names: str) -> Advisory:
         points = [EntryPoint(name, f"{__name__}:{name}", registry.GROUP) for name in names]
-        monkeypatch.setattr(registry, "entry_points", lambda **_: points)
+        monkeypatch.setattr(extensions, "entry_points", lambda **_: points)
         monkeypatch.setattr(registry, "BUILT_IN", ("batching",))
         monkeypatch.setitem(__import__("sys").modules, __name__, _this_module())
         found: Advisory = sgxlens.advise(path, "xeon-e-2288g", epc=paged.SMALL_EPC)

@@ -11,8 +11,8 @@ import pytest
 
 import predictable
 import sgxlens
-from sgxlens.configuration.linting import registry
-from sgxlens.configuration.linting.registry import BUILT_IN, Check
+from sgxlens import extensions
+from sgxlens.configuration.linting.registry import BUILT_IN, GROUP, Check
 
 MakeRecording = Callable[..., Path]
 CLEAN = sorted((Path(__file__).parent / "manifests").iterdir())
@@ -85,6 +85,7 @@ OCCLUM_FAULTS: list[tuple[str, str, str, str]] = [
     ("occlum_threads", "32", '"32"', "max_num_of_threads"),
     ("occlum_start", '["/bin"]', '["bin"]', "entry_points"),
     ("occlum_start", "LANG", "LD_PRELOAD", "untrusted"),
+    ("occlum_keys", '"feature": {', '"mount": [], "feature": {', "max_num_of_threads"),
     ("debug_enclave", "false }", "true }", "debuggable"),
 ]  # fmt: skip
 
@@ -220,6 +221,31 @@ def test_a_recording_says_what_the_manifest_lacks(tmp_path: Path, recording: Pat
     assert "libz.so.1" not in " ".join(unlisted)
 
 
+def test_many_files_are_suggested_by_folder(tmp_path: Path, make_recording: MakeRecording) -> None:
+    paths = [f"/opt/net/{n % 3}/{n}/part" for n in range(40)] + ["/opt/net/config"]
+    tables = {**predictable.tables(), "syscalls": [opened(path) for path in paths]}
+    recording = make_recording(tables, **predictable.metadata())
+    mounts = '{ path = "/opt", uri = "file:/opt" }, { path = "/usr", uri = "file:/usr" }'
+    path = planted(tmp_path, "minimal", '{ path = "/app", uri = "file:build" }', mounts)
+    (snippet,) = [
+        one.finding.snippet
+        for one in sgxlens.lint(path, recording=recording).found
+        if one.check == "unlisted_files"
+    ]
+    files = ("opt/net/0/", "opt/net/1/", "opt/net/2/", "opt/net/config", "usr/bin/python3")
+    assert snippet.splitlines() == [f'"file:/{name}",' for name in files]
+
+
+def test_a_preloaded_libgomp_does_not_trap(tmp_path: Path, recording: Path) -> None:
+    new = 'loader.env.LD_PRELOAD = "/lib/libgomp.so.1"\nsgx.debug'
+    path = planted(tmp_path, "minimal", "sgx.debug", new)
+    assert problems(sgxlens.lint(path, recording=recording), "raw_system_calls") == []
+    # It is no allocator.
+    assert problems(sgxlens.lint(path), "arena_limit") == []
+    threads = planted(tmp_path, "minimal", "sgx.debug", f"sgx.max_threads = 9\n{new}")
+    assert len(problems(sgxlens.lint(threads), "arena_limit")) == 1
+
+
 def test_a_stack_that_was_used_must_be_given(tmp_path: Path, make_recording: MakeRecording) -> None:
     stack = {**predictable.MAPPING, "kind": "stack", "size_bytes": 1 << 20, "address": 1 << 40}
     tables = {**predictable.tables(), "mappings": [predictable.MAPPING, stack]}
@@ -277,10 +303,10 @@ def test_a_check_that_fails_does_not_silence_the_others(
 
     mine = Check("mine", "nothing", ("gramine",), fails)
     points = [
-        EntryPoint("mine", "mine:CHECK", registry.GROUP),
-        EntryPoint("gone", "no_such_module:CHECK", registry.GROUP),
+        EntryPoint("mine", "mine:CHECK", GROUP),
+        EntryPoint("gone", "no_such_module:CHECK", GROUP),
     ]
-    monkeypatch.setattr(registry, "entry_points", lambda **_: points)
+    monkeypatch.setattr(extensions, "entry_points", lambda **_: points)
     monkeypatch.setattr(
         EntryPoint, "load", lambda self: mine if self.name == "mine" else __import__("no_such")
     )

@@ -12,7 +12,6 @@ from sgxlens.configuration.linting.registry import (
     BrokenCheck,
     Check,
     chosen_checks,
-    problem_of,
 )
 from sgxlens.configuration.linting.subject import Subject
 from sgxlens.configuration.reading.document import Document, Family
@@ -20,6 +19,7 @@ from sgxlens.configuration.reading.read import read_document
 from sgxlens.enclave.platform import Platform, load_platform
 from sgxlens.enclave.runtime import Runtime, load_runtime
 from sgxlens.errors import UsageError
+from sgxlens.extensions import problem_of
 from sgxlens.recording.reader import Recording, open_recording
 
 if TYPE_CHECKING:

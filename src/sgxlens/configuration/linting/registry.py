@@ -10,10 +10,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from importlib import import_module
-from importlib.metadata import entry_points
 from typing import TYPE_CHECKING
 
 from sgxlens.errors import UsageError
+from sgxlens.extensions import extended
 from sgxlens.text import one_line
 
 if TYPE_CHECKING:
@@ -89,22 +89,8 @@ class BrokenCheck:
 
 def checks() -> tuple[list[Check], list[BrokenCheck]]:
     """All checks, those of the package first, and those that could not be loaded."""
-    found = [_built_in(name) for name in BUILT_IN]
-    broken: list[BrokenCheck] = []
-    for point in sorted(entry_points(group=GROUP), key=lambda point: (point.name, point.value)):
-        try:
-            check = point.load()
-        except Exception as error:  # noqa: BLE001 - what others wrote may raise anything
-            broken.append(BrokenCheck(point.name, problem_of(error)))
-            continue
-        if not isinstance(check, Check):
-            kind = type(check).__name__
-            broken.append(BrokenCheck(point.name, f"{point.value} is {kind}, not a sgxlens Check"))
-        elif any(check.name == other.name for other in found):
-            broken.append(BrokenCheck(point.name, f"there is another check called {check.name!r}"))
-        else:
-            found.append(check)
-    return found, broken
+    found, broken = extended([_built_in(name) for name in BUILT_IN], Check, GROUP)
+    return found, [BrokenCheck(*one) for one in broken]
 
 
 def chosen_checks(ignored: Sequence[str]) -> tuple[list[Check], list[BrokenCheck]]:
@@ -124,11 +110,6 @@ def chosen_checks(ignored: Sequence[str]) -> tuple[list[Check], list[BrokenCheck
         [check for check in found if check.name not in ignored],
         [check for check in broken if check.name not in ignored],
     )
-
-
-def problem_of(error: BaseException) -> str:
-    """An exception in one line."""
-    return one_line(f"{type(error).__name__}: {error}" if str(error) else type(error).__name__, 300)
 
 
 def _built_in(name: str) -> Check:

@@ -54,11 +54,17 @@ def find(subject: Subject) -> Iterator[Finding]:
 def _is_limited(subject: Subject) -> bool:
     if subject.document.family == "occlum":
         given = subject.document.get("env.default")
-        names = [str(item).partition("=")[0] for item in given] if isinstance(given, list) else []
-        return _NAME in names or "LD_PRELOAD" in names
-    # Another allocator is brought in by LD_PRELOAD.
-    names = [_NAME, "GLIBC_TUNABLES", "LD_PRELOAD"]
-    return any(subject.environment(name) is not None for name in names)
+        texts = [str(item) for item in given] if isinstance(given, list) else []
+        return any(text.startswith(f"{_NAME}=") or _is_allocator(text) for text in texts)
+    if any(subject.environment(name) is not None for name in (_NAME, "GLIBC_TUNABLES")):
+        return True
+    preloaded = subject.environment("LD_PRELOAD")
+    return preloaded is not None and (not preloaded or _is_allocator(preloaded))
+
+
+def _is_allocator(text: str) -> bool:
+    """Whether another malloc is brought in: jemalloc, tcmalloc, mimalloc."""
+    return "malloc.so" in text or "tcmalloc" in text
 
 
 CHECK = Check("arena_limit", "no limit of malloc's arenas", ("gramine", "occlum"), find)

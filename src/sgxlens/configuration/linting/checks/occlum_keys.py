@@ -7,7 +7,7 @@ from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
 from sgxlens.configuration.linting.registry import Check
-from sgxlens.configuration.occlum_keys import SECTIONS, SIZES, parse_size
+from sgxlens.configuration.occlum_keys import REQUIRED, SECTIONS, SIZES, parse_size
 from sgxlens.text import one_line
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def find(subject: Subject) -> Iterator[Finding]:
-    """Keys that Occlum does not have, and sizes that are none."""
+    """Keys that Occlum does not have, or must have, and sizes that are none."""
     values: dict[str, Any] = subject.document.values
     yield from _unknown(subject, (), values, SECTIONS.keys())
     for section, names in SECTIONS.items():
@@ -35,6 +35,15 @@ def find(subject: Subject) -> Iterator[Finding]:
                 f"{section} should be an object with {', '.join(sorted(names))}",
                 "occlum build refuses it.",
                 "Write it as an object in { }.",
+            )
+    for key in REQUIRED if "mount" in values else ():
+        if subject.document.get(key) is None:
+            yield subject.found(
+                "error",
+                key,
+                f"there is no {key}",
+                "occlum build refuses the file.",
+                "Give it, as in the Occlum.json that `occlum new` makes.",
             )
     for key in SIZES:
         value = subject.document.get(key)
@@ -61,7 +70,7 @@ def _unknown(
             "error",
             (*place, name),
             f"Occlum has no key {one_line('.'.join(map(str, (*place, name))), 80)}",
-            "occlum build refuses it, or what the key should set is not set.",
+            "It is ignored: what it should set is not set.",
             remedy,
         )
 

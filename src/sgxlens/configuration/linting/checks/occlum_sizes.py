@@ -16,15 +16,12 @@ if TYPE_CHECKING:
     from sgxlens.configuration.linting.subject import Subject
 
 _MEBIBYTE = 1 << 20
-_FIXED, _INITIAL, _MOST = (
-    f"resource_limits.user_space_{name}" for name in ("size", "init_size", "max_size")
-)
+_FIRST, _MOST = "resource_limits.user_space_size", "resource_limits.user_space_max_size"
 
 
 def user_space_key(subject: Subject) -> str:
-    """Which key holds the memory of the program: with EDMM there may be a limit of its own."""
-    document = subject.document
-    return _MOST if subject.is_dynamic or document.get(_FIXED) is None else _FIXED
+    """Which key limits the memory of the program: the other is what it starts with."""
+    return _FIRST if subject.document.get(_MOST) is None else _MOST
 
 
 def size_bytes(subject: Subject, key: str) -> int | None:
@@ -35,19 +32,19 @@ def size_bytes(subject: Subject, key: str) -> int | None:
 
 def find(subject: Subject) -> Iterator[Finding]:
     """Sizes below what the recording shows, and a start that is larger than the end."""
-    first, most = size_bytes(subject, _INITIAL), size_bytes(subject, _MOST)
+    first, most = size_bytes(subject, _FIRST), size_bytes(subject, _MOST)
     if first is not None and most is not None and first > most:
         yield subject.found(
             "error",
-            _INITIAL,
-            f"user_space_init_size ({format_bytes(first)}) is above user_space_max_size"
+            _FIRST,
+            f"user_space_size ({format_bytes(first)}) is above user_space_max_size"
             f" ({format_bytes(most)})",
             "occlum build refuses it.",
             "Start with less, or let it grow further.",
         )
     for setting in subject.observed.needs.settings if subject.observed is not None else ():
         key = setting.name
-        if key in (_FIXED, _MOST):
+        if key in (_FIRST, _MOST):
             key = user_space_key(subject)
         given = size_bytes(subject, key)
         if setting.unit != "bytes" or given is None or given >= setting.value:

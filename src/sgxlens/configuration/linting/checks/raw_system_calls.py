@@ -22,15 +22,19 @@ _TRAP = (
     " asynchronous exit, a signal and an entry before the call itself."
 )
 _LIBGOMP = (
-    "Put Gramine's own libgomp (built with -Dlibgomp=enabled, in its runtime folder) before the"
-    " host's in LD_LIBRARY_PATH, or link another OpenMP library (libiomp5)."
+    "Preload Gramine's own libgomp, which is in its runtime folder if Gramine was built with"
+    " -Dlibgomp=enabled, or use another OpenMP library (libiomp5)."
 )
+_PRELOAD = 'loader.env.LD_PRELOAD = "/lib/libgomp.so.1"'
 
 
 def find(subject: Subject) -> Iterator[Finding]:
     """Object files whose SYSCALL instructions were executed; libgomp where it is only listed."""
     observed = subject.observed
+    is_preloaded = "libgomp" in (subject.environment("LD_PRELOAD") or "")
     if observed is None:
+        if is_preloaded:
+            return
         for place, uri in listed_uris(subject.document, "trusted_files"):
             if PurePosixPath(uri).name.startswith("libgomp.so") and "gramine" not in uri:
                 yield subject.found(
@@ -39,12 +43,15 @@ def find(subject: Subject) -> Iterator[Finding]:
                     f"{one_line(uri, 100)} is the host's libgomp, which calls futex by itself",
                     _TRAP,
                     _LIBGOMP,
+                    _PRELOAD,
                 )
         return
     total = sum(observed.raw_calls.values())
     for path, count in observed.raw_calls.items():
         name = PurePosixPath(path).name
         is_libgomp = name.startswith("libgomp")
+        if is_libgomp and is_preloaded:
+            continue
         share = observed.raw_inference_calls
         yield subject.found(
             "warning" if share else "note",
@@ -54,6 +61,7 @@ def find(subject: Subject) -> Iterator[Finding]:
             f" calls are in phase {one_line(observed.phase.name, 40)!r}",
             _TRAP,
             _LIBGOMP if is_libgomp else "Have the library call the C library, or call it less.",
+            _PRELOAD if is_libgomp else "",
         )
 
 

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
@@ -20,8 +19,10 @@ if TYPE_CHECKING:
     from sgxlens.configuration.linting.listed import Access
     from sgxlens.configuration.linting.subject import Subject
 
-#: From so many files of one folder on, the folder is suggested.
-_FOLDER_MIN = 4
+#: Entries that are suggested at most; folders are joined to others, but not into one as wide as
+#: /usr/.
+_ENTRIES_MAX = 12
+_DEPTH_MIN = 2
 _NAMED_MAX = 3
 #: Programs do without most of these.
 _OPTIONAL = ("/etc/", "/run/", "/var/cache/")
@@ -74,7 +75,7 @@ def find(subject: Subject) -> Iterator[Finding]:
                 "Mount their folders after the tmpfs.",
                 "\n".join(
                     f"{{ path = {toml_string(folder)}, uri = {toml_string('file:' + folder)} }},"
-                    for folder in sorted({str(PurePosixPath(path).parent) for path in paths})
+                    for folder in mounted_folders(paths)
                 ),
             )
 
@@ -86,15 +87,20 @@ def _named(paths: Sequence[str]) -> str:
 
 
 def _entries(paths: Sequence[str]) -> Iterator[str]:
-    """Entries for all of them: folders of which many are used, and files."""
-    counts = Counter(str(PurePosixPath(path).parent) for path in paths)
-    seen = set()
-    for path in paths:
-        folder = str(PurePosixPath(path).parent)
-        entry = f"{folder}/" if counts[folder] >= _FOLDER_MIN and folder != "/" else path
-        if entry not in seen:
-            seen.add(entry)
-            yield f"{toml_string('file:' + entry)},"
+    """Entries for all of them: files, and folders in place of files where these are many."""
+    entries = set(paths)
+    depth = max((path.count("/") for path in paths), default=0)
+    while len(entries) > _ENTRIES_MAX and depth > _DEPTH_MIN:
+        entries = {
+            str(PurePosixPath(entry).parent) + "/"
+            if entry.rstrip("/").count("/") >= depth
+            else entry
+            for entry in entries
+        }
+        depth -= 1
+    yield from (f"{toml_string('file:' + entry)}," for entry in sorted(entries)[:_ENTRIES_MAX])
+    if len(entries) > _ENTRIES_MAX:
+        yield f"# and {format_count(len(entries) - _ENTRIES_MAX)} more"
 
 
 CHECK = Check("unlisted_files", "files opened and not listed", ("gramine",), find)
