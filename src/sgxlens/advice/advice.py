@@ -86,6 +86,59 @@ class Step:
 
 
 @dataclass(frozen=True)
+class OutputDeviation:
+    """How far outputs of a changed model are from those of the recorded one, on the same inputs.
+
+    Attributes:
+        sample_count: inputs that both were run with.
+        value_count: values of outputs that were compared.
+        tolerance: the share of an output's largest magnitude in a sample that a value may be off.
+        max_absolute: the most that a value is off.
+        max_relative: the same as a share of the largest magnitude of its output in its sample.
+        rms_relative: root of the sum of all squared errors over that of all squared values.
+        top1_agreement: where outputs are vectors, as of a classifier: in what share of the samples
+            the largest value is at the same place; None: they are not.
+    """
+
+    sample_count: int
+    value_count: int
+    tolerance: float
+    max_absolute: float
+    max_relative: float
+    rms_relative: float
+    top1_agreement: float | None
+
+    @property
+    def is_within(self) -> bool:
+        """Whether no value is off by more than the tolerance."""
+        return self.max_relative <= self.tolerance
+
+
+@dataclass(frozen=True)
+class Verified:
+    """What a new recording of the changed program says of a piece of advice.
+
+    Attributes:
+        gains: those of the advice, in its order, predicted again from the new recording.
+        inside: of each, whether what is likely saved is in the range that was predicted.
+        native_ratio: native time of the changed inference (of a batch: for as many samples) over
+            that of the recorded one, timed in turns.
+        outputs: how far they deviate; None: they were not compared.
+        recording: the new recording.
+        was_there: it was made before, of the same inputs.
+        notes: what else to know, one sentence each.
+    """
+
+    gains: tuple[Gain, ...]
+    inside: tuple[bool, ...]
+    native_ratio: Range
+    outputs: OutputDeviation | None
+    recording: str
+    was_there: bool
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class Advice:
     """One change that would make the program faster inside.
 
@@ -101,6 +154,8 @@ class Advice:
         assumptions: what the gain takes for granted, one sentence each.
         state: ``predicted``, or ``verified`` by a new recording.
         modification: what a machine can change to follow it; None: a person must do it.
+        verified: what a new recording says; None: there is none.
+        unverified: why there is none, where one was asked for.
     """
 
     title: str
@@ -113,6 +168,8 @@ class Advice:
     assumptions: tuple[str, ...] = ()
     state: Literal["predicted", "verified"] = "predicted"
     modification: Modification | None = None
+    verified: Verified | None = None
+    unverified: str = ""
 
 
 @dataclass(frozen=True)

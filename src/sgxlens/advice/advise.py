@@ -94,6 +94,31 @@ def advise(
         RecordingError: the recording is damaged, or lacks what a prediction needs.
     """
     found, broken = chosen_rules(only)
+    situation = situation_of(
+        recording,
+        platform,
+        runtime,
+        phase=phase,
+        native_seconds=native_seconds,
+        epc=epc,
+        llc=llc,
+        **settings,
+    )
+    return asked_all(situation, found, broken)
+
+
+def situation_of(
+    recording: Recording | str | os.PathLike[str],
+    platform: Platform | str | os.PathLike[str],
+    runtime: Runtime | str | os.PathLike[str] = DEFAULT_RUNTIME,
+    *,
+    phase: int | str | None = None,
+    native_seconds: float | None = None,
+    epc: int | str | None = None,
+    llc: int | str | None = None,
+    **settings: Any,
+) -> Situation:
+    """What rules see; arguments and errors as of `advise`."""
     source = opened(recording)
     place = platform if isinstance(platform, Platform) else load_platform(platform)
     # Once for all: a rule may ask for a third size.
@@ -101,7 +126,7 @@ def advise(
     inside = runtime if isinstance(runtime, Runtime) else load_runtime(runtime)
     asked = Settings(**settings)
     steady = chosen_phase(source, phase)
-    situation = Situation(
+    return Situation(
         recording=source,
         platform=place,
         runtime=inside,
@@ -113,7 +138,6 @@ def advise(
             source, place, inside, asked, phase=steady, native_seconds=native_seconds
         ),
     )
-    return asked_all(situation, found, broken)
 
 
 def asked_all(

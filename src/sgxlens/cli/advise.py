@@ -3,11 +3,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import click
 
 from sgxlens.cli import options
+from sgxlens.cli.progress import ProgressLine
 
 
 @click.command("advise")
@@ -29,6 +31,32 @@ from sgxlens.cli import options
     metavar="NAME",
     help="Ask this rule only, as in batching; may be repeated.  [default: all]",
 )
+@click.option(
+    "--verify",
+    "is_verified",
+    is_flag=True,
+    help="Apply what can be applied to a copy, record that, and show the gain beside the predicted"
+    " one. It takes as long as a recording for each change.",
+)
+@click.option(
+    "--verify-folder",
+    metavar="DIR",
+    type=click.Path(path_type=Path),
+    help="Where changed programs and their recordings are kept, and found again.  [default:"
+    " RECORDING.verify]",
+)
+@click.option(
+    "--jobs",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Recordings at once.  [default: as memory and processors allow]",
+)
+@click.option(
+    "--tolerance",
+    type=click.FloatRange(min=0),
+    metavar="X",
+    help="How far outputs may deviate, as a share of the largest.  [default: 1e-4; 0.05 for int8]",
+)
 @options.json_output("sgxlens.report.advice")
 def command(
     recording: str,
@@ -38,6 +66,10 @@ def command(
     phase: str | None,
     native_seconds: float | None,
     only: tuple[str, ...],
+    is_verified: bool,
+    verify_folder: Path | None,
+    jobs: int | None,
+    tolerance: float | None,
     as_json: bool,
     **settings: Any,
 ) -> None:
@@ -45,25 +77,46 @@ def command(
 
     Each piece of advice has its evidence, a predicted gain as a range, what it costs and how to
     apply it. What is looked for and not advised is listed with the reason.
+
+    With --verify each change that a machine can make is made to a copy of the model or to the
+    settings of the run, timed natively in turns with the recorded program, and recorded; outputs
+    are compared. What is finished is used again by the next --verify, also after Ctrl-C.
     """
-    from sgxlens.advice.advise import advise
-    from sgxlens.prediction.inputs import opened
+    from sgxlens.advice.advise import asked_all, situation_of
+    from sgxlens.advice.registry import chosen_rules
     from sgxlens.prediction.predict import DEFAULT_RUNTIME
 
-    source = opened(recording)
-    advisory = advise(
-        source,
+    given = {"--verify-folder": verify_folder, "--jobs": jobs, "--tolerance": tolerance}
+    if not is_verified and (
+        useless := [name for name, value in given.items() if value is not None]
+    ):
+        raise click.UsageError(f"{useless[0]} is for --verify")
+    rules, broken = chosen_rules(only)
+    situation = situation_of(
+        recording,
         platform,
         runtime or DEFAULT_RUNTIME,
         phase=phase,
         native_seconds=native_seconds,
-        only=only,
         **settings,
     )
+    advisory = asked_all(situation, rules, broken)
+    if is_verified:
+        from sgxlens.verification import verify
+
+        with ProgressLine(quiet=False) as line:
+            advisory = verify(
+                situation,
+                advisory,
+                folder=verify_folder,
+                jobs=jobs,
+                tolerance=tolerance,
+                on_progress=line.tell,
+            )
     if as_json:
         from sgxlens.report.advice import json_text
 
-        click.echo(json_text(source.metadata, advisory), nl=False)
+        click.echo(json_text(situation.recording.metadata, advisory), nl=False)
         return
     from sgxlens.report.terminal.advice import print_advice
 

@@ -27,7 +27,7 @@ class ProgressLine:
         self._quiet = quiet
         self._is_terminal = sys.stderr.isatty()
         self._period = _TERMINAL_SECONDS if self._is_terminal else _LOG_SECONDS
-        self._shown_at = time.monotonic()
+        self._started_at = self._shown_at = time.monotonic()
         self._shown_count = 0
         self._is_dirty = False
 
@@ -38,14 +38,16 @@ class ProgressLine:
         if self._is_dirty:
             self._write("\r\033[K")
 
+    def tell(self, doing: str) -> None:
+        """Show what is being done beside recording, if it is time."""
+        self._show(f"sgxlens: {time.monotonic() - self._started_at:5.0f} s  {one_line(doing)}")
+
     def update(self, progress: Progress) -> None:
         """Show `progress`, if it is time."""
-        now = time.monotonic()
-        period = now - self._shown_at
+        period = time.monotonic() - self._shown_at
         if self._quiet or period < self._period:
             return
         rate = (progress.line_access_count - self._shown_count) / period
-        self._shown_at = now
         self._shown_count = progress.line_access_count
         text = (
             f"sgxlens: {progress.elapsed_seconds:5.0f} s"
@@ -58,6 +60,13 @@ class ProgressLine:
             text = f"sgxlens: {progress.elapsed_seconds:5.0f} s  {progress.doing}"
         if progress.is_ending:
             text = "sgxlens: waiting for the program to end; Ctrl-C kills it"
+        self._show(text)
+
+    def _show(self, text: str) -> None:
+        now = time.monotonic()
+        if self._quiet or now - self._shown_at < self._period:
+            return
+        self._shown_at = now
         if self._is_terminal:
             self._write(f"\r{text[:_WIDTH]}\033[K")
             self._is_dirty = True

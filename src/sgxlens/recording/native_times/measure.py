@@ -79,7 +79,8 @@ class NativeSettings:
     """How to run natively.
 
     Attributes:
-        runs: how many times, and as many again where operators are timed.
+        runs: how many times.
+        profiled_runs: how many times more with operators timed, where they can be; None: as many.
         environment: of the program.
         stdin: opens what the program gets as its standard input; None: nothing.
         limit_seconds: of one run; longer ones are given up. None: no limit.
@@ -91,6 +92,7 @@ class NativeSettings:
 
     environment: Mapping[str, str]
     runs: int = DEFAULT_RUNS
+    profiled_runs: int | None = None
     stdin: Callable[[], IO[bytes]] | None = None
     limit_seconds: float | None = None
     expected_status: int | None = None
@@ -113,7 +115,8 @@ def measure(target: TimedTarget, settings: NativeSettings) -> NativeTimes:
     profiled = target.native_command(profiled=True)
     plan = [(plain, False)] * settings.runs
     if profiled is not None:
-        plan += [(profiled, True)] * settings.runs
+        again = settings.runs if settings.profiled_runs is None else settings.profiled_runs
+        plan += [(profiled, True)] * again
     runs: list[NativeRun] = []
     notes: list[str] = []
     waited_shares: list[float] = []

@@ -242,6 +242,19 @@ def _batch_dimensions(specs: Sequence[InputSpec], known: Sequence[str]) -> list[
     return list(dict.fromkeys(first))
 
 
+def element_type_of(name: str) -> str:
+    """ONNX Runtime's name of the element type that numpy calls `name`.
+
+    Raises:
+        TargetError: there is none.
+    """
+    for kind, dtype in _DTYPES.items():
+        # numpy's name of strings has their length.
+        if dtype == name or (dtype == "str" and name.startswith("str")):
+            return kind
+    raise TargetError(f"no tensor has elements of type {name}")
+
+
 def _dtype(spec: InputSpec) -> np.dtype[Any]:
     name = _DTYPES.get(spec.type)
     if name is None:

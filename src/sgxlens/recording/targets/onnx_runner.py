@@ -16,7 +16,7 @@ import time
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from typing import Any
 
     Options = dict[str, Any]
@@ -88,6 +88,14 @@ def inferences(count: int, *, is_native: bool) -> Iterator[int]:
             yield number
 
 
+def runner(options: Options) -> Callable[[Options], list[Any]]:
+    """What runs the model with inputs by name and returns its outputs."""
+    import onnxruntime
+
+    session, run_options = _session(options), _run_options(onnxruntime, options)
+    return lambda feeds: session.run(None, feeds, run_options)
+
+
 def _probe(options: Options) -> Options:
     import onnxruntime
 
@@ -100,10 +108,7 @@ def _probe(options: Options) -> Options:
 
 
 def _check(folder: str, options: Options) -> Options:
-    import onnxruntime
-
-    run_options = _run_options(onnxruntime, options)
-    _session(options).run(None, _feeds(folder, options), run_options)
+    runner(options)(_feeds(folder, options))
     return {}
 
 

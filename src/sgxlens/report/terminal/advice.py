@@ -20,6 +20,7 @@ from sgxlens.report.terminal.layout import (
 from sgxlens.report.terminal.values import number, seconds_range, value_range
 from sgxlens.report.titles import CHANGE_TITLES, GAIN_TITLES, NO_ADVICE
 from sgxlens.report.verdict import verdict
+from sgxlens.report.verified import verified_facts
 from sgxlens.text import one_line
 from sgxlens.units import format_bytes, format_count, format_ratio, format_seconds
 
@@ -47,9 +48,9 @@ def print_advice(advisory: Advisory, file: TextIO | None = None) -> None:
     console.print(Text(verdict(advisory.prediction)))
     if advisory.advice:
         console.print(titled("What to change", _overview(advisory.advice, width)))
-        console.print(
-            Text("Each gain is of one change alone: gains do not add up. All are predicted.")
-        )
+        states = {row.advice.state for row in advisory.advice}
+        told = "" if "verified" in states else " All are predicted."
+        console.print(Text(f"Each gain is of one change alone: gains do not add up.{told}"))
     else:
         console.print(Text(f"\n{NO_ADVICE}", style="bold"))
     for index, row in enumerate(advisory.advice, 1):
@@ -71,17 +72,20 @@ def _overview(rows: Sequence[RankedAdvice], width: int) -> RenderableType:
     table = []
     for index, row in enumerate(rows, 1):
         gain = row.advice.gains[0]
-        table.append(
-            [
-                str(index),
-                row.advice.title,
-                GAIN_TITLES[gain.of],
-                _FORMATS[gain.unit](gain.before.likely),
-                _FORMATS[gain.unit](gain.after.likely),
-                _times(gain),
-            ]
-        )
-    return fitted_table(["#", "change", "of", "now", "then", "less"], table, width, (1,), (2,))
+        cells = [
+            str(index),
+            row.advice.title,
+            GAIN_TITLES[gain.of],
+            _FORMATS[gain.unit](gain.before.likely),
+            _FORMATS[gain.unit](gain.after.likely),
+            _times(gain),
+        ]
+        verified = row.advice.verified
+        table.append([*cells, _times(verified.gains[0]) if verified else ""])
+    head = ["#", "change", "of", "now", "then", "less", "verified"]
+    if not any(row.advice.verified for row in rows):
+        head, table = head[:-1], [cells[:-1] for cells in table]
+    return fitted_table(head, table, width, (1,), (2,))
 
 
 def _times(gain: Gain) -> str:
@@ -92,7 +96,12 @@ def _times(gain: Gain) -> str:
 
 def _parts(advice: Advice, width: int) -> Iterable[RenderableType]:
     yield Text(one_line(advice.finding))
-    yield titled("Gain, " + advice.state, _gains(advice.gains, width))
+    yield titled("Gain, predicted", _gains(advice.gains, width))
+    if advice.verified is not None:
+        yield titled("Gain, verified by a new recording", _gains(advice.verified.gains, width))
+        yield _pairs(verified_facts(advice.verified))
+    elif advice.unverified:
+        yield titled("Not verified", Text(one_line(advice.unverified)))
     yield titled("Evidence", _evidence(advice.evidence, width))
     costs = [(cost.of, cost.text) for cost in advice.costs]
     yield titled("What it costs", _pairs([("changes", CHANGE_TITLES[advice.changes]), *costs]))
