@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 import paged
+import predictable
 import sgxlens
 from advised import SGX1, SGX2, Make, asked, calls, declined, of, position_of, reason
 from sgxlens.advice.registry import BUILT_IN, rules
@@ -254,3 +255,26 @@ def test_the_snippet_makes_a_batch_dynamic(
     found = onnx.load("dynamic.onnx").graph
     assert found.input[0].type.tensor_type.shape.dim[0].dim_param == "batch"
     assert list(onnx.numpy_helper.to_array(found.initializer[0])) == [0, 6]
+
+
+def test_openblas_should_not_wait_by_a_clock_that_traps(make: Make) -> None:
+    def read(count: int) -> dict[str, Any]:
+        return {"process": 0, "phase": 1, "kind": "rdtsc", "leaf": None, "subleaf": None,
+                "count": count}  # fmt: skip
+
+    library = {**predictable.MAPPING, "kind": "file", "name": "/lib/libscipy_openblas64_-1.so"}
+    path = make(traps=[read(100_000)], mappings=[predictable.MAPPING, library])
+    (advice,) = asked("clock_reads", path, SGX1, epc=paged.LARGE_EPC)
+    assert advice.modification is not None
+    assert advice.modification.environment == {"OPENBLAS_NUM_THREADS": "1"}
+    # A trap and an OCALL each; none, if a loop makes them that ends after a time.
+    saved = advice.gains[0].saved
+    assert saved.likely == pytest.approx(100_000 * (6005 + 2720) * 1e-9, rel=0.01)
+    assert saved.low < 0.3 * saved.likely
+    assert "libscipy_openblas64_" in advice.evidence[2].what
+    (other,) = asked("clock_reads", make(traps=[read(100_000)]), SGX1, epc=paged.LARGE_EPC)
+    assert other.title == "Read the time stamp counter less often"
+    assert other.modification is None
+    assert declined("clock_reads", path, SGX2)
+    few = make(traps=[read(100)], mappings=[predictable.MAPPING, library])
+    assert declined("clock_reads", few, SGX1, epc=paged.LARGE_EPC)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Logging, small reads, polls and clock reads: calls of one kind that leave again and again."""
+"""Logging and small reads: calls of one kind that leave again and again."""
 
 from __future__ import annotations
 
@@ -16,22 +16,34 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from sgxlens.advice.advice import Gain
+    from sgxlens.advice.modification import Modification
     from sgxlens.advice.situation import Situation
     from sgxlens.enclave.charges import Charge
 
 
 @dataclass(frozen=True)
-class _Kind:
-    """Calls that one change makes fewer."""
+class CallKind:
+    """Calls that one change makes fewer.
+
+    Attributes:
+        calls: names of system calls and traps.
+        title, steps, cost: of the advice.
+        evidence: what else it rests on.
+        assumptions: what else it takes for granted.
+        modification: as of the advice.
+    """
 
     calls: frozenset[str]
     title: str
     steps: tuple[Step, ...]
     cost: Cost
+    evidence: tuple[Evidence, ...] = ()
+    assumptions: tuple[str, ...] = ()
+    modification: Modification | None = None
 
 
 _KINDS = (
-    _Kind(
+    CallKind(
         frozenset({"write", "writev", "pwrite64"}),
         "Write less often: log less, or through a buffer",
         (
@@ -51,7 +63,7 @@ _KINDS = (
         ),
         Cost("latency", "what is logged is seen later, and the last of it lost in a crash"),
     ),
-    _Kind(
+    CallKind(
         frozenset({"read", "readv", "pread64"}),
         "Read in larger pieces",
         (
@@ -63,36 +75,21 @@ _KINDS = (
         ),
         Cost("memory", "the buffer"),
     ),
-    _Kind(
-        frozenset({"rdtsc", "rdtscp"}),
-        "Read the time stamp counter less often",
-        (
-            Step(
-                "RDTSC traps on this platform. Switch off what measures time: profiling, tracing,"
-                " statistics, spinning with a deadline.",
-            ),
-        ),
-        Cost("latency", "what was measured is no longer known"),
-    ),
-    _Kind(
-        frozenset({"clock_gettime", "gettimeofday", "time"}),
-        "Read the clock less often",
-        (
-            Step(
-                "Switch off what measures time in each operator.",
-                "python",
-                "options = onnxruntime.SessionOptions()\noptions.enable_profiling = False",
-            ),
-        ),
-        Cost("latency", "what was measured is no longer known"),
-    ),
 )
 
 
 def find(situation: Situation) -> tuple[Advice, ...] | Declined:
     """For each kind of calls that leave often, what one of them in place of all would save."""
+    return fewer_calls(situation, _KINDS)
+
+
+RULE = Rule("frequent_calls", "logging and small reads that leave often", find)
+
+
+def fewer_calls(situation: Situation, kinds: Sequence[CallKind]) -> tuple[Advice, ...] | Declined:
+    """Advice to make calls of these kinds once in a phase, where that is worth it."""
     found = []
-    for kind in _KINDS:
+    for kind in kinds:
         inference = situation.inference_gain(_once(situation.evaluation.steady, kind.calls))
         startup = situation.startup_gain(_once(situation.evaluation.startup, kind.calls))
         gains = tuple(gain for gain in (inference, startup) if situation.is_worth(gain))
@@ -104,12 +101,11 @@ def find(situation: Situation) -> tuple[Advice, ...] | Declined:
     return Declined(f"leaving and entering adds {share:.1%} of an inference, no kind of call much")
 
 
-RULE = Rule("frequent_calls", "logging, small reads and clock reads that leave often", find)
-
-
-def _advice(situation: Situation, kind: _Kind, gains: tuple[Gain, ...]) -> Advice:
-    steady = [c for c in situation.evaluation.steady if _is_of(c, kind.calls)]
-    start = [c for c in situation.evaluation.startup if _is_of(c, kind.calls)]
+def _advice(situation: Situation, kind: CallKind, gains: tuple[Gain, ...]) -> Advice:
+    steady, start = (
+        [charge for charge in charges if _is_of(charge, kind.calls)]
+        for charges in (situation.evaluation.steady, situation.evaluation.startup)
+    )
     names = " and ".join(sorted({c.what.rpartition(" ")[2] for c in (*steady, *start)}))
     return Advice(
         title=kind.title,
@@ -126,13 +122,18 @@ def _advice(situation: Situation, kind: _Kind, gains: tuple[Gain, ...]) -> Advic
                 f"exits for {names} until the first result",
                 *(counted(start), "count", "sgxlens predict --json: startup.inside_items"),
             ),
+            *kind.evidence,
             *situation.operators("transitions"),
         ),
         changes="program",
         gains=gains,
         costs=(kind.cost,),
         steps=kind.steps,
-        assumptions=("One such call in each phase is enough: the gain is at most this.",),
+        assumptions=(
+            "One such call in each phase is enough: the gain is at most this.",
+            *kind.assumptions,
+        ),
+        modification=kind.modification,
     )
 
 
