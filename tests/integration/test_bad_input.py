@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import struct
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -249,6 +250,7 @@ def test_no_space_for_the_tables(here: Path) -> None:
 
 @needs_tracer
 def test_no_space_for_the_accesses(here: Path, behaviours: Path) -> None:
+    start = time.time()
     # The program would never end by itself.
     done = _on_small_disk(
         here,
@@ -262,7 +264,7 @@ def test_no_space_for_the_accesses(here: Path, behaviours: Path) -> None:
         lambda: not [pid for pid in processes_with(str(here)) if is_running(pid)],
         "the program had ended",
     )
-    assert not orphaned_folders()
+    wait_until(lambda: not orphaned_folders(start), "the folder of the session was cleared away")
 
 
 @needs_tracer

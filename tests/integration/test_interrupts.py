@@ -15,10 +15,10 @@ import pytest
 
 from commands import (
     is_running,
-    orphaned_folders,
     processes_with,
     record_line,
     run,
+    session_folder,
     shell_status,
     wait_until,
 )
@@ -82,6 +82,7 @@ def _command(
 def test_ctrl_c_ends_the_program_and_keeps_the_recording(tmp_path: Path, behaviours: Path) -> None:
     terminal = Terminal(_command(tmp_path, behaviours, "spins"))
     terminal.wait_for(b"ready")
+    session = session_folder(tmp_path)
     terminal.press(CTRL_C)
     assert terminal.end() == 130
     recording = open_recording(tmp_path / "r")
@@ -89,7 +90,7 @@ def test_ctrl_c_ends_the_program_and_keeps_the_recording(tmp_path: Path, behavio
     outcome = recording.metadata.outcome
     assert (outcome.status, outcome.signal) == ("interrupted", "SIGINT")
     assert recording.metadata.processes[0].line_access_count > 10_000
-    assert not orphaned_folders()
+    assert not session.exists()
 
 
 def test_ctrl_c_reaches_the_program_once(tmp_path: Path, behaviours: Path) -> None:
@@ -190,6 +191,7 @@ def test_a_program_does_not_outlive_a_killed_recorder(
 ) -> None:
     with _start(_command(tmp_path, behaviours, behaviour, options=options)) as recorder:
         assert len(_running(tmp_path)) == 2 + len(options)
+        session = session_folder(tmp_path)
         recorder.kill()
         recorder.wait(60)
         start = time.monotonic()
@@ -197,12 +199,9 @@ def test_a_program_does_not_outlive_a_killed_recorder(
         assert time.monotonic() - start < 10
     assert not (tmp_path / "r").exists()
     # What the killed recorder could not clear away, a later one does.
-    left = orphaned_folders()
-    assert left
-    for folder in left:
-        os.utime(folder, (0, 0))
+    os.utime(session, (0, 0))
     assert run(*_command(tmp_path, behaviours, "exits", "0")).status == 0
-    assert not [folder for folder in left if folder.exists()]
+    assert not session.exists()
     for folder in tmp_path.glob(".sgxlens-*.partial"):
         folder.rmdir()
 
@@ -212,15 +211,11 @@ def test_folders_of_others_are_not_cleared_away(tmp_path: Path, behaviours: Path
     fresh.mkdir()
     try:
         with _start(_command(tmp_path, behaviours, "sleeps")) as recorder:
-            (log,) = [
-                log
-                for pid in _running(tmp_path)
-                for log in session_root().glob(f"sgxlens-session-*/log.{pid}")
-            ]
-            os.utime(log.parent, (0, 0))
+            session = session_folder(tmp_path)
+            os.utime(session, (0, 0))
             done = run(*record_line(tmp_path / "other", [behaviours, "exits", "0"]))
             assert done.status == 0
-            assert log.exists()
+            assert session.exists()
             assert fresh.exists()
             recorder.terminate()
     finally:

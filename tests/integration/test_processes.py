@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -318,8 +319,9 @@ def test_a_program_for_avx512_only_is_told_what_to_do(tmp_path: Path) -> None:
 
 
 def test_nothing_is_left_behind(tmp_path: Path, behaviours: Path) -> None:
+    start = time.time()
     _record(tmp_path, behaviours, "exits", "0")
-    wait_until(lambda: not orphaned_folders(), "no folder of a dead session was there")
+    wait_until(lambda: not orphaned_folders(start), "the folder of the session was cleared away")
     assert not [pid for pid in processes_with(str(tmp_path)) if is_running(pid)]
 
 

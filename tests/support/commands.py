@@ -79,11 +79,29 @@ def processes_with(text: str) -> list[int]:
     return found
 
 
-def orphaned_folders() -> list[Path]:
-    """The folders of sessions whose recorder is dead."""
+def session_folder(folder: Path) -> Path:
+    """The folder of the session that runs a program whose command line names `folder`.
+
+    Each traced process has a log there.
+    """
+    (found,) = {
+        log.parent
+        for pid in processes_with(str(folder))
+        for log in session_root().glob(f"sgxlens-session-*/log.{pid}")
+    }
+    return found
+
+
+def orphaned_folders(since: float) -> list[Path]:
+    """The folders of sessions whose recorder is dead, of those that began at `since` or later.
+
+    There may be some for a moment: a recorder takes one to clear its folder away.
+    """
     found = []
     for path in session_root().glob("sgxlens-session-*"):
         try:
+            if path.stat().st_mtime < since:
+                continue
             os.close(os.open(path / "control", os.O_WRONLY | os.O_NONBLOCK))
         except OSError as error:
             if error.errno == errno.ENXIO:
