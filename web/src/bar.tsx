@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-import { CAUSES, type Cause, type OperatorTime, type PhaseTime, type Range } from "./data";
+import { CAUSES, type Cause, type Change, type OperatorTime, type PhaseTime, type Range } from "./data";
 import { seconds, sentence } from "./format";
 
 const WIDTH = 1000;
@@ -88,6 +88,21 @@ export function AddedBar(props: {
       preserveAspectRatio="none"
     >
       <Stack parts={parts} most_seconds={props.most_seconds} />
+    </svg>
+  );
+}
+
+/** A difference on a scale that has 0, with its range as a whisker. */
+export function DifferenceBar(props: { change: Change; from: number; to: number }) {
+  const { low, likely, high } = props.change.difference;
+  const x = (value: number) => ((value - props.from) / (props.to - props.from || 1)) * WIDTH;
+  const left = Math.min(x(0), x(likely));
+  const width = Math.abs(x(likely) - x(0));
+  return (
+    <svg class="bar small" viewBox={`0 0 ${WIDTH} 20`} preserveAspectRatio="none" aria-hidden="true">
+      <rect class={`k-${props.change.direction}`} x={left} width={width} y={3} height={14} />
+      <path class="zero" d={`M${x(0)} 0v20`} />
+      {low !== high && <path class="whisker" d={`M${x(low)} 10H${x(high)}M${x(low)} 6v8M${x(high)} 6v8`} />}
     </svg>
   );
 }

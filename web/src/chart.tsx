@@ -10,6 +10,8 @@ export interface Series {
   kind: string;
   title: string;
   ys: readonly number[];
+  /** Where its points are, if not where those of the chart are. */
+  xs?: readonly number[];
   lows?: readonly number[];
   highs?: readonly number[];
 }
@@ -57,6 +59,15 @@ export function useWidth(): [preact.RefObject<HTMLDivElement | null>, number] {
     return () => observer.disconnect();
   }, []);
   return [ref, width];
+}
+
+/** Which of some sizes is nearest to one, by its ratio. */
+export function nearestIndex(xs: readonly number[], at: number): number {
+  let best = 0;
+  xs.forEach((value, i) => {
+    if (Math.abs(Math.log(value / at)) < Math.abs(Math.log((xs[best] ?? 1) / at))) best = i;
+  });
+  return best;
 }
 
 /** Powers of two in a range, so few that their labels do not touch. */
@@ -110,20 +121,16 @@ export function LineChart(props: Props) {
     : scaleLinear([0, most], [total - BOTTOM, top]).nice(4);
   const [floor = 0] = y.domain();
   const isDrawn = (value: number) => !props.isLogarithmic || value >= floor;
-  const path = line<number>()
-    .x((_, i) => x(xs[i] ?? 1))
-    .y((value) => y(value))
-    .defined(isDrawn);
+  const path = (one: Series) =>
+    line<number>()
+      .x((_, i) => x((one.xs ?? xs)[i] ?? 1))
+      .y((value) => y(value))
+      .defined(isDrawn)([...one.ys]) ?? "";
   const ticks = props.isLogarithmic
     ? y.ticks().filter((tick) => Math.abs(Math.log10(tick) - Math.round(Math.log10(tick))) < 1e-6)
     : y.ticks(4);
   const nearest = (clientX: number, box: DOMRect) => {
-    const at = x.invert(((clientX - box.left) / box.width) * width);
-    let best = 0;
-    xs.forEach((value, i) => {
-      if (Math.abs(Math.log(value / at)) < Math.abs(Math.log((xs[best] ?? 1) / at))) best = i;
-    });
-    return best;
+    return nearestIndex(xs, x.invert(((clientX - box.left) / box.width) * width));
   };
   const move = (event: KeyboardEvent) => {
     const step = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
@@ -186,23 +193,25 @@ export function LineChart(props: Props) {
                   class={`band ${one.kind}`}
                   d={
                     area<number>()
-                      .x((_, i) => x(xs[i] ?? 1))
+                      .x((_, i) => x((one.xs ?? xs)[i] ?? 1))
                       .y0((_, i) => y(one.lows?.[i] ?? 0))
                       .y1((_, i) => y(one.highs?.[i] ?? 0))([...one.ys]) ?? ""
                   }
                 />
               )}
-              <path class={`line ${one.kind}`} d={path([...one.ys]) ?? ""} />
+              <path class={`line ${one.kind}`} d={path(one)} />
             </g>
           ))}
           {chosen !== undefined && (
             <g class="cursor">
               <line x1={x(chosen)} x2={x(chosen)} y1={top} y2={total - BOTTOM} />
               {series.map((one) => {
-                const value = one.ys[index ?? 0] ?? 0;
+                const own = one.xs ?? xs;
+                const at = one.xs === undefined ? (index ?? 0) : nearestIndex(own, chosen);
+                const value = one.ys[at] ?? 0;
                 return (
                   isDrawn(value) && (
-                    <circle key={one.kind} class={one.kind} cx={x(chosen)} cy={y(value)} r={3.5} />
+                    <circle key={one.kind} class={one.kind} cx={x(own[at] ?? chosen)} cy={y(value)} r={3.5} />
                   )
                 );
               })}

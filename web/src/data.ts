@@ -2,9 +2,20 @@
 // What a page is made of: the documents that `sgxlens show --json` and `predict --json` print, and
 // what only the page draws. The interfaces here are those of sgxlens.report.page and .pictures.
 import type { RankedAdvice, Silence, BrokenRule } from "../generated/advise";
+import type { Change, CompareReport, Comparison } from "../generated/compare";
 import type { PredictReport } from "../generated/predict";
 import type { RegionEntry, ShowReport } from "../generated/show";
 
+export type {
+  Change,
+  Comparison,
+  OperatorChange,
+  OperatorSide,
+  Side,
+  SizeChange,
+  TimeChanges,
+  TypeChange,
+} from "../generated/compare";
 export type { Gain, RankedAdvice } from "../generated/advise";
 export type {
   OperatorTime,
@@ -17,6 +28,10 @@ export type { MemoryUse, RegionEntry, ShowReport } from "../generated/show";
 
 export type Cause = "compute" | "transitions" | "encryption" | "paging" | "runtime";
 export const CAUSES: readonly Cause[] = ["compute", "transitions", "encryption", "paging", "runtime"];
+
+/** One recording against the baseline. */
+export type Changes = Comparison["changes"][number];
+export type Direction = Change["direction"];
 
 export type Granularity = "line" | "page";
 
@@ -59,6 +74,7 @@ export interface AdvicePart {
 }
 
 export interface PageReport {
+  schema: "sgxlens-report";
   title: string;
   titles: {
     causes: Record<Cause, string>;
@@ -78,12 +94,26 @@ export interface PageReport {
   picture: Picture | null;
 }
 
+export interface ComparisonPage {
+  schema: "sgxlens-comparison";
+  title: string;
+  titles: {
+    causes: Record<Cause, string>;
+    sources: Record<string, string>;
+    sizes: Record<string, string>;
+    directions: Record<Direction, string>;
+  };
+  verdicts: string[][];
+  first: number;
+  compare: CompareReport;
+}
+
 /** The data of the page: JSON, compressed, in base64. */
-export async function readReport(): Promise<PageReport> {
+export async function readPage(): Promise<PageReport | ComparisonPage> {
   const text = atob(document.getElementById("data")?.textContent ?? "");
   const packed = Uint8Array.from(text, (letter) => letter.charCodeAt(0));
   const stream = new Blob([packed]).stream().pipeThrough(new DecompressionStream("gzip"));
-  return (await new Response(stream).json()) as PageReport;
+  return (await new Response(stream).json()) as PageReport | ComparisonPage;
 }
 
 /** A region in a few words: its file, or the operator that reads or writes most of it. */

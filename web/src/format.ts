@@ -117,9 +117,30 @@ export function range(value: Range, one: (value: number) => string): string {
   return `${isSame ? low.slice(0, -unit.length) : low} to ${high}`;
 }
 
-/** A quantity for reading: with a micro sign, and without a line break. */
+function signed(value: number, text: string): string {
+  return value === 0 ? text : `${value > 0 ? "+" : "-"}${text}`;
+}
+
+/** A difference of times. */
+export function signedSeconds(value: number): string {
+  return signed(value, seconds(Math.abs(value)));
+}
+
+/** A difference of counts. */
+export function signedCount(value: number): string {
+  return signed(value, count(Math.abs(value)));
+}
+
+/** As Python's `f"{value:+.3g}"`. */
+export function signedNumber(value: number): string {
+  return `${value < 0 ? "-" : "+"}${general(Math.abs(value), 3)}`;
+}
+
+/** A quantity for reading: with micro and minus signs, and without a line break. */
 export function shown(text: string): string {
-  return sentence(text).replaceAll(" ", "\u00a0");
+  return sentence(text)
+    .replaceAll(" ", "\u00a0")
+    .replace(/(?<=^|\u00a0)-(?=\d)/g, "\u2212");
 }
 
 /** Text with quantities in it for reading: with micro signs. */

@@ -1,8 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 import { render } from "preact";
 import { App } from "./app";
-import { readReport } from "./data";
+import { ComparisonApp } from "./compare/app";
+import { readPage } from "./data";
 import "./style.css";
 
 const root = document.getElementById("report");
-if (root !== null) void readReport().then((report) => render(<App report={report} />, root));
+if (root !== null) {
+  void readPage().then((page) =>
+    render(page.schema === "sgxlens-report" ? <App report={page} /> : <ComparisonApp page={page} />, root),
+  );
+}

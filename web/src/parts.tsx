@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // What all sections are made of.
 import type { ComponentChildren } from "preact";
+import { Scroll } from "./scroll";
 
 export interface Cell {
   content: ComponentChildren;
@@ -61,7 +62,7 @@ export function DataTable({ id, caption, headings, rows, footer, none }: TablePr
     );
   }
   return (
-    <div class="scroll" tabIndex={-1}>
+    <Scroll {...(typeof caption === "string" ? { label: caption } : {})}>
       <table id={id}>
         <caption>
           <span>{caption}</span>
@@ -78,7 +79,7 @@ export function DataTable({ id, caption, headings, rows, footer, none }: TablePr
         <tbody>{rows.map(row)}</tbody>
         {footer !== undefined && <tfoot>{row(footer, 0)}</tfoot>}
       </table>
-    </div>
+    </Scroll>
   );
 }
 

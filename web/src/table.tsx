@@ -2,6 +2,7 @@
 import type { ComponentChildren } from "preact";
 import { useMemo, useState } from "preact/hooks";
 import { shown } from "./format";
+import { Scroll } from "./scroll";
 
 export interface Column<Row> {
   id: string;
@@ -23,8 +24,8 @@ interface Props<Row> {
   columns: Column<Row>[];
   rows: readonly Row[];
   rowKey: (row: Row) => string | number;
-  /** Column by which it is sorted at first, the greatest first. */
-  sortedBy: string;
+  /** Column by which it is sorted at first, the greatest first; none: in the order of the rows. */
+  sortedBy?: string;
   /** Rows that stay at the end, whatever the order. */
   footer?: readonly Row[];
 }
@@ -35,7 +36,7 @@ const ROWS_MORE = 500;
 /** A table that can be sorted by each column and searched in all of its text. */
 export function SortedTable<Row>(props: Props<Row>) {
   const { id, caption, what, columns, rows, rowKey } = props;
-  const [order, setOrder] = useState({ id: props.sortedBy, isAscending: false });
+  const [order, setOrder] = useState({ id: props.sortedBy ?? "", isAscending: false });
   const [query, setQuery] = useState("");
   const [most, setMost] = useState(ROWS_SHOWN);
   const sorted = useMemo(
@@ -69,7 +70,7 @@ export function SortedTable<Row>(props: Props<Row>) {
             : `${found.length.toLocaleString("en")} of ${rows.length.toLocaleString("en")} ${what}`}
         </p>
       </div>
-      <div class="scroll" tabIndex={0} role="group" aria-label={caption}>
+      <Scroll label={caption}>
         <table id={id}>
           <caption class="visually-hidden">{caption}</caption>
           <thead>
@@ -123,7 +124,7 @@ export function SortedTable<Row>(props: Props<Row>) {
             </tfoot>
           )}
         </table>
-      </div>
+      </Scroll>
       {found.length > most && (
         <button type="button" class="more" onClick={() => setMost(most + ROWS_MORE)}>
           {found.length - most <= ROWS_MORE

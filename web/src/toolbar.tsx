@@ -1,56 +1,53 @@
 // SPDX-License-Identifier: Apache-2.0
+import type { ComponentChildren } from "preact";
 import { useEffect, useState } from "preact/hooks";
-import type { PageReport } from "./data";
 
-interface Props {
-  report: PageReport;
-  chosen: number;
-  choose: (index: number) => void;
-}
-
-/** Sections that are of a prediction. */
-const PREDICTED = new Set<string>(["why", "how-large", "advice"]);
-const SECTIONS = [
-  ["how-slow", "How slow"],
-  ["why", "Why"],
-  ["where", "Where"],
-  ["how-large", "How large"],
-  ["advice", "What to change"],
-  ["evidence", "Evidence"],
-] as const;
-
-export function Toolbar({ report, chosen, choose }: Props) {
-  const predictions = report.predict?.predictions ?? [];
-  const sections = SECTIONS.filter(([id]) => predictions.length > 0 || !PREDICTED.has(id));
+/** The sections of the page, what can be chosen on it, and the switch of its colours. */
+export function Toolbar(props: {
+  sections: readonly (readonly [id: string, title: string])[];
+  children?: ComponentChildren;
+}) {
   return (
     <header class="toolbar">
       <nav aria-label="Sections">
-        {sections.map(([id, title]) => (
+        {props.sections.map(([id, title]) => (
           <a key={id} href={`#${id}`}>
             {title}
           </a>
         ))}
       </nav>
       <div class="controls">
-        {predictions.length > 1 && (
-          <label>
-            <span class="label">Platform</span>
-            <select
-              id="platform"
-              value={chosen}
-              onChange={(event) => choose(Number(event.currentTarget.value))}
-            >
-              {predictions.map((one, index) => (
-                <option key={index} value={index}>
-                  {one.deployment.platform}
-                </option>
-              ))}
-            </select>
-          </label>
-        )}
+        {props.children}
         <ThemeSwitch />
       </div>
     </header>
+  );
+}
+
+/** A choice of several things; of one there is none. */
+export function Choice(props: {
+  id: string;
+  label: string;
+  titles: readonly string[];
+  chosen: number;
+  choose: (index: number) => void;
+}) {
+  if (props.titles.length < 2) return null;
+  return (
+    <label>
+      <span class="label">{props.label}</span>
+      <select
+        id={props.id}
+        value={props.chosen}
+        onChange={(event) => props.choose(Number(event.currentTarget.value))}
+      >
+        {props.titles.map((title, index) => (
+          <option key={index} value={index}>
+            {title}
+          </option>
+        ))}
+      </select>
+    </label>
   );
 }
 

@@ -3,16 +3,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import click
 
 from sgxlens.cli import options
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from sgxlens.comparison.model import Comparison
 
 
 @click.command("compare")
@@ -40,6 +36,14 @@ if TYPE_CHECKING:
 )
 @options.settings
 @options.top("operators")
+@click.option(
+    "--html",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Write one HTML file, which any browser opens, in place of the report for a terminal; a"
+    " page of sgxlens that is there is replaced.",
+)
+@click.option("--force", is_flag=True, help="Replace a file of --html that is no such page.")
 @options.json_output("sgxlens.report.comparison_json")
 def command(
     recordings: tuple[str, ...],
@@ -49,6 +53,8 @@ def command(
     phases: tuple[str, ...],
     native_times: tuple[str, ...],
     top: int | None,
+    html: Path | None,
+    force: bool,
     as_json: bool,
     **settings: Any,
 ) -> None:
@@ -64,11 +70,18 @@ def command(
     from sgxlens.errors import UsageError
     from sgxlens.prediction.predict import DEFAULT_RUNTIME, Settings
     from sgxlens.prediction.several import on_each
-    from sgxlens.report.comparison import comparison_document
+    from sgxlens.report.comparison import comparison_document, slowest_baseline
+    from sgxlens.report.html import check_writable
     from sgxlens.units import parse_seconds
 
-    if as_json and top is not None:
-        raise UsageError("--top is of the report for people; --json has all rows")
+    if as_json and html is not None:
+        raise UsageError("--json prints and --html writes: give one of them")
+    if top is not None and (as_json or html is not None):
+        raise UsageError("--top is of the report for a terminal; --json has all rows")
+    if force and html is None:
+        raise UsageError("--force is of the file that --html writes")
+    if html is not None:
+        check_writable(html, force=force)
     comparer = Comparer(
         recordings,
         list(phases) or None,
@@ -82,7 +95,7 @@ def command(
     document = comparison_document(
         [subject.recording for subject in comparer.subjects],
         comparisons,
-        detailed=None if platforms else (_slowest(comparisons),),
+        detailed=None if platforms else (slowest_baseline(comparisons),),
         left_out=[(name, error.message) for name, error in left_out],
     )
     if as_json:
@@ -90,17 +103,15 @@ def command(
 
         click.echo(json_text(document), nl=False)
         return
+    if html is not None:
+        from sgxlens.report.comparison_page import comparison_page
+        from sgxlens.report.html import write_html
+        from sgxlens.units import format_bytes
+
+        size_bytes = write_html(comparison_page(document), html)
+        click.echo(f"sgxlens: wrote {html} ({format_bytes(size_bytes)})", err=True)
+        return
     from sgxlens.report.terminal.comparison import print_comparisons
 
     options.tolerant_stdout()
     print_comparisons(document, top=top or 10)
-
-
-def _slowest(comparisons: Sequence[Comparison]) -> int:
-    """The platform where the baseline is slowest: there is most to be learnt."""
-
-    def slowdown(index: int) -> float:
-        baseline = comparisons[index].sides[0].prediction
-        return baseline.steady.slowdown.likely if baseline is not None else 0.0
-
-    return max(range(len(comparisons)), key=slowdown)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from sgxlens.errors import UsageError
+from sgxlens.prediction.several import slowest
 from sgxlens.report.prediction import LeftOut
 from sgxlens.report.titles import CAUSE_TITLES
 from sgxlens.units import format_seconds, format_seconds_range, format_signed_seconds
@@ -62,6 +63,12 @@ def comparison_document(
         detailed=tuple(range(len(comparisons)) if detailed is None else detailed),
         left_out=tuple(LeftOut(*pair) for pair in left_out),
     )
+
+
+def slowest_baseline(comparisons: Sequence[Comparison]) -> int:
+    """Which of at least one comparison is shown first: that on which the baseline is slowest."""
+    baselines = [one.sides[0].prediction for one in comparisons]
+    return slowest([one for one in baselines if one is not None]) if None not in baselines else 0
 
 
 #: How a direction is said of times, and of anything else.

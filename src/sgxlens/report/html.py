@@ -13,12 +13,10 @@ import gzip
 import hashlib
 import html
 import json
-import os
 from importlib.resources import files
 from typing import TYPE_CHECKING, Final
 
-from sgxlens.errors import UsageError
-from sgxlens.report.files import write_file
+from sgxlens.report.files import check_file, write_file
 from sgxlens.report.json import Part
 
 if TYPE_CHECKING:
@@ -86,17 +84,10 @@ def check_writable(path: Path, *, force: bool) -> None:
         force: whether a file that is no report may be replaced.
 
     Raises:
-        UsageError: it is a folder, its folder is missing, or it is a file that is no report.
+        UsageError: it is a folder, its folder is missing or read-only, or it is a file that is no
+            report.
     """
-    if path.is_dir():
-        raise UsageError(f"cannot write {path}: it is a folder")
-    folder = path.parent
-    if not folder.is_dir():
-        raise UsageError(f"cannot write {path}: there is no folder {folder}")
-    if not os.access(folder, os.W_OK):
-        raise UsageError(f"cannot write {path}: its folder is read-only")
-    if path.exists() and not force and not (path.is_file() and is_report(path)):
-        raise UsageError(f"{path} is there and no report: give another -o, or --force")
+    check_file(path, force=force or (path.is_file() and is_report(path)))
 
 
 def write_html(page: Page, path: Path) -> int:

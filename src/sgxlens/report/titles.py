@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from sgxlens.advice.advice import Change
+from sgxlens.comparison.model import Direction
 from sgxlens.enclave.charges import Cause
 from sgxlens.enclave.epc import EpcPolicy
 
@@ -50,6 +51,26 @@ CHANGE_TITLES: Final[dict[Change, str]] = {
     "model": "the model: its outputs deviate",
     "machine": "the machine or its kernel",
 }
+#: What is certain of a difference, see `sgxlens.comparison.model.Direction`.
+DIRECTION_TITLES: Final[dict[Direction, str]] = {
+    "more": "more",
+    "less": "less",
+    "same": "same",
+    "uncertain": "unsure",
+}
+#: By `sgxlens.comparison.model.SizeChange.name`.
+SIZE_TITLES: Final = {
+    "line_footprint": "lines touched",
+    "page_footprint": "pages touched",
+    "line_working_set": "largest working set of lines",
+    "page_working_set": "largest working set of pages",
+    "resident": "natively resident, at its most",
+    "committed": "mapped, all of which the enclave holds",
+    "total": "all that the enclave must hold",
+    "enclave": "size of the enclave",
+    "epc_fitting": "EPC without page loads",
+    "epc_cliff": "EPC below which a tenth of the pages is loaded",
+}
 NO_ADVICE: Final = (
     "Nothing is worth changing: no rule found a change that likely saves 2 % or more."
 )
@@ -69,4 +90,19 @@ class Titles:
 
 TITLES: Final = Titles(
     CAUSE_TITLES, SOURCE_TITLES, POLICY_TITLES, GAIN_TITLES, CHANGE_TITLES, NO_ADVICE
+)
+
+
+@dataclass(frozen=True)
+class ComparisonTitles:
+    """Those of a comparison."""
+
+    causes: dict[Cause, str]
+    sources: dict[str, str]
+    sizes: dict[str, str]
+    directions: dict[Direction, str]
+
+
+COMPARISON_TITLES: Final = ComparisonTitles(
+    CAUSE_TITLES, SOURCE_TITLES, SIZE_TITLES, DIRECTION_TITLES
 )

@@ -196,3 +196,20 @@ def test_one_recording_is_no_comparison(make_recording: MakeRecording, refused: 
     assert "give two recordings or more" in refused(first, *GIVEN)
     assert "give two recordings or more" in refused(*GIVEN)
     assert "does not exist" in refused(first, f"{first}-missing", *GIVEN)
+
+
+def test_a_page_replaces_a_page_but_no_other_file(
+    make_recording: MakeRecording, run: Run, refused: Run, tmp_path: Path
+) -> None:
+    pair = make_pair(make_recording)
+    page = tmp_path / "page.html"
+    for _ in range(2):
+        assert run(*pair, *GIVEN, "--html", str(page)) == ""
+    assert "B takes " in page.read_text()
+    other = tmp_path / "notes.txt"
+    other.write_text("mine")
+    assert "--force" in refused(*pair, *GIVEN, "--html", str(other))
+    assert other.read_text() == "mine"
+    assert "give one of them" in refused(*pair, "--json", "--html", str(page))
+    assert "--top" in refused(*pair, "--top", "3", "--html", str(page))
+    assert "--html" in refused(*pair, "--force")

@@ -21,8 +21,8 @@ from sgxlens.report.terminal.layout import (
     warning_line,
     with_rest,
 )
-from sgxlens.report.terminal.values import number, signed_range
-from sgxlens.report.titles import CAUSE_TITLES, SOURCE_TITLES
+from sgxlens.report.terminal.values import number, signed_count, signed_range
+from sgxlens.report.titles import CAUSE_TITLES, DIRECTION_TITLES, SIZE_TITLES, SOURCE_TITLES
 from sgxlens.text import one_line
 from sgxlens.units import (
     format_bytes,
@@ -42,7 +42,6 @@ if TYPE_CHECKING:
         Change,
         Changes,
         Comparison,
-        Direction,
         FactChanges,
         OperatorSide,
         PerSample,
@@ -55,24 +54,6 @@ _ITEMS_MAX = 10
 _SWINGS_MAX = 5
 #: Beside the largest difference, smaller ones than this share of it are not worth a line.
 _SHARE_MIN = 0.01
-_CERTAIN: dict[Direction, str] = {
-    "more": "more",
-    "less": "less",
-    "same": "same",
-    "uncertain": "unsure",
-}
-_SIZE_TITLES = {
-    "line_footprint": "lines touched",
-    "page_footprint": "pages touched",
-    "line_working_set": "largest working set of lines",
-    "page_working_set": "largest working set of pages",
-    "resident": "natively resident, at its most",
-    "committed": "mapped, all of which the enclave holds",
-    "total": "all that the enclave must hold",
-    "enclave": "size of the enclave",
-    "epc_fitting": "EPC without page loads",
-    "epc_cliff": "EPC below which a tenth of the pages is loaded",
-}
 
 
 def print_comparisons(
@@ -157,7 +138,7 @@ def _cells(change: Change) -> list[str]:
         format_seconds(change.after.likely),
         format_signed_seconds(difference.likely),
         signed_range(difference) if change.direction != "same" else "",
-        _CERTAIN[change.direction],
+        DIRECTION_TITLES[change.direction],
     ]
 
 
@@ -205,7 +186,7 @@ def _times(times: TimeChanges, labels: tuple[str, str], width: int) -> Renderabl
             f"{format_ratio(slowdown.after.likely)} x",
             f"{slowdown.difference.likely:+.3g}",
             f"{ends[0]} to {ends[1]}" if ends[0] != ends[1] else ends[0],
-            _CERTAIN[slowdown.direction],
+            DIRECTION_TITLES[slowdown.direction],
         ],
         ["start-up", *_cells(times.startup_seconds)],
     ]
@@ -250,7 +231,7 @@ def _items(times: TimeChanges, labels: tuple[str, str], width: int) -> Renderabl
             format_count(item.count.after.likely),
             format_signed_seconds(item.added_seconds.difference.likely),
             signed_range(item.added_seconds.difference),
-            _CERTAIN[item.added_seconds.direction],
+            DIRECTION_TITLES[item.added_seconds.direction],
         ]
         for item in shown
     ]
@@ -266,18 +247,14 @@ def _counts(times: TimeChanges, labels: tuple[str, str], width: int) -> Renderab
 
 def _count_cells(change: Change) -> list[str]:
     difference = change.difference
-    low, high = (_signed_count(value) for value in (difference.low, difference.high))
+    low, high = (signed_count(value) for value in (difference.low, difference.high))
     return [
         format_count(change.before.likely),
         format_count(change.after.likely),
-        _signed_count(difference.likely),
+        signed_count(difference.likely),
         "" if change.direction == "same" else low if low == high else f"{low} to {high}",
-        _CERTAIN[change.direction],
+        DIRECTION_TITLES[change.direction],
     ]
-
-
-def _signed_count(value: float) -> str:
-    return f"{'+' if value > 0 else '-' if value < 0 else ''}{format_count(abs(value))}"
 
 
 def _operators(
@@ -296,7 +273,7 @@ def _operators(
                 _inside(row.after),
                 format_signed_seconds(row.likely_seconds),
                 signed_range(row.added_seconds.difference),
-                _CERTAIN[row.added_seconds.direction],
+                DIRECTION_TITLES[row.added_seconds.direction],
             ]
             for row in ranked[:top]
         ]
@@ -324,7 +301,7 @@ def _types(times: TimeChanges, labels: tuple[str, str], width: int, top: int) ->
             format_seconds(row.after_native_seconds + row.added_seconds.after.likely),
             format_signed_seconds(row.likely_seconds),
             signed_range(row.added_seconds.difference),
-            _CERTAIN[row.added_seconds.direction],
+            DIRECTION_TITLES[row.added_seconds.direction],
         ]
         for row in times.types[:top]
     ]
@@ -339,7 +316,7 @@ def _sensitivity(times: TimeChanges, width: int) -> RenderableType:
         [
             swing.name.removeprefix("platform."),
             *(
-                number(value) if swing.kind == "constant" else _signed_count(value)
+                number(value) if swing.kind == "constant" else signed_count(value)
                 for value in (swing.value.low, swing.value.high)
             ),
             format_signed_seconds(swing.low_seconds),
@@ -408,7 +385,7 @@ def _sizes(sizes: Sequence[SizeChange], labels: tuple[str, str], width: int) -> 
 def _size(row: SizeChange) -> list[str]:
     values = (row.before_bytes, row.after_bytes)
     return [
-        _SIZE_TITLES[row.name],
+        SIZE_TITLES[row.name],
         *("-" if value is None else format_bytes(value) for value in values),
         "" if None in values else _times_as_much(row.before_bytes or 0, row.after_bytes or 0),
     ]

@@ -44,6 +44,11 @@ def signed_range(seconds: Range) -> str:
     return format_seconds_range(seconds.low, seconds.high, signed=True)
 
 
+def signed_count(value: float) -> str:
+    """A difference of counts: ``+1.2 k``, ``-3``, ``0``."""
+    return f"{'+' if value > 0 else '-' if value < 0 else ''}{format_count(abs(value))}"
+
+
 def of_native(added_seconds: float, native_seconds: float) -> str:
     """What is added, in percent of a native time: ``870 %``, ``3.2 %``."""
     value = added_seconds / native_seconds
