@@ -30,6 +30,7 @@ BUILT_IN = (
     "epc_size",
     "fewer_replicas",
     "eviction_order",
+    "threads",
     "exitless",
     "raw_syscalls",
     "wait_policy",

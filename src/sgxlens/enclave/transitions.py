@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 __all__ = ["TransitionCounts", "TransitionRow", "count_transitions", "transition_charges"]
 
+#: `Charge.what` of regions that are started and joined by several threads.
+REGIONS = "parallel regions"
 #: How threads of a parallel operator wait for each other.
 _SYNCHRONISATION = frozenset({"futex", "sched_yield"})
 
@@ -134,7 +136,7 @@ def _parallel_charges(
         is_split = (operator.process, operator.number) in split
         if is_split or operator.number not in parents:
             count = Range.exact(1) if is_split else others
-            yield Charge("transitions", "parallel regions", constant, count, operator.number)
+            yield Charge("transitions", REGIONS, constant, count, operator.number)
 
 
 def _entry_charges(phase: Phase, platform: Platform, runtime: Runtime) -> Iterator[Charge]:

@@ -46,8 +46,8 @@ def test_streamed_weights_call_for_a_batch_narrower_weights_an_epc_and_an_order(
     rows = {e.what.rpartition(" ")[2]: e.value.likely for e in order.evidence[:3]}
     assert rows["linux"] > rows["mru"] >= rows["optimum"] > 0
     # What keeps model and machine comes first, whatever the others gain.
-    assert [row.rule for row in advisory.advice][:4] == [
-        *("batching", "streaming", "narrower_weights", "epc_size"),
+    assert [row.rule for row in advisory.advice][:5] == [
+        *("batching", "streaming", "threads", "narrower_weights", "epc_size"),
     ]
 
 

@@ -89,3 +89,41 @@ def test_how_threads_wait_is_read_from_the_recording(
         assert advice.evidence[0].value.high == 1
     else:
         assert "spin already" in declined("wait_policy", path, SGX1, epc=paged.LARGE_EPC)
+
+
+def test_pages_come_in_no_faster_for_many_threads(make: Make) -> None:
+    path = make(fields=of_threads(16))
+    # Stacks of so many threads make a large enclave, whose version arrays take 8 MiB.
+    (advice,) = asked("threads", path, SGX1, epc="9100K", native_seconds=2e-4)
+    assert advice.title == "Work with 2 threads in place of 16"
+    (gain,) = advice.gains
+    # 27.2 us a page with 16 threads, and 11.5 with 2; natively 8 times as long at most.
+    saved = (gain.before.likely - 2e-4) * (1 - 11.5 / 27.2)
+    assert (
+        gain.saved.low < saved - 2e-4 * (8**0.5 - 1) == pytest.approx(gain.saved.likely, rel=0.02)
+    )
+    assert gain.saved.high > saved
+    options = [row.value.likely for row in advice.evidence if row.what.startswith("an inference")]
+    assert len(options) == 4
+    assert min(options) == pytest.approx(gain.after.likely)
+    assert advice.modification is None
+
+
+def test_two_threads_page_faster_than_one(make: Make) -> None:
+    target = {"kind": "onnx", "model": "net.onnx"}
+    path = make(fields=of_threads(1, target))
+    (advice,) = asked("threads", path, SGX1, epc=paged.SMALL_EPC)
+    assert advice.title == "Work with 2 threads in place of 1"
+    # The error of what a page takes is the same for one and two threads.
+    saved = advice.gains[0].saved
+    assert 0 < saved.low < saved.likely
+    assert advice.modification is not None
+    assert advice.modification.session == {"intra_op_threads": 2}
+    assert "sgx.max_threads = 5" in advice.steps[1].snippet
+
+
+def test_where_the_enclave_adds_no_less_no_other_count_is_advised(make: Make) -> None:
+    assert "with other counts more" in declined("threads", make(fields=of_threads(1)), SGX2)
+    assert "natively it likely takes longer" in declined(
+        "threads", make(fields=of_threads(16)), SGX2
+    )

@@ -17,6 +17,7 @@ from sgxlens.advice.advice import Advice, Cost, Declined, Evidence, Step
 from sgxlens.advice.modification import Modification
 from sgxlens.advice.registry import Rule
 from sgxlens.advice.rules.frequent_calls import CallKind, fewer_calls
+from sgxlens.advice.steps import environment_step
 from sgxlens.enclave.quantities import Range
 from sgxlens.enclave.transition_counts import LOOP_CLOCK_READS
 from sgxlens.text import one_line
@@ -105,24 +106,11 @@ def _loops(situation: Situation) -> Counter[str]:
 
 
 def _of_openblas(situation: Situation, library: str) -> CallKind:
-    variables = {"OPENBLAS_NUM_THREADS": "1"}
-    if situation.runtime.name.startswith("gramine"):
-        step = Step(
-            "Have one thread: in the manifest.",
-            "toml",
-            'loader.env.OPENBLAS_NUM_THREADS = "1"',
-        )
-    else:
-        step = Step(
-            "Have one thread: in the environment of the program.",
-            "shell",
-            "export OPENBLAS_NUM_THREADS=1",
-        )
     return CallKind(
         _READS,
         "Keep worker threads of OpenBLAS from waiting by the clock",
         (
-            step,
+            environment_step(situation.runtime, "OPENBLAS_NUM_THREADS", "1"),
             Step(
                 "Or, if NumPy computes much, let its threads sleep at once.",
                 "shell",
@@ -142,5 +130,5 @@ def _of_openblas(situation: Situation, library: str) -> CallKind:
         assumptions=(
             "The start waits for the threads that read: the recording does not say which they are.",
         ),
-        modification=Modification(environment=variables),
+        modification=Modification(environment={"OPENBLAS_NUM_THREADS": "1"}),
     )  # fmt: skip

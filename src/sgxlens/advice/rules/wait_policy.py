@@ -16,6 +16,7 @@ from sgxlens.advice.advice import Advice, Cost, Declined, Evidence, Step
 from sgxlens.advice.registry import Rule
 from sgxlens.advice.situation import counted
 from sgxlens.enclave.quantities import Range
+from sgxlens.enclave.transitions import REGIONS
 from sgxlens.units import format_count
 
 if TYPE_CHECKING:
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     from sgxlens.advice.situation import Situation
     from sgxlens.enclave.charges import Charge
 
-_REGIONS = "parallel regions"
 _WAITS = frozenset({"futex", "sched_yield"})
 #: Variables of OpenMP libraries, and what lets threads spin for good.
 _SPINS = {"OMP_WAIT_POLICY": "active", "GOMP_SPINCOUNT": "infinite", "KMP_BLOCKTIME": "infinite"}
@@ -45,11 +45,11 @@ def find(situation: Situation) -> tuple[Advice, ...] | Declined:
         return Declined(
             f"waking threads adds {situation.of_inference(gain.saved.likely):.1%} of an inference"
         )
-    regions = counted(charge for charge in waits if charge.what == _REGIONS)
-    calls = counted(charge for charge in waits if charge.what != _REGIONS)
+    regions = counted(charge for charge in waits if charge.what == REGIONS)
+    calls = counted(charge for charge in waits if charge.what != REGIONS)
     what = [
         f"{format_count(count.likely)} {name}"
-        for count, name in ((regions, _REGIONS), (calls, "exits of futex and sched_yield"))
+        for count, name in ((regions, REGIONS), (calls, "exits of futex and sched_yield"))
         if count.likely
     ]
     return (
@@ -105,7 +105,7 @@ def _sleeps(situation: Situation) -> bool | None:
 
 def _is_wait(charge: Charge) -> bool:
     what, _, name = charge.what.rpartition(" of ")
-    return charge.what == _REGIONS or (bool(what) and name in _WAITS)
+    return charge.what == REGIONS or (bool(what) and name in _WAITS)
 
 
 def _spinning(charges: Sequence[Charge], *, sleeps: bool | None) -> list[Charge]:
