@@ -2,6 +2,7 @@
 # ruff: noqa: S108 -- paths of the recorded program
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from importlib.metadata import EntryPoint
 from pathlib import Path
@@ -13,6 +14,7 @@ import predictable
 import sgxlens
 from sgxlens import extensions
 from sgxlens.configuration.linting.registry import BUILT_IN, GROUP, Check
+from sgxlens.enclave.platform import load_platform
 
 MakeRecording = Callable[..., Path]
 CLEAN = sorted((Path(__file__).parent / "manifests").iterdir())
@@ -161,7 +163,7 @@ def test_a_planted_fault_in_occlum_json_is_found(
 def test_every_check_is_planted_here() -> None:
     of_recordings = {
         "unlisted_files", "written_files", "epc_size", "stack_size", "disallowed_calls",
-        "child_processes", "cpu_features", "occlum_sizes",
+        "child_processes", "cpu_features", "occlum_sizes", "dynamic_memory",
     }  # fmt: skip
     planted_here = {fault[0] for fault in (*FAULTS, *OCCLUM_FAULTS)}
     assert planted_here | of_recordings == set(BUILT_IN)
@@ -236,6 +238,14 @@ def test_many_files_are_suggested_by_folder(tmp_path: Path, make_recording: Make
     assert snippet.splitlines() == [f'"file:/{name}",' for name in files]
 
 
+def test_an_inference_above_the_epc_is_counted(recording: Path) -> None:
+    place = load_platform("xeon-e-2288g").overridden(epc_bytes=2 * 4096)
+    report = sgxlens.lint(manifest("minimal"), recording=recording, platform=place)
+    (one,) = [f.finding for f in report.found if f.check == "epc_size"]
+    assert "an inference of the recorded program uses" in one.problem
+    assert re.search(r"^\d+ pages? and more are swapped .* at least \d.* (us|ms)", one.consequence)
+
+
 def test_a_preloaded_libgomp_does_not_trap(tmp_path: Path, recording: Path) -> None:
     new = 'loader.env.LD_PRELOAD = "/lib/libgomp.so.1"\nsgx.debug'
     path = planted(tmp_path, "minimal", "sgx.debug", new)
@@ -267,6 +277,8 @@ def test_a_platform_says_what_its_processor_and_epc_lack(tmp_path: Path) -> None
     assert problems(new, "cpu_features") == [
         "AVX-512 is not requested, and Intel Xeon Gold 6326 has it"
     ]
+    without = sgxlens.lint(manifest("edmm"), platform="xeon-e-2288g")
+    assert found(without) == {"dynamic_memory": [32]}
     off = planted(tmp_path, "edmm", 'avx512 = "unspecified"', 'avx512 = "disabled"')
     (one,) = sgxlens.lint(off, platform="xeon-gold-6326").found
     assert (one.check, one.finding.severity) == ("cpu_features", "warning")

@@ -13,7 +13,7 @@ from sgxlens.configuration.linting.registry import (
     Check,
     chosen_checks,
 )
-from sgxlens.configuration.linting.subject import Subject
+from sgxlens.configuration.linting.subject import EDMM_KEYS, Subject
 from sgxlens.configuration.reading.document import Document, Family
 from sgxlens.configuration.reading.read import read_document
 from sgxlens.enclave.platform import Platform, load_platform
@@ -150,5 +150,5 @@ def _runtime(document: Document, asked: Runtime | str | os.PathLike[str] | None)
                 " out, or give a variant of that"
             )
         return runtime
-    key = {"gramine": "sgx.edmm_enable", "occlum": "feature.enable_edmm"}[document.family]
-    return load_runtime(document.family + ("-edmm" if document.is_true(key) else ""))
+    is_dynamic = document.is_true(EDMM_KEYS[document.family])
+    return load_runtime(document.family + ("-edmm" if is_dynamic else ""))

@@ -10,10 +10,11 @@ from __future__ import annotations
 import posixpath
 import re
 from dataclasses import dataclass
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from sgxlens.configuration.reading.document import Document
     from sgxlens.configuration.reading.positions import Place
@@ -25,6 +26,43 @@ _UNKNOWN = re.compile(r"\{\{.*?\}\}")
 _MERGED = re.compile(r"/usr(/(?:lib|lib32|lib64|bin|sbin)/)")
 
 
+class _Uris:
+    """Paths on the host that some URIs stand for; a manifest may have ten thousands of them.
+
+    What is not known in a URI may be anything.
+    """
+
+    def __init__(self, uris: Iterable[tuple[Place, str]], *, is_prefix: bool) -> None:
+        self._files: set[str] = set()
+        self._folders: set[str] = set()
+        self._patterns: list[re.Pattern[str]] = []
+        for _, uri in uris:
+            path = uri.partition(":")[2] if ":" in uri else uri
+            is_folder = is_prefix or path.endswith("/")
+            normal = _merged(_normal(path))
+            if not path.startswith("/") or _UNKNOWN.search(path):
+                self._patterns.append(_pattern(normal, is_folder=is_folder))
+            else:
+                (self._folders if is_folder else self._files).add(normal)
+
+    def hold(self, path: str) -> bool:
+        """Whether a path without ``/usr`` before what is merged is one of them."""
+        return (
+            path in self._files
+            or path in self._folders
+            or any(str(parent) in self._folders for parent in PurePosixPath(path).parents)
+            or any(pattern.fullmatch(path) for pattern in self._patterns)
+        )
+
+
+def _pattern(path: str, *, is_folder: bool) -> re.Pattern[str]:
+    text = ".*".join(re.escape(part) for part in _UNKNOWN.split(path))
+    if not path.startswith(("/", "{{")):
+        # Relative to where Gramine is started, most likely beside the manifest.
+        text = ".*/" + text if path not in (".", "") else ".*"
+    return re.compile(text + "(?:/.*)?" if is_folder else text, re.DOTALL)
+
+
 @dataclass(frozen=True)
 class Mount:
     """One entry of ``fs.mounts``, as far as it can be read.
@@ -34,18 +72,14 @@ class Mount:
         path: inside, without a ``/`` at the end.
         type: of the mount.
         uri: on the host; empty: none.
-        pattern: of paths on the host that it shows.
+        shows: the paths on the host that can be seen there.
     """
 
     place: Place
     path: str
     type: str
     uri: str
-    pattern: re.Pattern[str] | None
-
-    def holds(self, path: str) -> bool:
-        """Whether a path inside is below it."""
-        return self.path in ("", path) or path.startswith(self.path + "/")
+    shows: _Uris
 
 
 class ListedFiles:
@@ -58,12 +92,8 @@ class ListedFiles:
     def __init__(self, document: Document) -> None:
         self._folder = document.folder
         self.mounts = list(self._mounts(document))
-        self._trusted = [
-            self._pattern(uri, is_prefix=False) for _, uri in listed_uris(document, "trusted_files")
-        ]
-        self._allowed = [
-            self._pattern(uri, is_prefix=True) for _, uri in listed_uris(document, "allowed_files")
-        ]
+        self._trusted = _Uris(listed_uris(document, "trusted_files"), is_prefix=False)
+        self._allowed = _Uris(listed_uris(document, "allowed_files"), is_prefix=True)
         self.allows_all = document.get("sgx.file_check_policy") == "allow_all_but_log"
 
     def access(self, path: str) -> Access:
@@ -76,9 +106,9 @@ class ListedFiles:
         if mount.type == "tmpfs":
             return "tmpfs"
         host = _merged(self._host_path(mount, path))
-        if any(pattern.fullmatch(host) for pattern in self._trusted):
+        if self._trusted.hold(host):
             return "trusted"
-        if self.allows_all or any(pattern.fullmatch(host) for pattern in self._allowed):
+        if self.allows_all or self._allowed.hold(host):
             return "allowed"
         return "not listed"
 
@@ -89,25 +119,24 @@ class ListedFiles:
             return None
         return self._host_path(mount, path)
 
-    def is_only_below_root(self, path: str) -> bool:
-        """Whether a path inside is below no mount but the root."""
-        return not any(mount.holds(path) for mount in self.mounts[1:])
-
     def _mount_of(self, path: str) -> Mount | None:
         inside = _merged(path)
         for mount in reversed(self.mounts[1:]):
-            if mount.holds(path) or Mount.holds(_with_path(mount), inside):
+            if _is_below(path, mount.path) or _is_below(inside, _merged(mount.path)):
                 return mount
         # It may be shown at another path, which the program is then told of.
         for mount in self.mounts[1:]:
-            if mount.pattern is not None and mount.pattern.fullmatch(inside):
-                return Mount(mount.place, path, mount.type, "file:" + path, None)
+            if mount.shows.hold(inside):
+                return Mount(mount.place, path, mount.type, "file:" + path, mount.shows)
         root = self.mounts[0]
         return root if root.uri != "file:." else None
 
     def _host_path(self, mount: Mount, path: str) -> str:
         base = mount.uri.partition(":")[2]
-        rest = path.removeprefix(mount.path)
+        if _is_below(path, mount.path):
+            rest = path.removeprefix(mount.path)
+        else:
+            rest = _merged(path).removeprefix(_merged(mount.path))
         found = base.rstrip("/") + rest if rest else base
         return found if found.startswith("/") else posixpath.join(self._folder, found)
 
@@ -128,21 +157,8 @@ class ListedFiles:
             path=value["path"].rstrip("/"),
             type=kind if isinstance(kind, str) else "chroot",
             uri=uri,
-            pattern=self._pattern(uri, is_prefix=True) if uri else None,
+            shows=_Uris([(place, uri)] if uri else [], is_prefix=True),
         )
-
-    def _pattern(self, uri: str, *, is_prefix: bool) -> re.Pattern[str]:
-        """Paths on the host that a URI stands for; what is not known in it may be anything."""
-        path = uri.partition(":")[2] if ":" in uri else uri
-        is_folder = path.endswith("/")
-        parts = [re.escape(part) for part in _UNKNOWN.split(_merged(_normal(path)))]
-        text = ".*".join(parts)
-        if not path.startswith(("/", "{{")):
-            # Relative to where Gramine is started, most likely beside the manifest.
-            text = ".*/" + text if text not in (r"\.", "") else ".*"
-        if is_prefix or is_folder:
-            text += "(?:/.*)?" if text != "/" else ".*"
-        return re.compile(text, re.DOTALL)
 
 
 def listed_uris(document: Document, key: str) -> list[tuple[Place, str]]:
@@ -167,5 +183,6 @@ def _merged(path: str) -> str:
     return _MERGED.sub(r"\1", path + "/", count=1)[:-1] if path.startswith("/usr") else path
 
 
-def _with_path(mount: Mount) -> Mount:
-    return Mount(mount.place, _merged(mount.path), mount.type, mount.uri, None)
+def _is_below(path: str, folder: str) -> bool:
+    """Whether a path is a folder, which has no ``/`` at its end, or below it."""
+    return folder in ("", path) or path.startswith(folder + "/")

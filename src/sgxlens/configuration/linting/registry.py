@@ -36,6 +36,7 @@ BUILT_IN = (
     "written_files",
     "enclave_size",
     "epc_size",
+    "dynamic_memory",
     "max_threads",
     "thread_environment",
     "arena_limit",

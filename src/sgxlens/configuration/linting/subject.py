@@ -13,11 +13,16 @@ from sgxlens.configuration.linting.listed import ListedFiles
 from sgxlens.configuration.reading.document import is_known, key_name
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from sgxlens.configuration.linting.observed import Observed
-    from sgxlens.configuration.reading.document import Document
+    from sgxlens.configuration.reading.document import Document, Family
     from sgxlens.configuration.reading.positions import Place
     from sgxlens.enclave.platform import Platform
     from sgxlens.enclave.runtime import Runtime
+
+
+EDMM_KEYS: Mapping[Family, str] = {"gramine": "sgx.edmm_enable", "occlum": "feature.enable_edmm"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,10 +56,14 @@ class Subject:
         return Finding(severity, line, name, problem, consequence, remedy, snippet)
 
     @property
+    def dynamic_key(self) -> str:
+        """The key that turns EDMM on."""
+        return EDMM_KEYS[self.document.family]
+
+    @property
     def is_dynamic(self) -> bool:
         """Whether pages are added while the program runs (EDMM)."""
-        key = "sgx.edmm_enable" if self.document.family == "gramine" else "feature.enable_edmm"
-        return self.document.is_true(key)
+        return self.document.is_true(self.dynamic_key)
 
     def integer(self, key: str) -> int | None:
         """A number of a Gramine manifest, or its default; None: it is none, or not known."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from sgxlens.configuration.linting.checks import occlum_sizes
 from sgxlens.configuration.linting.registry import Check
 from sgxlens.recording.format import PAGE_BYTES
-from sgxlens.units import format_bytes, format_count
+from sgxlens.units import format_bytes, format_count, format_seconds_range
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,12 +29,14 @@ def find(subject: Subject) -> Iterator[Finding]:
     machine = f"the EPC of {platform.title} has {format_bytes(epc)}"
     touched = None if subject.observed is None else subject.observed.needs.inference_bytes
     if touched is not None and touched > epc:
+        pages = (touched - epc) // PAGE_BYTES
+        swap = platform.paging.page_swap_ns.at(1).range.scaled(pages * 1e-9)
         yield subject.found(
             "warning",
             key,
             f"an inference of the recorded program uses {format_bytes(touched)}; {machine}",
-            f"{format_count((touched - epc) // PAGE_BYTES)} pages and more are swapped in each"
-            " inference, which takes many times the native time.",
+            f"{format_count(pages)} pages and more are swapped in each inference: at least"
+            f" {format_seconds_range(swap.low, swap.high)} with one thread.",
             "Use less memory at a time, or a machine with a larger EPC: `sgxlens advise` says what"
             " that gains.",
         )
@@ -46,7 +48,8 @@ def find(subject: Subject) -> Iterator[Finding]:
             f"all {format_bytes(size)} of the enclave are added before it starts; {machine}",
             f"{format_count((size - epc) // PAGE_BYTES)} pages are evicted as others are added,"
             f" and come back when they are used.{known}",
-            "Give no more than is needed, or add pages as they are used (EDMM, on SGX2).",
+            "Give no more than is needed"
+            + (", or add pages as they are used (EDMM)." if platform.generation == "sgx2" else "."),
         )
 
 

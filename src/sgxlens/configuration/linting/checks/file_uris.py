@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from sgxlens.configuration.linting.listed import listed_uris
@@ -25,6 +26,8 @@ _CODE = re.compile(r".*(?:\.so(?:\.[0-9.]+)?|\.pyc?|\.sh|\.jar)")
 def find(subject: Subject) -> Iterator[Finding]:
     """Patterns, folders without a slash, what is listed twice, and code that is only allowed."""
     trusted = {uri for _, uri in listed_uris(subject.document, "trusted_files")}
+    opened = () if subject.observed is None else subject.observed.program.files
+    folders = {f"file:{folder}" for path in opened for folder in PurePosixPath(path).parents}
     for key in ("trusted_files", "allowed_files"):
         counts: Counter[str] = Counter()
         for place, uri in listed_uris(subject.document, key):
@@ -40,7 +43,7 @@ def find(subject: Subject) -> Iterator[Finding]:
                     "Gramine knows no patterns: it takes it for the name of one file.",
                     "Give the folder, with a / at the end, or each file.",
                 )
-            elif key == "trusted_files" and _is_folder(subject, uri):
+            elif key == "trusted_files" and uri in folders:
                 yield subject.found(
                     "error",
                     place,
@@ -74,13 +77,6 @@ def find(subject: Subject) -> Iterator[Finding]:
                     "Nothing; a later change may be made to one of them only.",
                     "Remove one.",
                 )
-
-
-def _is_folder(subject: Subject, uri: str) -> bool:
-    path = uri.partition(":")[2]
-    if path.endswith("/") or not path.startswith("/") or subject.observed is None:
-        return False
-    return any(file.startswith(path + "/") for file in subject.observed.program.files)
 
 
 CHECK = Check("file_uris", "entries that stand for no file, or for code", ("gramine",), find)
