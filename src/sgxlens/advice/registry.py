@@ -41,6 +41,7 @@ BUILT_IN = (
     "dynamic_memory",
     "enclave_size",
     "allocator_arenas",
+    "telemetry",
 )
 
 

@@ -99,3 +99,43 @@ def test_a_program_with_one_arena_has_none_to_share(make: Make) -> None:
     other = [mapped("map", FREE_ADDRESS, 128 * MIB, "---")]
     path = make(mappings=[predictable.MAPPING, *other])
     assert "no thread has an arena" in declined("allocator_arenas", path, SGX2)
+
+
+def thread(number: int, creator: int | None, start: int, stack: int = 0) -> dict[str, Any]:
+    """A row of table ``threads``."""
+    return {
+        "process": 0, "thread": number, "kernel_tid": number, "creator": creator,
+        "stack_pointer": stack, "start_position": start, "end_position": None,
+    }  # fmt: skip
+
+
+def call(position: int, thread_number: int, name: str, path: str | None = None) -> dict[str, Any]:
+    """A row of table ``syscalls``."""
+    (row,) = predictable.syscalls(1)[:1]
+    fields = {"phase": 1, "position": position, "thread": thread_number, "path": path}
+    return {**row, **fields, "number": 1, "name": name, "result": 0}
+
+
+def test_telemetry_should_be_off_where_its_threads_take_memory(make: Make) -> None:
+    stack = FREE_ADDRESS + 16 * MIB
+    mappings = [
+        predictable.MAPPING,
+        mapped("map", stack - 8 * MIB, 8 * MIB, "rw-"),
+        *({**row, "position": 5} for row in arena(2 * MIB)),
+    ]
+    threads = [thread(1, None, 0), thread(2, 1, 2), thread(3, 1, 4, stack), thread(4, 3, 7)]
+    used = call(3, 1, "lstat", "/home/someone/.cache/Microsoft/DeveloperTools/.onnxruntime")
+    calls = [call(2, 1, "lstat", "/home/someone/.onnx"), used, call(5, 3, "mmap")]
+    path = make(mappings=mappings, threads=threads, syscalls=calls)
+    (advice,) = asked("telemetry", path, SGX2)
+    assert advice.evidence[0].value.likely == 2
+    assert [row.value.likely for row in advice.evidence[1:3]] == [7, 5]
+    memory = next(gain for gain in advice.gains if gain.of == "memory")
+    # Stack and arena, and what the runtime has for a thread.
+    assert memory.saved.likely > (8 + 128) * MIB
+    assert memory.saved.likely < (8 + 128 + 2) * MIB
+    assert "ORT_DISABLE_TELEMETRY" in advice.steps[0].snippet
+    off = make(mappings=mappings, threads=threads, syscalls=calls[:1])
+    assert "not seen to gather" in declined("telemetry", off, SGX2)
+    little = make(threads=threads[:2], syscalls=calls[:2])
+    assert "hardly larger" in declined("telemetry", little, SGX2)
