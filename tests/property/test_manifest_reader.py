@@ -59,7 +59,7 @@ def is_looked_at_or_refused(path: Path, content: bytes) -> None:
 
 
 @given(st.binary(max_size=200))
-@settings(max_examples=25)
+@settings(max_examples=15)
 def test_any_bytes(path: Path, content: bytes) -> None:
     is_looked_at_or_refused(path, content)
 
@@ -79,7 +79,7 @@ def test_any_bytes(path: Path, content: bytes) -> None:
         max_size=4,
     ),
 )
-@settings(max_examples=60)
+@settings(max_examples=40)
 def test_a_damaged_manifest(
     path: Path, content: bytes, damage: list[tuple[int, bytes, int]]
 ) -> None:
@@ -90,7 +90,7 @@ def test_a_damaged_manifest(
 
 
 @given(st.sampled_from(MANIFESTS), st.integers(0, 100), VALUES)
-@settings(max_examples=60)
+@settings(max_examples=40)
 def test_any_value_of_any_key(path: Path, content: bytes, index: int, value: Any) -> None:
     lines = content.decode().splitlines()
     at = index % len(lines)
@@ -101,7 +101,7 @@ def test_any_value_of_any_key(path: Path, content: bytes, index: int, value: Any
 
 
 @given(st.dictionaries(st.sampled_from(["resource_limits", "env", "entry_points", "x"]), VALUES))
-@settings(max_examples=25)
+@settings(max_examples=15)
 def test_any_occlum_json(path: Path, values: dict[str, Any]) -> None:
     is_looked_at_or_refused(path, json.dumps(values).encode())
 
@@ -139,6 +139,7 @@ TABLES = st.recursive(
 
 
 @given(st.dictionaries(NAMES, TABLES, max_size=4))
+@settings(max_examples=40)
 def test_every_key_and_element_has_its_place(values: dict[str, Any]) -> None:
     text = "".join(f"{toml_string(k)} = {as_toml(v)} # {{ [ '\n" for k, v in values.items())
     assert tomllib.loads(text) == values
