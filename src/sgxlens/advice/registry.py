@@ -38,6 +38,7 @@ BUILT_IN = (
     "clock_reads",
     "missing_files",
     "model_file",
+    "eager_mappings",
     "dynamic_memory",
     "enclave_size",
     "allocator_arenas",

@@ -278,3 +278,48 @@ def test_openblas_should_not_wait_by_a_clock_that_traps(make: Make) -> None:
     assert declined("clock_reads", path, SGX2)
     few = make(traps=[read(100)], mappings=[predictable.MAPPING, library])
     assert declined("clock_reads", few, SGX1, epc=paged.LARGE_EPC)
+
+
+def mapped(size_bytes: int, path: str, protection: str = "r--") -> dict[str, Any]:
+    """A mapping made in phase 1 of `size_bytes`, and the call that makes it."""
+    address, position = 1 << 40, position_of(1)
+    row = {**predictable.MAPPING, "position": position, "address": address, "name": path,
+           "size_bytes": size_bytes, "protection": protection,
+           "kind": "file" if path else "anonymous"}  # fmt: skip
+    opened = {"arg0": -100 & (1 << 64) - 1, "path": path, "result": 3}
+    at_end = {"number": 8, "arg0": 3, "arg2": 2, "result": size_bytes}  # tells the size
+    fields = {"arg1": size_bytes, "arg3": 2 if path else 0x22, "arg4": 3, "result": address}
+    return {
+        "mappings": [predictable.MAPPING, row],
+        "syscalls": [
+            *(calls(1, position, "openat", 1, **opened) if path else []),
+            *(calls(1, position, "lseek", 1, **at_end) if path else []),
+            *calls(1, position, "mmap", 1, number=9, **fields),
+        ],
+    }
+
+
+def test_of_a_data_file_only_what_is_used_should_be_read(make: Make) -> None:
+    size = 64 << 20
+    path = make(**mapped(size, "/no-such-folder/table.npy"))
+    (advice,) = asked("eager_mappings", path, SGX2)
+    assert "Read what is needed of table.npy" in advice.title
+    assert [row.value.likely for row in advice.evidence[:2]] == [size, 0]
+    # Hashed, copied, cleared, and a fault for each page.
+    saved = size * (5.3 + 0.08 + 0.04) * 1e-9 + size / 4096 * 2.5e-6
+    assert advice.gains[0].saved.likely == pytest.approx(saved, rel=0.1)
+    assert [gain.of for gain in advice.gains] == ["startup", "memory"]
+    library = make(**mapped(size, "/no-such-folder/lib.so", "r-x"))
+    assert "no data file" in declined("eager_mappings", library, SGX2)
+    small = make(**mapped(1 << 20, "/no-such-folder/table.npy"))
+    assert "are mapped and not used are" in declined("eager_mappings", small, SGX2)
+    smaller = make(**mapped(1 << 19, "/no-such-folder/table.npy"))
+    assert "no data file" in declined("eager_mappings", smaller, SGX2)
+
+
+def test_memory_should_be_mapped_as_it_is_used(make: Make) -> None:
+    (advice,) = asked("eager_mappings", make(**mapped(128 << 20, "", "rw-")), SGX2)
+    assert advice.title == "Map no more memory than is used"
+    assert advice.steps[0].snippet.startswith("strace -f -k -e trace=mmap ")
+    reserved = make(**mapped(128 << 20, "", "---"))
+    assert "no data file" in declined("eager_mappings", reserved, SGX2)

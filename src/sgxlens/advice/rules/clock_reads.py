@@ -77,8 +77,13 @@ RULE = Rule("clock_reads", "RDTSC, clock reads and CPUID, which trap", find)
 
 def _openblas(situation: Situation) -> str | None:
     """The OpenBLAS that a process with loops of clock reads maps; None: none, or no such loop."""
+    return mapped_openblas(situation) if _loops(situation) else None
+
+
+def mapped_openblas(situation: Situation) -> str | None:
+    """The file of OpenBLAS that the process maps; None: none is known."""
     recording, process = situation.recording, situation.phase.process
-    if not (recording.has_table("mappings") and any(_loops(situation).values())):
+    if not recording.has_table("mappings"):
         return None
     names = (
         row["name"]
