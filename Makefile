@@ -34,11 +34,9 @@ lint: setup
 	@[ ! -d web/node_modules ] || { cd web && node build.mjs --types && node_modules/.bin/tsc; }
 	@echo "lint: clean"
 
-# CI also runs the native core under sanitizers. Tests that trace programs have several processes
-# at work each, and take turns.
+# CI also runs the native core under sanitizers.
 test: lint $(if $(filter true,$(CI)),sanitize)
-	@$(BIN)/python -m pytest --no-header -n auto tests/unit tests/property tests/validation
-	@$(BIN)/python -m pytest --no-header tests/integration tests/browser
+	@$(BIN)/python -m pytest --no-header -n auto --dist loadgroup
 
 bench: setup
 	@$(BIN)/python benchmarks/run.py

@@ -20,6 +20,7 @@ settings.register_profile("sgxlens", deadline=None, suppress_health_check=[Healt
 settings.load_profile("sgxlens")
 
 Rows = Sequence[Mapping[str, Any]]
+FOLDER = Path(__file__).parent
 MakeRecording = Callable[..., Path]
 
 PROCESS = {
@@ -52,6 +53,16 @@ METADATA: dict[str, Any] = {
     "elapsed_seconds": 12.5,
     "processes": [PROCESS],
 }
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keeps together what shares a recording or a browser, where tests run side by side."""
+    for item in items:
+        folder, *rest = item.path.relative_to(FOLDER).parts
+        if folder == "browser":
+            item.add_marker(pytest.mark.xdist_group(folder))
+        elif folder == "integration":
+            item.add_marker(pytest.mark.xdist_group(rest[-1]))
 
 
 def phase_row(index: int, name: str, start: int, end: int, process: int = 0) -> dict[str, Any]:

@@ -68,7 +68,7 @@ def _assert_slept(native: NativeSummary) -> None:
     assert list(native.phases) == [("start", 0), *names]
     for key, seconds in zip(names, (0.02, 0.3, 0.1, 0), strict=True):
         assert len(native.phases[key].samples) == 2
-        assert seconds <= native.phases[key].min_seconds < seconds + 0.25
+        assert seconds <= native.phases[key].min_seconds < seconds + 1
     for run_seconds, *of_run in zip(
         native.run_time.samples, *(t.samples for t in native.phases.values()), strict=True
     ):
