@@ -12,17 +12,40 @@ import numpy as np
 
 from sgxlens.enclave.quantities import Range
 from sgxlens.report.terminal.layout import percent, share
-from sgxlens.report.terminal.values import number, of_native, seconds_range
-from sgxlens.units import format_bytes, format_count, format_ratio, format_seconds
+from sgxlens.report.terminal.values import (
+    expected_count,
+    number,
+    of_native,
+    seconds_range,
+    signed_count,
+    signed_number,
+    signed_range,
+)
+from sgxlens.units import (
+    format_bytes,
+    format_count,
+    format_needed_bytes,
+    format_ratio,
+    format_seconds,
+    format_signed_seconds,
+)
 
 ROOT = Path(__file__).parents[2]
 TWINS: dict[str, Callable[[float], str]] = {
     "bytes": format_bytes,
+    "neededBytes": format_needed_bytes,
     "count": format_count,
+    "expectedCount": expected_count,
     "seconds": format_seconds,
     "ratio": format_ratio,
     "number": number,
     "percent": percent,
+}
+#: Of differences.
+SIGNED_TWINS: dict[str, Callable[[float], str]] = {
+    "signedCount": signed_count,
+    "signedSeconds": format_signed_seconds,
+    "signedNumber": signed_number,
 }
 RUN = """
 const f = require(process.argv[1]);
@@ -30,6 +53,9 @@ const { values, pairs } = JSON.parse(require("fs").readFileSync(0));
 const out = Object.fromEntries(%s.map(name => [name, values.map(v => f[name](v))]));
 out.share = pairs.map(([a, b]) => f.share(a, b));
 out.ofNative = pairs.map(([a, b]) => f.ofNative(a, b));
+const both = values.concat(values.map(v => -v));
+for (const name of %s) out[name] = both.map(v => f[name](v));
+out.signedRange = pairs.map(([a, b]) => f.range({low: -b, high: a}, f.signedSeconds));
 out.range = pairs.map(([a, b]) => f.range({low: a, high: b}, f.seconds));
 console.log(JSON.stringify(out));
 """
@@ -57,14 +83,19 @@ def test_formats_are_those_of_python(tmp_path: Path, node: str) -> None:
         (min(a, b), max(a, b)) for a, b in zip(singles, reversed(singles), strict=True) if a or b
     ]
     done = subprocess.run(
-        [node, "-e", RUN % json.dumps(list(TWINS)), bundle],
+        [node, "-e", RUN % (json.dumps(list(TWINS)), json.dumps(list(SIGNED_TWINS))), bundle],
         input=json.dumps({"values": singles, "pairs": pairs}),
         check=True, capture_output=True, text=True,
     )  # fmt: skip
     found = json.loads(done.stdout)
     for name, twin in TWINS.items():
         assert found[name] == [twin(value) for value in singles], name
+    both = singles + [-value for value in singles]
+    for name, twin in SIGNED_TWINS.items():
+        assert found[name] == [twin(value) for value in both], name
     assert found["share"] == [share(a, b) for a, b in pairs]
     assert found["ofNative"] == [of_native(a, b) for a, b in pairs]
     ranges = [Range(low, high, high) for low, high in pairs]
     assert found["range"] == [seconds_range(one) for one in ranges]
+    differences = [Range(-high, -high, low) for low, high in pairs]
+    assert found["signedRange"] == [signed_range(one) for one in differences]

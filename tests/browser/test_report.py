@@ -89,6 +89,9 @@ def test_numbers_are_those_of_json(
         [one["deployment"]["epc_bytes"]["likely"], one["steady"]["sgx_seconds"]["likely"]]
         for one in predict["predictions"]
     ]
+    uses = [row["use"] for row in show["line_bytes"]["roles"]]
+    assert uses
+    assert values(page, "line-use") == [[use["line_count"], use["byte_count"]] for use in uses]
     assert [row[0] for row in values(page, "sources")] == [
         row["counts"]["line"]["access_count"]
         for row in show["reuse_sources"]["rows"]
@@ -139,6 +142,11 @@ def test_curves_tell_their_points_to_keys(page: Page) -> None:
     page.do("document.querySelector('#epc-curve svg').focus()")
     page.press("ArrowRight", 39)
     assert "pages loaded" in page.do("document.querySelector('#epc-curve .readout').textContent")
+    page.click("#regions input")
+    page.do("document.querySelector('#misses-line svg').focus()")
+    page.press("ArrowRight", 39)
+    said = page.do("document.querySelector('#misses-line .readout').textContent")
+    assert "of the accesses to the region" in said
 
 
 def test_has_a_dark_mode(page: Page, browser: Browser, report: Path) -> None:

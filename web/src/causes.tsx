@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 import { RangeBar } from "./bar";
 import { CAUSES, type PageReport, type Prediction, type Range, type Swing } from "./data";
-import { count, number, ofNative, range, ratio, seconds, share, shown } from "./format";
-import { DataTable, Section, Swatch } from "./parts";
+import { expectedCount, number, ofNative, range, ratio, seconds, share, shown } from "./format";
+import { countCell, DataTable, Section, Swatch } from "./parts";
 
 interface Props {
   report: PageReport;
@@ -68,7 +68,7 @@ export function Causes({ report, prediction }: Props) {
             none="Nothing: everything is known exactly."
             rows={swings.map((swing) => [
               swing.name.replace(/^platform\./, ""),
-              shown(range(swing.value, swing.kind === "constant" ? number : count)),
+              shown(range(swing.value, swing.kind === "constant" ? number : expectedCount)),
               shown(
                 range(
                   { low: swing.low_seconds, likely: swing.low_seconds, high: swing.high_seconds },
@@ -97,7 +97,7 @@ export function Causes({ report, prediction }: Props) {
             none="Nothing."
             rows={steady.items.map((item) => [
               item.what,
-              { content: shown(range(item.count, count)), value: item.count.likely },
+              countCell(item.count),
               shown(range(item.constant_ns, number)),
               time(item.added_seconds.likely),
             ])}

@@ -24,7 +24,7 @@ export type {
   Range,
   Swing,
 } from "../generated/predict";
-export type { MemoryUse, RegionEntry, ShowReport } from "../generated/show";
+export type { LineByteCounts, MemoryUse, RegionEntry, ShowReport } from "../generated/show";
 
 export type Cause = "compute" | "transitions" | "encryption" | "paging" | "runtime";
 export const CAUSES: readonly Cause[] = ["compute", "transitions", "encryption", "paging", "runtime"];
@@ -46,6 +46,7 @@ export interface Curves {
   all: CurveGroup;
   by_role: CurveGroup[];
   by_source: CurveGroup[];
+  by_region: CurveGroup[];
 }
 
 export interface Picture {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import { LineChart, type Marker } from "./chart";
 import type { PageReport, Prediction } from "./data";
-import { bytes, count, ofNative, range, seconds, shown } from "./format";
+import { bytes, count, neededBytes, ofNative, range, seconds, shown } from "./format";
 import { type Cell, DataTable, Section } from "./parts";
 
 const PAGE_BYTES = 4096;
@@ -16,18 +16,19 @@ export function HowLarge({ report, prediction }: Props) {
   const { epc, steady, deployment } = prediction;
   const native = steady.native.median_seconds;
   const size = (value: number): Cell => ({ content: shown(bytes(value)), value });
+  const needed = (value: number): Cell => ({ content: shown(neededBytes(value)), value });
   const sizes: [string, Cell | string][] = [
     ["pages that an inference accesses", size(epc.footprint_bytes)],
     ["what no page of the program can have", size(epc.reserved_bytes)],
     ...epc.for_overhead.map((row): [string, Cell] => [
       `EPC for paging of at most ${row.overhead_percent} % of the native time`,
-      { content: shown(range(row.epc_bytes, bytes)), value: row.epc_bytes.likely },
+      { content: shown(range(row.epc_bytes, neededBytes)), value: row.epc_bytes.likely },
     ]),
   ];
   if (epc.cliff_bytes !== null) {
-    sizes.push(["EPC below which a tenth of its pages is loaded each time", size(epc.cliff_bytes)]);
+    sizes.push(["EPC below which a tenth of its pages is loaded each time", needed(epc.cliff_bytes)]);
   }
-  sizes.push(["EPC in which everything fits for good", size(epc.fitting_bytes)]);
+  sizes.push(["EPC in which everything fits for good", needed(epc.fitting_bytes)]);
   return (
     <Section id="how-large" title="How large">
       <EpcCurve report={report} prediction={prediction} />
@@ -82,7 +83,7 @@ function EpcCurve({ report, prediction }: Props) {
   }));
   markers.push({ at: epc.footprint_bytes, title: `accessed ${bytes(epc.footprint_bytes)}` });
   if (epc.cliff_bytes !== null) {
-    markers.push({ at: epc.cliff_bytes, title: `cliff ${bytes(epc.cliff_bytes)}` });
+    markers.push({ at: epc.cliff_bytes, title: `cliff ${neededBytes(epc.cliff_bytes)}` });
   }
   const point = (index: number) => {
     const one = epc.curve[index];

@@ -39,7 +39,7 @@ export function grouped(text: string): string {
   return rest === undefined ? separated : `${separated}.${rest}`;
 }
 
-function scaled(value: number, base: number, units: readonly string[]): string {
+function scaled(value: number, base: number, units: readonly string[], isNeeded = false): string {
   let rest = value;
   let index = 0;
   while (Math.abs(rest) >= (index === 0 ? base : 999.5) && index < units.length - 1) {
@@ -47,6 +47,7 @@ function scaled(value: number, base: number, units: readonly string[]): string {
     index += 1;
   }
   const digits = index === 0 || Math.abs(rest) >= 99.95 ? 0 : Math.abs(rest) >= 9.995 ? 1 : 2;
+  if (isNeeded) rest = Math.ceil(rest * 10 ** digits) / 10 ** digits;
   let text = grouped(fixed(rest, digits));
   if (text.includes(".")) text = text.replace(/\.?0+$/, "");
   return `${text} ${units[index]}`.trimEnd();
@@ -56,9 +57,19 @@ export function bytes(size: number): string {
   return scaled(size, 1024, BINARY);
 }
 
+/** Of what must not be less: rounded up. */
+export function neededBytes(size: number): string {
+  return scaled(size, 1024, BINARY, true);
+}
+
 export function count(value: number): string {
   if (Math.abs(value) < 10_000 && Number.isInteger(value)) return grouped(String(value));
   return scaled(value, 1000, DECIMAL);
+}
+
+/** A count that may be an average: `0.41`, `4.1`, `12`. */
+export function expectedCount(value: number): string {
+  return value >= 9.95 || Number.isInteger(value) ? count(value) : general(value, 2);
 }
 
 export function seconds(value: number): string {
@@ -131,9 +142,9 @@ export function signedCount(value: number): string {
   return signed(value, count(Math.abs(value)));
 }
 
-/** As Python's `f"{value:+.3g}"`. */
+/** A difference of numbers. */
 export function signedNumber(value: number): string {
-  return `${value < 0 ? "-" : "+"}${general(Math.abs(value), 3)}`;
+  return signed(value, number(Math.abs(value)));
 }
 
 /** A quantity for reading: with micro and minus signs, and without a line break. */

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 import { useMemo } from "preact/hooks";
 import { AddedBar } from "./bar";
+import { BlockUse } from "./blocks";
 import type { MemoryUse, OperatorTime, PageReport, Prediction } from "./data";
-import { bytes, clip, count, seconds, share } from "./format";
+import { bytes, clip, expectedCount, seconds, share } from "./format";
 import { Section } from "./parts";
 import { type Column, SortedTable } from "./table";
 import { Timeline } from "./timeline";
@@ -46,6 +47,7 @@ export function Operators({ report, prediction }: Props) {
         />
       )}
       <Timeline report={report} />
+      {report.show.spatial_use !== null && <BlockUse report={report} />}
     </Section>
   );
 }
@@ -103,7 +105,7 @@ function columnsOf(report: PageReport, prediction: Prediction | undefined): Colu
     title,
     help,
     value: (row) => (row.time === undefined ? null : (row.counts[cause] ?? 0)),
-    text: (row) => count(Math.round(row.counts[cause] ?? 0)),
+    text: (row) => expectedCount(row.counts[cause] ?? 0),
   });
   const predicted: Column<Row>[] = [
     {

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // What all sections are made of.
 import type { ComponentChildren } from "preact";
+import type { Range } from "./data";
+import { expectedCount, range, shown } from "./format";
 import { Scroll } from "./scroll";
 
 export interface Cell {
@@ -12,6 +14,13 @@ export interface Cell {
 
 /** A heading; with `n:` before it that of a column of numbers. */
 export type Heading = string;
+
+/** A count as the terminal has it, and below that its range. */
+export function countCell(value: Range): Cell {
+  const bounds = shown(range(value, expectedCount));
+  const likely = shown(expectedCount(value.likely));
+  return { content: likely, value: value.likely, ...(bounds === likely ? {} : { note: bounds }) };
+}
 
 interface TableProps {
   id: string;

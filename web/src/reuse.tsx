@@ -1,14 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
 // Reuse distances and miss ratios, lines and pages side by side.
-import { useState } from "preact/hooks";
+import { useMemo, useState } from "preact/hooks";
 import { LineChart } from "./chart";
-import { type CurveGroup, type Curves, type Granularity, operatorNames, type PageReport } from "./data";
+import { type CurveGroup, type Curves, type Granularity, operatorNames, type PageReport, regionName } from "./data";
 import { bytes, clip, count, percent, share, shown } from "./format";
 import { DataTable, Legend } from "./parts";
+import { regionKey, Regions } from "./regions";
 
 const GRANULARITIES: readonly Granularity[] = ["line", "page"];
 const TITLES = { line: "Cache lines (64 B)", page: "Pages (4 KiB)" };
-const GROUPS = { role: "by role", source: "by reuse source", all: "together" } as const;
+const GROUPS = {
+  role: "by role",
+  source: "by reuse source",
+  region: "one region",
+  all: "together",
+} as const;
 /** A group whose part of all misses is nowhere more than this is not drawn. */
 const LEAST_PART = 0.002;
 const FLOWS_SHOWN = 20;
@@ -17,10 +23,16 @@ type Grouping = keyof typeof GROUPS;
 
 export function Reuse({ report }: { report: PageReport }) {
   const [grouping, group] = useState<Grouping>("role");
+  const [region, chooseRegion] = useState(report.curves?.line.by_region[0]?.name ?? "");
+  const names = useMemo(() => regionNames(report), [report]);
   const { curves, titles } = report;
   if (curves === null) return <p class="none">No reuse: {report.show.no_attribution}</p>;
-  const name = (one: string) => (grouping === "source" ? (titles.sources[one] ?? one) : one);
-  const drawn = [...new Set(GRANULARITIES.flatMap((one) => chosen(curves[one], grouping).map((g) => g.name)))];
+  const name = (one: string) =>
+    grouping === "source" ? (titles.sources[one] ?? one) : grouping === "region" ? (names.get(one) ?? one) : one;
+  const groupings = (Object.keys(GROUPS) as Grouping[]).filter(
+    (one) => one !== "region" || curves.line.by_region.length > 0,
+  );
+  const drawn = [...new Set(GRANULARITIES.flatMap((one) => chosen(curves[one], grouping, region).map((g) => g.name)))];
   return (
     <>
       <h3>Reuse</h3>
@@ -31,29 +43,70 @@ export function Reuse({ report }: { report: PageReport }) {
       </p>
       <fieldset class="switch">
         <legend class="visually-hidden">Group the curves</legend>
-        {(Object.keys(GROUPS) as Grouping[]).map((one) => (
+        {groupings.map((one) => (
           <label key={one}>
             <input type="radio" name="grouping" checked={one === grouping} onChange={() => group(one)} />
             {GROUPS[one]}
           </label>
         ))}
       </fieldset>
-      {grouping !== "all" && <Legend items={drawn.map((one) => [`k-${grouping}-${one}`, name(one)] as const)} />}
+      {grouping === "region" && (
+        <label class="region-choice">
+          <span class="label">Region</span>
+          <select id="region" value={region} onChange={(event) => chooseRegion(event.currentTarget.value)}>
+            {curves.line.by_region.map((one) => (
+              <option key={one.name} value={one.name}>
+                {clip(name(one.name))}
+              </option>
+            ))}
+          </select>
+        </label>
+      )}
+      {grouping !== "all" && (
+        <Legend items={drawn.map((one) => [kind(grouping, one), clip(name(one))] as const)} />
+      )}
       <div class="columns even">
         {GRANULARITIES.map((granularity) => (
           <div key={granularity}>
             <h4>{TITLES[granularity]}</h4>
-            <Curve granularity={granularity} curves={curves[granularity]} grouping={grouping} name={name} />
+            <Curve
+              granularity={granularity}
+              curves={curves[granularity]}
+              grouping={grouping}
+              region={region}
+              name={name}
+            />
             <Histogram report={report} granularity={granularity} />
           </div>
         ))}
       </div>
+      <Regions
+        report={report}
+        drawn={new Set(curves.line.by_region.map((one) => one.name))}
+        chosen={grouping === "region" ? region : null}
+        choose={(one) => {
+          group("region");
+          chooseRegion(one);
+        }}
+      />
       <Sources report={report} />
     </>
   );
 }
 
-function chosen(curves: Curves, grouping: Grouping): CurveGroup[] {
+function regionNames(report: PageReport): Map<string, string> {
+  const operators = operatorNames(report.show);
+  return new Map(
+    report.show.regions?.rows.map((row) => [regionKey(row), `${row.role}: ${regionName(row, operators)}`]),
+  );
+}
+
+function kind(grouping: Grouping, name: string): string {
+  return grouping === "region" ? "k-region" : `k-${grouping}-${name}`;
+}
+
+function chosen(curves: Curves, grouping: Grouping, region: string): CurveGroup[] {
+  if (grouping === "region") return curves.by_region.filter((one) => one.name === region);
   const groups = grouping === "role" ? curves.by_role : grouping === "source" ? curves.by_source : [];
   return groups.filter((one) =>
     one.miss_counts.some((misses, i) => misses > LEAST_PART * (curves.all.miss_counts[i] ?? 0)),
@@ -64,12 +117,16 @@ function Curve(props: {
   granularity: Granularity;
   curves: Curves;
   grouping: Grouping;
+  region: string;
   name: (one: string) => string;
 }) {
-  const { granularity, curves, grouping, name } = props;
+  const { granularity, curves, grouping, region, name } = props;
   const total = curves.all.access_count;
-  const groups = chosen(curves, grouping);
-  const ratios = (one: CurveGroup) => one.miss_counts.map((misses) => misses / total);
+  const groups = chosen(curves, grouping, region);
+  // A group is a part of all accesses; a single region stands for itself.
+  const isAlone = grouping === "region";
+  const ratios = (one: CurveGroup) =>
+    one.miss_counts.map((misses) => misses / (isAlone ? one.access_count || 1 : total));
   const describe = (index: number) => {
     const misses = curves.all.miss_counts[index] ?? 0;
     const parts = groups
@@ -77,8 +134,16 @@ function Curve(props: {
       .filter(([, value]) => value > 0)
       .sort((a, b) => b[1] - a[1])
       .slice(0, 3)
-      .map(([title, value]) => `${title} ${share(value, misses)}`);
+      .map(([title, value]) => `${clip(title)} ${share(value, misses)}`);
     const size = bytes(curves.capacity_bytes[index] ?? 0);
+    const [alone] = groups;
+    if (isAlone && alone !== undefined) {
+      const own = alone.miss_counts[index] ?? 0;
+      return (
+        `${size}: ${count(own)} misses, ${percent(own / (alone.access_count || 1))} of the accesses to the` +
+        ` region, ${share(own, misses)} of all misses`
+      );
+    }
     return `${size}: ${count(misses)} misses, ${percent(misses / total)}${parts.length ? `: ${parts.join(", ")}` : ""}`;
   };
   const last = curves.capacity_bytes.length - 1;
@@ -87,18 +152,26 @@ function Curve(props: {
       id={`misses-${granularity}`}
       label={`Miss ratio of ${TITLES[granularity]} by size of memory: ${[0, Math.floor(last / 2), last].map(describe).join("; ")}`}
       xLabel="size of the memory"
-      yLabel="Misses per access."
+      yLabel={isAlone ? "Misses per access to the region, and to all." : "Misses per access."}
       xs={curves.capacity_bytes}
       series={[
-        ...groups.map((one) => ({ kind: `k-${grouping}-${one.name}`, title: name(one.name), ys: ratios(one) })),
+        ...groups.map((one) => ({ kind: kind(grouping, one.name), title: name(one.name), ys: ratios(one) })),
         { kind: "k-all", title: "all", ys: ratios(curves.all) },
       ]}
-      yText={(ratio) => `${Number((100 * ratio).toPrecision(3))} %`}
+      yText={powerOfTen}
       isLogarithmic
       height={250}
       describe={describe}
     />
   );
+}
+
+/** A share that is a power of ten, in few letters: `0.01 %`, `10⁻⁵ %`. */
+function powerOfTen(ratio: number): string {
+  const power = Math.round(Math.log10(100 * ratio));
+  if (power >= -3) return `${Number((100 * ratio).toPrecision(3))} %`;
+  const digits = [..."\u2070\u00b9\u00b2\u00b3\u2074\u2075\u2076\u2077\u2078\u2079"];
+  return `10\u207b${[...String(-power)].map((digit) => digits[Number(digit)]).join("")} %`;
 }
 
 /** Accesses by reuse distance, a bar for each doubling, on a logarithmic scale. */

@@ -3,8 +3,8 @@
 import { useEffect, useLayoutEffect, useMemo, useRef, useState } from "preact/hooks";
 import { useWidth } from "./chart";
 import { operatorNames, regionName, type PageReport, type Picture } from "./data";
-import { bytes, clip, fixed, share, shown } from "./format";
-import { DataTable, Legend } from "./parts";
+import { bytes, clip, fixed, shown } from "./format";
+import { Legend } from "./parts";
 
 /** The part of the picture that is seen: columns and cells. */
 interface View {
@@ -43,7 +43,6 @@ export function Timeline({ report }: { report: PageReport }) {
       </p>
       <Legend items={roles.map((role) => [`k-role-${role}`, role] as const)} />
       <Canvas picture={picture} report={report} names={names} />
-      <PageUse report={report} />
     </>
   );
 }
@@ -145,7 +144,7 @@ function Canvas(props: { picture: Picture; report: PageReport; names: Map<number
           ref={canvas}
           tabIndex={0}
           role="application"
-          aria-label="Pages against operators. Arrows move, plus and minus zoom, 0 shows all. The table below has the pages by role."
+          aria-label="Pages against operators. Arrows move, plus and minus zoom, 0 shows all. A table below has the pages by role."
           style={{ height: `${HEIGHT}px`, touchAction: isWhole ? "pan-y" : "none" }}
           onKeyDown={press}
           onPointerMove={move}
@@ -315,25 +314,4 @@ function draw(canvas: HTMLCanvasElement, picture: Picture, view: View, width: nu
     runs(first, end, (from, to, role) => band(from, to, left, Math.max(across - density * 0.5, 1), role));
   });
   context.restore();
-}
-
-function PageUse({ report }: { report: PageReport }) {
-  const spatial = report.show.spatial_use;
-  if (spatial === null) return null;
-  const row = (name: string, use: (typeof spatial)["total"]) => [
-    name,
-    { content: shown(bytes(use.page_count * PAGE_BYTES)), value: use.page_count },
-    shown(share(use.page_count, spatial.total.page_count)),
-    shown(share(use.written_page_count, use.page_count)),
-    shown(share(use.line_count, use.page_count * (use.page_counts_by_line_count.length - 1))),
-  ];
-  return (
-    <DataTable
-      id="page-use"
-      caption="Pages that are used, by role"
-      headings={["role", "n:pages", "n:share", "n:written", "n:lines used of them"]}
-      rows={spatial.roles.map((one) => row(one.role, one.use))}
-      footer={row("all", spatial.total)}
-    />
-  );
 }

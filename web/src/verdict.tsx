@@ -2,8 +2,8 @@
 import { FirstChange } from "./advice";
 import { TimeBar } from "./bar";
 import { CAUSES, type PageReport, type Prediction } from "./data";
-import { bytes, count, range, ratio, seconds, sentence, shown } from "./format";
-import { DataTable, Legend, Sentences } from "./parts";
+import { bytes, range, ratio, seconds, sentence, shown } from "./format";
+import { countCell, DataTable, Legend, Sentences } from "./parts";
 
 interface Props {
   report: PageReport;
@@ -140,7 +140,7 @@ function Startup({ prediction }: { prediction: Prediction }) {
   const rows = [
     ...startup.items.map((item) => [
       item.what,
-      shown(range(item.count, count)),
+      countCell(item.count),
       { content: shown(seconds(item.added_seconds.likely)), value: item.added_seconds.likely },
       shown(range(item.added_seconds, seconds)),
     ]),
@@ -186,7 +186,7 @@ function Startup({ prediction }: { prediction: Prediction }) {
           headings={["what", "n:count", "n:adds"]}
           rows={startup.inside_items.map((item) => [
             item.what,
-            shown(range(item.count, count)),
+            countCell(item.count),
             shown(seconds(item.added_seconds.likely)),
           ])}
         />

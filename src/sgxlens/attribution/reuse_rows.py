@@ -87,13 +87,29 @@ class ReuseRows:
 
     def histogram(self, chosen: npt.NDArray[np.bool_]) -> ReuseHistogram:
         """The reuse distances of some of the rows."""
-        bins = self.distance_min.size
-        counts = np.bincount(self.bin[chosen], self.count[chosen], bins + 1).astype(np.uint64)
-        is_used = counts[:bins] > 0
+        return self.histograms(np.where(chosen, 0, -1), 1)[0]
+
+    def histograms(self, group: Integers, group_count: int) -> list[ReuseHistogram]:
+        """The reuse distances of each group of rows.
+
+        Args:
+            group: of each row the index of its group; below 0: it is of none.
+            group_count: how many groups there are.
+        """
+        width = self.distance_min.size + 1
+        is_of_one = group >= 0
+        place = group[is_of_one] * width + self.bin[is_of_one]
+        counts = np.bincount(place, self.count[is_of_one], group_count * width)
+        return [
+            self._histogram(row) for row in counts.astype(np.uint64).reshape(group_count, width)
+        ]
+
+    def _histogram(self, counts: npt.NDArray[np.uint64]) -> ReuseHistogram:
+        is_used = counts[:-1] > 0
         return ReuseHistogram(
             self.distance_min[is_used],
             self.distance_max[is_used],
-            counts[:bins][is_used],
-            int(counts[bins]),
+            counts[:-1][is_used],
+            int(counts[-1]),
             self.block_bytes,
         )

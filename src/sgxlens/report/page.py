@@ -30,11 +30,13 @@ if TYPE_CHECKING:
     from sgxlens.advice.advise import Advisory
     from sgxlens.prediction.result import Prediction
     from sgxlens.recording.reader import Recording
+    from sgxlens.report.attribution_section import AttributionSection
 
 SCHEMA_NAME: Final = "sgxlens-report"
 SCHEMA_VERSION: Final = 1
 _USERS_MAX = 8
 _FLOWS_MAX = 100
+_CURVES_MAX = 64
 
 
 class PageReport(Page):
@@ -106,7 +108,7 @@ def page_report(
         phase = steady.phase
         process = steady.process if len(recording.metadata.processes) > 1 else None
     document = build_document(recording, phase, process)
-    is_attributed = document.attribution is not None
+    who = document.attribution
     return PageReport(
         title=_title(recording),
         titles=TITLES,
@@ -127,9 +129,14 @@ def page_report(
             None if one is None else advice_part(one)
             for one in advisories or [None] * len(predictions)
         ],
-        curves=curves(recording, document.selection[0]) if is_attributed else None,
-        picture=picture(recording, document.selection[0]) if is_attributed else None,
+        curves=None if who is None else curves(recording, document.selection[0], _regions(who)),
+        picture=None if who is None else picture(recording, document.selection[0]),
     )
+
+
+def _regions(who: AttributionSection) -> list[int | None]:
+    """The regions that have a curve of their own."""
+    return [row.region for row in who.regions.rows[:_CURVES_MAX]]
 
 
 def _thinned(show: ShowReport) -> ShowReport:

@@ -34,7 +34,8 @@ _POINTS_PER_DOUBLING = 4
 class CurveGroup:
     """Misses of some of the accesses, one number for each capacity.
 
-    ``name`` is a role or a reuse source. Of a capacity inside a bin of reuse distances
+    ``name`` is a role or a reuse source, of a region its number (empty: lines of no region), and
+    ``all`` of all accesses. Of a capacity inside a bin of reuse distances
     ``miss_counts`` has the accesses that may miss.
     """
 
@@ -47,13 +48,15 @@ class CurveGroup:
 class Curves:
     """Misses of the phase's accesses in an LRU memory at one granularity.
 
-    ``by_role`` and ``by_source`` each add up to ``all``.
+    ``by_role`` and ``by_source`` each add up to ``all``; ``by_region`` has the regions that were
+    asked for.
     """
 
     capacity_bytes: list[int]
     all: CurveGroup
     by_role: list[CurveGroup]
     by_source: list[CurveGroup]
+    by_region: list[CurveGroup]
 
 
 @dataclass(frozen=True)
@@ -80,8 +83,15 @@ class Picture:
     rectangle_uses: list[int]
 
 
-def curves(recording: Recording, phase: Phase) -> dict[Granularity, Curves]:
-    """Miss curves of a phase by role and by reuse source.
+def curves(
+    recording: Recording, phase: Phase, regions: Sequence[int | None] = ()
+) -> dict[Granularity, Curves]:
+    """Miss curves of a phase by role, by reuse source, and of single regions.
+
+    Args:
+        recording: the recording.
+        phase: the phase.
+        regions: numbers of the regions that have a curve of their own; None: lines of no region.
 
     Raises:
         RecordingError: the recording has no attribution, or is damaged.
@@ -89,7 +99,7 @@ def curves(recording: Recording, phase: Phase) -> dict[Granularity, Curves]:
     facts = facts_of(recording, phase)
     names: tuple[Granularity, ...] = ("line", "page")
     capacities = _capacities(facts.reuse[name] for name in names)
-    return {name: _curves(facts, facts.reuse[name], capacities) for name in names}
+    return {name: _curves(facts, facts.reuse[name], capacities, regions) for name in names}
 
 
 def _capacities(of_granularities: Iterable[ReuseRows]) -> list[int]:
@@ -107,25 +117,36 @@ def _capacities(of_granularities: Iterable[ReuseRows]) -> list[int]:
     return found
 
 
-def _curves(facts: PhaseFacts, rows: ReuseRows, capacities: Sequence[int]) -> Curves:
+def _curves(
+    facts: PhaseFacts,
+    rows: ReuseRows,
+    capacities: Sequence[int],
+    regions: Sequence[int | None],
+) -> Curves:
     roles, role_of_region = facts.roles
     role = role_of_region[rows.region]
     everything = np.zeros(rows.count.size, dtype=np.int64)
+    # As `roles` has it: what is of no region stands last, at -1.
+    places = {number: place for place, number in enumerate(regions)}
+    numbers = [*(region.number for region in facts.regions), None]
+    place_of_region = np.array([places.get(number, -1) for number in numbers], dtype=np.int64)
+    names = ["" if number is None else str(number) for number in regions]
     return Curves(
         capacity_bytes=list(capacities),
         all=_groups(rows, everything, ["all"], capacities)[0],
         by_role=_groups(rows, role, roles, capacities),
         by_source=_groups(rows, rows.kind, SOURCE_KINDS, capacities),
+        by_region=_groups(rows, place_of_region[rows.region], names, capacities),
     )
 
 
 def _groups(
     rows: ReuseRows, group: Integers, names: Sequence[str], capacities: Sequence[int]
 ) -> list[CurveGroup]:
+    """The curves of groups of rows that have accesses; of groups below 0 there is none."""
     found = []
-    for index, name in enumerate(names):
-        histogram = rows.histogram(group == index)
-        if not histogram.total and len(names) > 1:
+    for name, histogram in zip(names, rows.histograms(group, len(names)), strict=True):
+        if not histogram.total and name != "all":
             continue
         curve = miss_ratio_curve(histogram, [size // rows.block_bytes for size in capacities])
         found.append(CurveGroup(name, histogram.total, curve.miss_count_high.tolist()))

@@ -60,6 +60,23 @@ def test_says_the_verdict_without_javascript(path: Path, tmp_path: Path) -> None
     assert page_data(page)["verdicts"][0] in plain.replace("&#x27;", "'")
 
 
+def test_curves_of_regions_are_those_of_their_accesses(path: Path, tmp_path: Path) -> None:
+    data = page_data(page_of(path, tmp_path))
+    for granularity, curves in data["curves"].items():
+        regions = {
+            "" if row["region"] is None else str(row["region"]): row["use"][granularity]
+            for row in data["show"]["regions"]["rows"]
+        }
+        assert {one["name"]: one["access_count"] for one in curves["by_region"]} == {
+            name: use["access_count"] for name, use in regions.items() if use["access_count"]
+        }
+        for group in ("by_region", "by_role", "by_source"):
+            misses = [one["miss_counts"] for one in curves[group]]
+            assert [sum(counts) for counts in zip(*misses, strict=True)] == (
+                curves["all"]["miss_counts"]
+            )
+
+
 def test_hostile_names_stay_text(make_recording: MakeRecording, tmp_path: Path) -> None:
     page = page_of(hostile_recording(make_recording), tmp_path)
     data = page_data(page)

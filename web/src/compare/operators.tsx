@@ -2,7 +2,7 @@
 import { useMemo } from "preact/hooks";
 import { DifferenceBar } from "../bar";
 import type { OperatorChange, OperatorSide, TimeChanges, TypeChange } from "../data";
-import { bytes, clip, count, range, seconds, shown, signedSeconds } from "../format";
+import { bytes, clip, count, expectedCount, range, seconds, shown, signedSeconds } from "../format";
 import { DataTable, Section } from "../parts";
 import { type Column, SortedTable } from "../table";
 import { type Chosen, Direction, extent } from "./values";
@@ -125,8 +125,8 @@ function operatorColumns(chosen: Chosen, rows: readonly OperatorChange[]): Colum
       title: "certain",
       value: ({ row }) => page.titles.directions[row.added_seconds.direction],
     },
-    ...pair("loads", "page loads", "pages loaded into the EPC", (one) => one.page_load_count, (value) => count(Math.round(value))),
-    ...pair("misses", "line misses", "lines that enter or leave the last-level cache", (one) => one.line_miss_count, (value) => count(Math.round(value))),
+    ...pair("loads", "page loads", "pages loaded into the EPC", (one) => one.page_load_count, expectedCount),
+    ...pair("misses", "line misses", "lines that enter or leave the last-level cache", (one) => one.line_miss_count, expectedCount),
     ...pair("footprint", "footprint", "distinct pages that it accesses", (one) => one.footprint_bytes, bytes),
   ];
 }

@@ -21,7 +21,7 @@ from sgxlens.report.terminal.layout import (
     warning_line,
     with_rest,
 )
-from sgxlens.report.terminal.values import number, signed_count, signed_range
+from sgxlens.report.terminal.values import number, signed_count, signed_number, signed_range
 from sgxlens.report.titles import CAUSE_TITLES, DIRECTION_TITLES, SIZE_TITLES, SOURCE_TITLES
 from sgxlens.text import one_line
 from sgxlens.units import (
@@ -175,7 +175,7 @@ def _details(
 
 def _times(times: TimeChanges, labels: tuple[str, str], width: int) -> RenderableType:
     slowdown = times.slowdown
-    ends = [f"{value:+.3g}" for value in (slowdown.difference.low, slowdown.difference.high)]
+    ends = [signed_number(end) for end in (slowdown.difference.low, slowdown.difference.high)]
     rows = [
         ["natively", *_cells(times.native_seconds)],
         ["added by the enclave", *_cells(times.added_seconds)],
@@ -184,7 +184,7 @@ def _times(times: TimeChanges, labels: tuple[str, str], width: int) -> Renderabl
             "slower by",
             f"{format_ratio(slowdown.before.likely)} x",
             f"{format_ratio(slowdown.after.likely)} x",
-            f"{slowdown.difference.likely:+.3g}",
+            signed_number(slowdown.difference.likely),
             f"{ends[0]} to {ends[1]}" if ends[0] != ends[1] else ends[0],
             DIRECTION_TITLES[slowdown.direction],
         ],

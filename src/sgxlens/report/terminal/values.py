@@ -44,9 +44,18 @@ def signed_range(seconds: Range) -> str:
     return format_seconds_range(seconds.low, seconds.high, signed=True)
 
 
+def signed_number(value: float) -> str:
+    """A difference of numbers: ``+12.3``, ``-0.05``, ``0``."""
+    return f"{_sign(value)}{number(abs(value))}"
+
+
 def signed_count(value: float) -> str:
     """A difference of counts: ``+1.2 k``, ``-3``, ``0``."""
-    return f"{'+' if value > 0 else '-' if value < 0 else ''}{format_count(abs(value))}"
+    return f"{_sign(value)}{format_count(abs(value))}"
+
+
+def _sign(value: float) -> str:
+    return "+" if value > 0 else "-" if value < 0 else ""
 
 
 def of_native(added_seconds: float, native_seconds: float) -> str:
