@@ -120,9 +120,7 @@ def find(situation: Situation) -> tuple[Advice, ...] | Declined:
                 "Natively, more threads gain between nothing and what Amdahl's law allows.",
                 "There is a processor for each thread.",
             ),
-            modification=Modification(session={"intra_op_threads": count})
-            if situation.recording.metadata.target.kind == "onnx"
-            else None,
+            modification=_modification(situation, count),
         ),
     )
 
@@ -233,6 +231,14 @@ def _change(situation: Situation, count: int) -> str:
     before = situation.prediction.steady.added_seconds.likely
     ratio = _added(situation, count) / before if before > 0 else 1.0
     return f"{ratio:.2f} times as much"
+
+
+def _modification(situation: Situation, count: int) -> Modification | None:
+    metadata = situation.recording.metadata
+    # Threads that share a processor natively tell nothing of those that do not.
+    if metadata.target.kind not in ("onnx", "torch") or count > metadata.host.cores:
+        return None
+    return Modification(session={"intra_op_threads": count})
 
 
 def _steps(situation: Situation, count: int) -> list[Step]:
