@@ -10,119 +10,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 
 from commands import record_line, run
-from recordings import needs_tracer
+from recordings import assert_near, needs_tracer
 from sgxlens.recording.reader import Recording, open_recording
-from sgxlens.recording.record import record_target
-from sgxlens.recording.session import TracerOptions
-from sgxlens.recording.targets.onnx import OnnxTarget
 
 pytestmark = needs_tracer
-
-# Of the largest value: the kernels for AVX add in another order than those for AVX-512.
-TOLERANCE = 1e-4
-
-
-def _assert_near(found: npt.NDArray[np.float32], expected: npt.NDArray[np.float32]) -> None:
-    assert found.shape == expected.shape
-    # Something was computed: not all the same, not all zero.
-    assert float(expected.std()) > 0
-    assert float(np.abs(found - expected).max()) <= TOLERANCE * float(np.abs(expected).max())
-
-
-def _write_model(name: str, path: Path) -> int:
-    """Write a model of the `onnx` package with random weights, which it has not; return bytes."""
-    onnx = pytest.importorskip("onnx")
-    pytest.importorskip("onnxruntime")
-    folder = Path(onnx.__file__).parent / "backend/test/data/light"
-    model = onnx.load(str(folder / f"light_{name}.onnx"))
-    graph = model.graph
-    shapes = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in graph.initializer}
-    generator = np.random.default_rng(7)
-    kept = []
-    weight_bytes = 0
-    for node in graph.node:
-        if node.op_type != "ConstantOfShape":
-            kept.append(node)
-            continue
-        shape = tuple(int(size) for size in shapes[node.input[0]])
-        if len(shape) > 1:
-            weights = generator.normal(size=shape) * np.sqrt(2 / np.prod(shape[1:]))
-        else:
-            weights = generator.uniform(0.5, 1.5, size=shape)
-        tensor = onnx.numpy_helper.from_array(weights.astype(np.float32), node.output[0])
-        graph.initializer.append(tensor)
-        weight_bytes += weights.size * 4
-    used = {name for node in kept for name in node.input}
-    initializers = [tensor for tensor in graph.initializer if tensor.name in used]
-    del graph.initializer[:]
-    graph.initializer.extend(initializers)
-    del graph.node[:]
-    graph.node.extend(kept)
-    named = {tensor.name for tensor in initializers}  # old models list weights as inputs, too
-    inputs = [value for value in graph.input if value.name in used - named]
-    del graph.input[:]
-    graph.input.extend(inputs)
-    onnx.save(model, str(path))
-    return weight_bytes
-
-
-@pytest.mark.parametrize(
-    "name",
-    [
-        "squeezenet",
-        pytest.param("resnet50", marks=pytest.mark.slow),
-        pytest.param("bvlc_alexnet", marks=pytest.mark.slow),
-    ],
-)
-def test_onnx_runtime(tmp_path: Path, name: str) -> None:
-    weight_bytes = _write_model(name, tmp_path / "model.onnx")
-    import onnxruntime
-
-    session = onnxruntime.InferenceSession(
-        str(tmp_path / "model.onnx"), providers=["CPUExecutionProvider"]
-    )
-    (source,) = session.get_inputs()
-    image = np.random.default_rng(1).random(source.shape, dtype=np.float32)
-    np.savez(tmp_path / "input.npz", **{source.name: image})
-    expected = session.run(None, {source.name: image})
-
-    outputs = tmp_path / "outputs.npz"
-    with OnnxTarget(
-        tmp_path / "model.onnx", input_file=tmp_path / "input.npz", outputs=outputs
-    ) as target:
-        recording = record_target(target, tmp_path / "r", TracerOptions())
-
-    assert recording.metadata.outcome.is_clean, recording.metadata.outcome
-    with np.load(outputs) as found:
-        for number, values in enumerate(expected):
-            _assert_near(found[f"arr_{number}"], values)
-    names = [phase.name for phase in recording.phases]
-    phases = ["import", "load", "warm-up 1", "inference 1", "inference 2", "end"]
-    assert [phase for phase in names if phase != "start"] == phases
-    _check_inferences(recording, weight_bytes)
-
-
-def _check_inferences(recording: Recording, weight_bytes: int) -> None:
-    """An inference reads every weight, and mostly lines that the one before touched, too.
-
-    Not only those: the C library maps large blocks anew, which may lie elsewhere each time.
-    """
-    first, second = (
-        recording.footprint_blocks("line", f"inference {number}", access="load") * 64
-        for number in (1, 2)
-    )
-    assert weight_bytes <= second <= 3 * weight_bytes + (20 << 20)
-    assert abs(first - second) < 0.1 * first
-    cold = recording.reuse("line", "inference 2").cold_count
-    assert cold < 0.2 * recording.footprint_blocks("line", "inference 2")
-    # The weights came from the file, by way of the kernel or of a mapping.
-    loaded = recording.footprint_blocks("line", "load") * 64
-    assert loaded > weight_bytes
-
 
 SKLEARN = """
 import pickle
@@ -184,7 +78,7 @@ def _compare_script(
         assert sorted(found) == sorted(expected)
         for name in expected:
             if name.endswith("values"):
-                _assert_near(found[name], expected[name])
+                assert_near(found[name], expected[name])
             else:
                 assert (found[name] == expected[name]).all()
     return open_recording(tmp_path / "r")

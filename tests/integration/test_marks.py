@@ -108,10 +108,10 @@ def test_a_mark_costs_nanoseconds(marks: Path) -> None:
 
 
 def test_a_mark_in_python_costs_no_more_than_a_function_call() -> None:
-    start = time.perf_counter()
+    start = time.process_time()
     for _ in range(100_000):
         sgxlens.mark("x")
-    assert (time.perf_counter() - start) / 100_000 < 5e-6
+    assert (time.process_time() - start) / 100_000 < 5e-6
 
 
 def test_a_mark_is_text() -> None:

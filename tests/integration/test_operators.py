@@ -4,8 +4,6 @@
 from __future__ import annotations
 
 import sys
-from collections import Counter
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -14,27 +12,14 @@ import pytest
 
 from commands import record_line, run
 from recordings import compile_program, needs_tracer, record
-from sgxlens.recording.operators import BACKGROUND_CALLS, Profile
 from sgxlens.recording.reader import Recording, open_recording
-from sgxlens.recording.record import record_target, replay
-from sgxlens.recording.session import TracerOptions
-from sgxlens.recording.targets.onnx import OnnxTarget
+from sgxlens.recording.record import replay
 
 pytestmark = needs_tracer
 onnx = pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
 
 Row = dict[str, Any]
-
-
-class _Target(OnnxTarget):
-    """A model whose profile the test sees, too."""
-
-    profile: Profile
-
-    def operator_profile(self) -> Profile:
-        self.profile = super().operator_profile()
-        return self.profile
 
 
 SLOW = pytest.mark.slow
@@ -54,70 +39,6 @@ def _save(path: Path, nodes: list[Any], inputs: list[Any], outputs: list[Any]) -
     opset = [onnx.helper.make_opsetid("", 17)]
     onnx.save(onnx.helper.make_model(graph, opset_imports=opset, ir_version=8), str(path))
     return path
-
-
-@pytest.mark.parametrize(
-    ("name", "threads"),
-    [
-        pytest.param(name, threads, marks=[] if (name, threads) == ("squeezenet", 2) else SLOW)
-        for name in ("squeezenet", "resnet50", "bvlc_alexnet")
-        for threads in (1, 2)
-    ],
-)
-def test_every_operator_of_the_profile_is_placed(tmp_path: Path, name: str, threads: int) -> None:
-    with _Target(_light(name), threads=threads, warmup=1, runs=2) as target:
-        recording = record_target(target, tmp_path / "r", TracerOptions())
-    assert recording.metadata.notes == []
-    nodes = [event.node for event in target.profile.events if event.node is not None]
-    rows = _rows(recording)
-    assert [(row["name"], row["type"], row["input_shapes"]) for row in rows] == [
-        (node.name, node.type, node.input_shapes) for node in nodes
-    ]
-    assert all(row["parent"] is None for row in rows)
-    assert {row["source"] for row in rows} == {"onnxruntime_profile"}
-    assert [row["operator"] for row in rows] == list(range(len(rows)))
-    for row in rows:
-        assert row["start_position"] < row["end_position"]
-    for before, after in pairwise(rows):
-        assert before["end_position"] <= after["start_position"]
-    # All that any thread does meanwhile is the operator's, and nothing else is; but for the thread
-    # in which ONNX Runtime keeps statistics of its use.
-    calls = recording.table("syscalls").to_pylist()
-    owners = {row["thread"] for row in rows}
-    background = {
-        call["thread"]
-        for call in calls
-        if call["name"] in BACKGROUND_CALLS
-        and rows[0]["start_position"] <= call["position"] < rows[-1]["end_position"]
-    } - owners
-    counts: Counter[int | None] = Counter()
-    others: list[tuple[int, int]] = []
-    for context in recording.table("contexts").to_pylist():
-        counts[context["operator"]] += context["line_access_count"]
-        if context["thread"] in background:
-            assert context["operator"] is None
-            others.append((context["start_position"], context["line_access_count"]))
-    for row in rows:
-        start, end = row["start_position"], row["end_position"]
-        meanwhile = sum(count for position, count in others if start <= position < end)
-        assert counts[row["operator"]] + meanwhile == end - start
-    assert counts.total() == recording.phases[-1].end_position
-
-    per_phase: dict[int, list[Row]] = {phase.index: [] for phase in recording.phases}
-    for row in rows:
-        per_phase[row["phase"]].append(row)
-    inferences = ["warm-up 1", "inference 1", "inference 2"]
-    for phase in recording.phases:
-        found = per_phase[phase.index]
-        if phase.name not in inferences:
-            assert found == []
-            continue
-        assert [row["index"] for row in found] == list(range(len(rows) // len(inferences)))
-        assert phase.start_position <= found[0]["start_position"]
-        assert found[-1]["end_position"] <= phase.end_position
-        inside = sum(row["end_position"] - row["start_position"] for row in found)
-        # Between them are ONNX Runtime's own steps, and the making of the profile.
-        assert inside > 0.95 * (phase.end_position - phase.start_position)
 
 
 def _loop_model(path: Path) -> Path:

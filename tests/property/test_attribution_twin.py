@@ -206,7 +206,7 @@ def model_streams(draw: st.DrawFn) -> list[Record]:
     st.booleans(),
     INTERVALS,
 )
-@settings(max_examples=40)
+@settings(max_examples=30)
 def test_native_equals_twin_on_models(
     records: list[Record], split: bool, segments: SegmentUse, has_threads: bool, interval: int
 ) -> None:

@@ -21,7 +21,7 @@ MakeRecording = Callable[..., Path]
 
 # Each example writes its damage over the same folder and takes it back, so one fixture serves all.
 FUZZ = settings(
-    max_examples=200,
+    max_examples=100,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 

@@ -54,7 +54,7 @@ _FLAGS: st.SearchStrategy[str] = st.deferred(
     failed=st.booleans(),
     kind=st.sampled_from(["trusted", "allowed"]),
 )
-@settings(max_examples=300)
+@settings(max_examples=200)
 def test_an_expression_means_what_it_means_in_python(
     text: str, n: int, offset: int, failed: bool, kind: str
 ) -> None:
@@ -80,14 +80,14 @@ PIECES = st.sampled_from([*WORDS.split(), "\0", "\n"])
 @given(st.lists(PIECES, max_size=60).map(" ".join) | st.text(max_size=80))
 @settings(max_examples=500)
 def test_whatever_is_written_is_read_or_refused_in_one_line_and_soon(text: str) -> None:
-    start = time.perf_counter()
+    start = time.process_time()
     message = ""
     try:
         expression = compile_expression(text, VARIABLES)
         expression({"n": 1, "offset": 2, "failed": True, "kind": "trusted"})
     except ExpressionError as error:
         message = str(error)
-    assert time.perf_counter() - start < 1
+    assert time.process_time() - start < 1
     assert "\n" not in message
     assert len(message) < 300
 

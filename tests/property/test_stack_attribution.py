@@ -136,7 +136,7 @@ SETUPS = st.builds(
 )
 
 
-@settings(max_examples=120)
+@settings(max_examples=80)
 @given(
     phases=st.lists(st.lists(SLICES, min_size=1, max_size=4), min_size=1, max_size=3),
     setup=SETUPS,

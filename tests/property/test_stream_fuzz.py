@@ -99,7 +99,7 @@ def _check_like_twin(words: Words) -> None:
 
 
 @given(_damaged())
-@settings(max_examples=400)
+@settings(max_examples=200)
 def test_damaged_stream_is_read_up_to_the_damage(words: Words) -> None:
     _check_like_twin(words)
 

@@ -27,7 +27,7 @@ def instruction_set(request: pytest.FixtureRequest) -> Iterator[str]:
 
 
 @given(streams.valid_streams())
-@settings(max_examples=150)
+@settings(max_examples=100)
 def test_native_equals_twin(instruction_set: str, records: list[Record]) -> None:
     words = words_of(records)
     assert_same(analyse([words]), decode([words]))

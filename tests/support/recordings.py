@@ -39,6 +39,9 @@ def _has_tracer() -> bool:
 
 needs_tracer = pytest.mark.skipif(not _has_tracer(), reason="sgxlens was built without its tracer")
 
+# Of the largest value: the kernels for AVX add in another order than those for AVX-512.
+TOLERANCE = 1e-4
+
 # Of one phase and granularity: how many accesses of a class fell into a bin.
 Counts = Counter[tuple[str, lru.Bin]]
 
@@ -106,3 +109,11 @@ def phase_counts(recording: Recording, phase: str | int, granularity: str) -> Co
 def by_class(counts: Mapping[tuple[int, lru.Bin], int]) -> Counts:
     """Counts of class numbers as counts of class names."""
     return Counter({(ACCESS_CLASSES[c], bounds): n for (c, bounds), n in counts.items()})
+
+
+def assert_near(found: npt.NDArray[np.float32], expected: npt.NDArray[np.float32]) -> None:
+    """Assert that something was computed, and the same but for rounding."""
+    assert found.shape == expected.shape
+    # Something was computed: not all the same, not all zero.
+    assert float(expected.std()) > 0
+    assert float(np.abs(found - expected).max()) <= TOLERANCE * float(np.abs(expected).max())

@@ -62,8 +62,8 @@ def test_the_core_knows_the_kinds(kind: int) -> None:
 
 
 def test_an_annotation_costs_no_more_than_a_few_function_calls() -> None:
-    start = time.perf_counter()
+    start = time.process_time()
     for _ in range(20_000):
         with sgxlens.operator("step"):
             pass
-    assert (time.perf_counter() - start) / 20_000 < 20e-6
+    assert (time.process_time() - start) / 20_000 < 20e-6
