@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,11 +13,9 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from sgxlens.errors import RecordingError, UsageError
 from sgxlens.recording import metadata as metadata_module
-from sgxlens.recording.columns import Table
 from sgxlens.recording.format import (
     ACCESS_CLASSES,
     ACCESSES_FOLDER,
@@ -29,6 +26,7 @@ from sgxlens.recording.format import (
 from sgxlens.recording.native_times.summary import NativeSummary, phase_keys
 from sgxlens.recording.phase_names import is_inference
 from sgxlens.recording.schemas import REQUIRED_TABLES, TABLES
+from sgxlens.recording.table_file import read_table
 from sgxlens.reuse.histogram import ReuseHistogram
 
 if TYPE_CHECKING:
@@ -455,28 +453,7 @@ class Recording:
         if name not in self.metadata.tables:
             raise RecordingError(f"{self.path} has no table {name}: it was not recorded")
         info = self.metadata.tables[name]
-        file = self.path / TABLES[name].file_name
-        try:
-            content = file.read_bytes()
-        except OSError as error:
-            raise RecordingError(f"cannot read {file}: {error.strerror}") from error
-        # Page checksums cover neither page headers nor the footer; this one covers every byte.
-        if hashlib.sha256(content).hexdigest() != info.sha256:
-            raise RecordingError(
-                f"{self.path} is corrupted: {file.name} was changed after it was written"
-            )
-        try:
-            coded = [column.name for column in TABLES[name].columns if column.values]
-            table = pq.read_table(
-                pa.BufferReader(content),
-                page_checksum_verification=True,
-                read_dictionary=coded if is_coded else None,
-            )
-            table.validate(full=True)
-            _check_table(table, TABLES[name], info.row_count)
-        except (pa.ArrowException, OSError, ValueError) as error:
-            raise RecordingError(f"{self.path} is corrupted: {file.name}: {error}") from error
-        return table
+        return read_table(self.path, TABLES[name], info, is_coded=is_coded)
 
     def __repr__(self) -> str:
         accesses = sum(p.line_access_count for p in self.metadata.processes)
@@ -489,29 +466,6 @@ class Recording:
         from sgxlens.recording.notebook import recording_html
 
         return recording_html(self)
-
-
-def _check_table(table: pa.Table, expected: Table, row_count: int) -> None:
-    if not _decoded(table.schema).equals(expected.schema, check_metadata=False):
-        found = ", ".join(f"{field.name} {field.type}" for field in table.schema)
-        raise ValueError(f"it has other columns than it should: {found}")
-    if table.num_rows != row_count:
-        raise ValueError(f"it has {table.num_rows} rows instead of {row_count}")
-    for column in expected.columns:
-        if table[column.name].null_count and not column.nullable:
-            raise ValueError(f"{column.name} holds null")
-        if column.values:
-            for value in pc.unique(table[column.name]).to_pylist():
-                if value not in column.values:
-                    raise ValueError(f"{column.name} holds {value!r}")
-
-
-def _decoded(schema: pa.Schema) -> pa.Schema:
-    """A schema with the values of dictionary arrays in their place."""
-    for index, field in enumerate(schema):
-        if pa.types.is_dictionary(field.type):
-            schema = schema.set(index, field.with_type(field.type.value_type))
-    return schema
 
 
 def _access_classes(access: str | Sequence[str] | None) -> tuple[str, ...]:
