@@ -5,7 +5,7 @@
 BIN := .venv/bin
 C_SOURCES = $(shell find native tracer tests -name '*.[ch]' -o -name '*.[ch]pp')
 
-.PHONY: help demo test lint bench validate sanitize stubs web clean setup
+.PHONY: help demo test lint bench validate verify-advice sanitize stubs web clean setup
 
 help:
 	@echo "make demo      record a real model and show its data reuse"
@@ -13,6 +13,7 @@ help:
 	@echo "make lint      lint only"
 	@echo "make bench     benchmarks: tracing and analysis against the native run"
 	@echo "make validate  predictions against published measurements"
+	@echo "make verify-advice  advice applied to networks, and recorded again"
 	@echo "make sanitize  test the native core with address and undefined-behaviour checks"
 	@echo "make stubs     write the type stub of sgxlens._native anew"
 	@echo "make web       build the script and style of reports anew"
@@ -45,6 +46,10 @@ bench: setup
 validate:
 	@tools/setup.sh validate
 	@$(BIN)/python -m validation.run $(ARGUMENTS)
+
+# Writes the table of docs/verified-advice.md; takes an hour or so.
+verify-advice: setup
+	@$(BIN)/python -m validation.verify_advice $(ARGUMENTS)
 
 sanitize: setup
 	@cmake -S . -B build/sanitize -DSGXLENS_SANITIZE=ON -DSGXLENS_DEVELOPER=ON >build/sanitize.log
