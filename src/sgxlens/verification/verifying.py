@@ -227,11 +227,12 @@ def _inference_gain(
     native = steady.native.median_seconds
     weight = 1 / variant.plan.factor
     after = evaluated(situation, modification, variant, native * ratio.likely / weight).steady
+    share = 1 / (variant.plan.original.sample_count or 1) if of == "sample" else 1.0
     return Gain(
         of=of,
-        before=steady.sgx_seconds,
-        after=_above(ratio.scaled(native), added_seconds(after).scaled(weight)),
-        saved=_saved(situation.evaluation.steady, after, native, ratio, weight),
+        before=steady.sgx_seconds.scaled(share),
+        after=_above(ratio.scaled(native), added_seconds(after).scaled(weight)).scaled(share),
+        saved=_saved(situation.evaluation.steady, after, native, ratio, weight).scaled(share),
     )
 
 

@@ -134,11 +134,12 @@ def _gain(situation: Situation, batch: int) -> Gain:
     steady = situation.prediction.steady
     native = steady.native.median_seconds
     added = added_seconds(after)
+    share = 1 / (sample_count(situation.recording.metadata) or 1)
     return Gain(
         of="sample",
-        before=steady.sgx_seconds,
-        after=Range(native + added.low, native + added.likely, native + added.high),
-        saved=difference_seconds(after, before),
+        before=steady.sgx_seconds.scaled(share),
+        after=Range(native + added.low, native + added.likely, native + added.high).scaled(share),
+        saved=difference_seconds(after, before).scaled(share),
     )
 
 
