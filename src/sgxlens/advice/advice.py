@@ -14,6 +14,8 @@ Unit = Literal["count", "bytes", "seconds", "ratio"]
 #: What a piece of advice changes, that which is easiest to live with first.
 Change = Literal["program", "model", "machine"]
 CHANGES: tuple[Change, ...] = get_args(Change)
+#: Of what something is saved, see `Gain`.
+GainOf = Literal["inference", "sample", "startup", "memory"]
 
 
 @dataclass(frozen=True)
@@ -46,7 +48,7 @@ class Gain:
             cancels out. Negative values: it may cost.
     """
 
-    of: Literal["inference", "sample", "startup", "memory"]
+    of: GainOf
     before: Range
     after: Range
     saved: Range

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -36,11 +36,12 @@ if TYPE_CHECKING:
 MARKER = "variant.json"
 _PREPARED = "prepared.json"
 _TIMES, _ORIGINAL_TIMES = "native-times.json", "native-times-before.json"
-_INPUTS, _ORIGINAL_INPUTS = "inputs.npz", "inputs-before.npz"
+#: Inputs of the changed program and of the recorded one.
+INPUTS, _ORIGINAL_INPUTS = "inputs.npz", "inputs-before.npz"
 _MODEL = "model"
 #: Inputs that outputs are compared for, where there may be further ones.
 _COMPARED_COUNT = 16
-_NAMES = frozenset({MARKER, _PREPARED, _TIMES, _ORIGINAL_TIMES, _INPUTS, _ORIGINAL_INPUTS, _MODEL,
+_NAMES = frozenset({MARKER, _PREPARED, _TIMES, _ORIGINAL_TIMES, INPUTS, _ORIGINAL_INPUTS, _MODEL,
                     JOB_FILE, RECORDING, "record.log"})  # fmt: skip
 
 
@@ -71,29 +72,30 @@ def prepare(plan: Plan, folder: Path, on_progress: Callable[[str], None]) -> Pre
     if found is not None:
         return found
     _begin(plan, folder)
-    target: dict[str, Any] = {"words": list(plan.original.words), "options": _options(plan, {})}
-    original = {"options": dict(plan.original.options)}
+    target: dict[str, Any] = {
+        "words": list(plan.original.words),
+        "options": _options(plan, {}),
+        "variables": dict(plan.variables),
+    }
     outputs = None
     if plan.original.kind == "onnx":
         on_progress("changing the model")
         model = _changed_model(plan, folder)
         target["words"] = [str(model)]
         on_progress("comparing outputs")
-        inputs = _inputs(plan, folder)
-        outputs = _deviation(plan, model, *inputs)
-        target["options"]["input_file"] = str(folder / _INPUTS)
-        original["options"]["input_file"] = str(folder / _ORIGINAL_INPUTS)
-        original["options"]["session"] = plan.original.session.model_dump()
-    before, after = _times(plan, original["options"], target, on_progress)
+        single, batches = compared_inputs(plan, folder)
+        after = outputs_of(model, plan.session, plan.threads or 1, batches, plan.variables)
+        outputs = deviation_of(plan, single, after)
+        target["options"]["input_file"] = str(folder / INPUTS)
+    before, after_times = times_in_turns(plan, folder, target, on_progress)
     write_times(before, folder / _ORIGINAL_TIMES)
-    write_times(after, folder / _TIMES)
+    write_times(after_times, folder / _TIMES)
     _write(folder / JOB_FILE, {
-        **target, "variables": dict(plan.variables), "native": str(folder / _TIMES),
-        "exit_code": plan.original.exit_code,
+        **target, "native": str(folder / _TIMES), "exit_code": plan.original.exit_code,
     })  # fmt: skip
     # Last: with it the folder is whole.
     _write(folder / _PREPARED, {"outputs": None if outputs is None else asdict(outputs)})
-    return Prepared(folder, before, after, outputs)
+    return Prepared(folder, before, after_times, outputs)
 
 
 def _found(plan: Plan, folder: Path) -> Prepared | None:
@@ -153,8 +155,14 @@ def _changed_model(plan: Plan, folder: Path) -> Path:
     return model
 
 
-def _inputs(plan: Plan, folder: Path) -> tuple[list[dict[str, Array]], list[dict[str, Array]]]:
-    """Inputs of the original, and the same in batches for the changed model; keeps the first."""
+def compared_inputs(
+    plan: Plan, folder: Path
+) -> tuple[list[dict[str, Array]], list[dict[str, Array]]]:
+    """Inputs of the original, and the same in batches for the changed model; keeps the first.
+
+    Raises:
+        TargetError: they cannot be made or read.
+    """
     factor = plan.factor
     names = [spec.name for spec in plan.original.specs]
     arrays = plan.original.inputs(-(-_COMPARED_COUNT // factor) * factor)
@@ -170,21 +178,25 @@ def _inputs(plan: Plan, folder: Path) -> tuple[list[dict[str, Array]], list[dict
         }
         for start in range(0, len(single), factor)
     ]
-    for path, arrays_of_one in ((_ORIGINAL_INPUTS, single[0]), (_INPUTS, batches[0])):
+    for path, arrays_of_one in ((_ORIGINAL_INPUTS, single[0]), (INPUTS, batches[0])):
         kept: dict[str, Any] = dict(arrays_of_one)
         np.savez(folder / path, **kept)
     return single, batches
 
 
-def _deviation(
-    plan: Plan, model: Path, single: list[dict[str, Array]], batches: list[dict[str, Array]]
+def deviation_of(
+    plan: Plan, single: list[dict[str, Array]], after: Sequence[Sequence[Array]]
 ) -> OutputDeviation:
+    """How far `after`, the outputs of the changed model, are from those of the recorded one.
+
+    Raises:
+        TargetError: the recorded one does not run, or outputs are of other shapes.
+    """
     original = plan.original
     session = original.session
     before = outputs_of(
         original.model, session, original.options["threads"], single, original.variables
     )
-    after = outputs_of(model, plan.session, plan.threads or 1, batches, plan.variables)
     if plan.factor > 1:
         parts = [[_split(array, plan.factor) for array in outputs] for outputs in after]
         after = [
@@ -216,17 +228,33 @@ def _options(plan: Plan, given: dict[str, Any]) -> dict[str, Any]:
 _MODEL_OPTIONS = ("threads", "warmup", "runs", "input_file", "session", "is_torch", "is_command")
 
 
-def _times(
+def times_in_turns(
     plan: Plan,
-    before: dict[str, Any],
-    after: dict[str, Any],
+    folder: Path,
+    changed: Mapping[str, Any],
     on_progress: Callable[[str], None],
 ) -> tuple[NativeTimes, NativeTimes]:
+    """Native times of the recorded program and of a changed one, taken in turns.
+
+    Args:
+        plan: says what was recorded.
+        folder: has the inputs of both.
+        changed: ``words``, ``options`` and ``variables`` of the changed program, as
+            `sgxlens.record` takes them.
+        on_progress: called a few times a second with what is being done.
+
+    Raises:
+        SgxlensError: one of them does not run.
+    """
+    before = dict(plan.original.options)
+    if plan.original.kind == "onnx":
+        before["input_file"] = str(folder / _ORIGINAL_INPUTS)
+        before["session"] = plan.original.session.model_dump()
     with ExitStack() as stack:
         timed = []
         for words, options, variables in (
-            (list(plan.original.words), before, plan.original.variables),
-            (after["words"], after["options"], plan.variables),
+            (plan.original.words, before, plan.original.variables),
+            (changed["words"], changed["options"], changed["variables"]),
         ):
             target = choose_target(
                 words, **{name: options[name] for name in _MODEL_OPTIONS if name in options}

@@ -4,11 +4,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sgxlens.advice.advice import Advice, Gain, Verified
+from sgxlens.advice.advice import Advice, Gain, GainOf, Verified
+from sgxlens.advice.advise import situation_of
 from sgxlens.enclave.quantities import Range
 from sgxlens.enclave.runtime import load_runtime
 from sgxlens.errors import SgxlensError
@@ -118,11 +119,14 @@ def make_variants(
     folder: str | os.PathLike[str] | None = None,
     jobs: int | None = None,
     tolerance: float | None = None,
+    refusal: Callable[[Plan, Prepared], str] = lambda _, __: "",
     on_progress: Callable[[str], None] = lambda _: None,
 ) -> tuple[list[Variant | None], list[str]]:
     """Make and record the program as each of `modifications` changes it.
 
     Native times are taken first, one after the other; then the recordings are made side by side.
+    Arguments are those of `verify`, and `refusal`: why one that is ready is not recorded; empty: it
+    is.
 
     Returns:
         The variants, None where one could not be made; and why not, empty where it was made.
@@ -141,6 +145,11 @@ def make_variants(
             plans.append(None)
             reasons[index] = error.message
     prepared, failures = _prepared(plans, base, on_progress)
+    for plan in plans:
+        place = base if plan is None else base / plan.name
+        if plan is not None and place in prepared and (reason := refusal(plan, prepared[place])):
+            failures[place] = reason
+            del prepared[place]
     there = {place for place in prepared if finished(place) is not None}
     missing = [(place.name, place) for place in prepared if place not in there]
     if missing:
@@ -186,17 +195,7 @@ def verified(
     Raises:
         SgxlensError: it cannot be predicted.
     """
-    of_inference = inference_ratio(
-        variant.prepared.before, variant.prepared.after, situation.phase.name
-    ).scaled(1 / variant.plan.factor)
-    gains = []
-    for gain in advice.gains:
-        if gain.of == "memory":
-            gains.append(_memory_gain(situation, modification, variant))
-        elif gain.of == "startup":
-            gains.append(_startup_gain(situation, modification, variant))
-        else:
-            gains.append(_inference_gain(situation, modification, variant, of_inference, gain.of))
+    gains = [verified_gain(situation, modification, variant, gain.of) for gain in advice.gains]
     inside = tuple(
         one.saved.low <= other.saved.likely <= one.saved.high
         for one, other in zip(advice.gains, gains, strict=True)
@@ -208,7 +207,7 @@ def verified(
     return Verified(
         gains=tuple(gains),
         inside=inside,
-        native_ratio=of_inference,
+        native_ratio=native_ratio(situation, variant),
         outputs=outputs,
         recording=str(variant.recording.path),
         was_there=variant.was_there,
@@ -216,8 +215,34 @@ def verified(
     )
 
 
+def native_ratio(situation: Situation, variant: Variant) -> Range:
+    """Native time of a variant's inference over that of the recorded one, for as many samples.
+
+    Raises:
+        TargetError: a run has no such phase.
+    """
+    prepared = variant.prepared
+    found = inference_ratio(prepared.before, prepared.after, situation.phase.name)
+    return found.scaled(1 / variant.plan.factor)
+
+
+def verified_gain(
+    situation: Situation, modification: Modification, variant: Variant, of: GainOf
+) -> Gain:
+    """What a variant saves of something, by its recording.
+
+    Raises:
+        SgxlensError: it cannot be predicted.
+    """
+    if of == "memory":
+        return _memory_gain(situation, modification, variant)
+    if of == "startup":
+        return _startup_gain(situation, modification, variant)
+    return _inference_gain(situation, modification, variant, of)
+
+
 def _inference_gain(
-    situation: Situation, modification: Modification, variant: Variant, ratio: Range, of: Any
+    situation: Situation, modification: Modification, variant: Variant, of: GainOf
 ) -> Gain:
     """What the steady inference (of a batch: each that it stands for) saves.
 
@@ -226,6 +251,7 @@ def _inference_gain(
     steady = situation.prediction.steady
     native = steady.native.median_seconds
     weight = 1 / variant.plan.factor
+    ratio = native_ratio(situation, variant)
     after = evaluated(situation, modification, variant, native * ratio.likely / weight).steady
     share = 1 / (variant.plan.original.sample_count or 1) if of == "sample" else 1.0
     return Gain(
@@ -276,18 +302,39 @@ def evaluated(
     native_seconds: float | None,
 ) -> Evaluation:
     """The prediction of a variant where the recorded program would run."""
-    recording = variant.recording
-    settings = replace(situation.settings, **_settings(situation, modification, variant))
-    name = situation.phase.name
-    same = [phase for phase in recording.phases if phase.name == name]
     return evaluate(
-        recording,
+        variant.recording,
         situation.platform,
         situation.runtime if modification.runtime is None else load_runtime(modification.runtime),
-        settings,
-        phase=name if len(same) == 1 else situation.phase.index,
+        replace(situation.settings, **_settings(situation, modification, variant)),
+        phase=_phase(situation, variant),
         native_seconds=native_seconds,
     )
+
+
+def situation_of_variant(
+    situation: Situation, modification: Modification, variant: Variant
+) -> Situation:
+    """A variant where the recorded program would run, for further advice.
+
+    Raises:
+        SgxlensError: it cannot be predicted.
+    """
+    settings = replace(situation.settings, **_settings(situation, modification, variant))
+    return situation_of(
+        variant.recording,
+        situation.platform,
+        situation.runtime if modification.runtime is None else modification.runtime,
+        phase=_phase(situation, variant),
+        **{field.name: getattr(settings, field.name) for field in fields(settings)
+           if field.name not in ("epc", "llc")},
+    )  # fmt: skip
+
+
+def _phase(situation: Situation, variant: Variant) -> str | int:
+    name = situation.phase.name
+    same = [phase for phase in variant.recording.phases if phase.name == name]
+    return name if len(same) == 1 else situation.phase.index
 
 
 def _settings(

@@ -14,6 +14,8 @@ import os
 import sys
 import time
 
+from sgxlens.recording.targets.onnx_options import run_options, session_options
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -60,15 +62,15 @@ def _record(folder: str, options: Options, native: str) -> None:
     is_profiled = native != "phases"
     session = _session(options, profile_prefix=f"{folder}/profile" if is_profiled else None)
     feeds = _feeds(folder, options)
-    run_options = _run_options(onnxruntime, options)
+    of_run = run_options(onnxruntime, options["session"])
     outputs: list[Any] = []
     try:
         for number in range(options["warmup"]):
             mark(f"warm-up {number + 1}")
-            outputs = session.run(None, feeds, run_options)
+            outputs = session.run(None, feeds, of_run)
         for number in inferences(options["runs"], is_native=bool(native)):
             mark(f"inference {number + 1}")
-            outputs = session.run(None, feeds, run_options)
+            outputs = session.run(None, feeds, of_run)
     finally:
         mark("end")  # whatever ended the inferences, what they did is kept
         if is_profiled:
@@ -92,8 +94,8 @@ def runner(options: Options) -> Callable[[Options], list[Any]]:
     """What runs the model with inputs by name and returns its outputs."""
     import onnxruntime
 
-    session, run_options = _session(options), _run_options(onnxruntime, options)
-    return lambda feeds: session.run(None, feeds, run_options)
+    session, of_run = _session(options), run_options(onnxruntime, options["session"])
+    return lambda feeds: session.run(None, feeds, of_run)
 
 
 def _probe(options: Options) -> Options:
@@ -125,66 +127,13 @@ def _session(options: Options, profile_prefix: str | None = None) -> Any:
 
     # Else a thread of ONNX Runtime's own gathers and sends usage data during the inferences.
     onnxruntime.disable_telemetry_events()
-    settings = _session_options(onnxruntime, options)
+    settings = session_options(onnxruntime, options["session"], options["threads"])
     if profile_prefix is not None:
         settings.enable_profiling = True
         settings.profile_file_prefix = profile_prefix
     return onnxruntime.InferenceSession(
         options["model"], settings, providers=["CPUExecutionProvider"]
     )
-
-
-def _session_options(onnxruntime: Any, options: Options) -> Any:
-    """`SessionSettings` as ONNX Runtime takes them."""
-    asked = options["session"]
-    settings = onnxruntime.SessionOptions()
-    settings.intra_op_num_threads = options["threads"]
-    settings.inter_op_num_threads = asked["inter_op_threads"]
-    mode, level = asked["execution_mode"].upper(), asked["graph_optimization"].upper()
-    settings.execution_mode = getattr(onnxruntime.ExecutionMode, f"ORT_{mode}")
-    settings.graph_optimization_level = getattr(
-        onnxruntime.GraphOptimizationLevel,
-        "ORT_DISABLE_ALL" if level == "DISABLE" else f"ORT_ENABLE_{level}",
-    )
-    for name in ("enable_cpu_mem_arena", "enable_mem_pattern", "enable_mem_reuse"):
-        setattr(settings, name, asked[name])
-    is_spinning = str(int(asked["allow_spinning"]))
-    entries = {"session.intra_op.allow_spinning": is_spinning}
-    if asked["execution_mode"] == "parallel":
-        entries["session.inter_op.allow_spinning"] = is_spinning
-    if asked["arena"] is not None:
-        _register_arena(onnxruntime, asked["arena"])
-        entries["session.use_env_allocators"] = "1"
-    for name, value in {**entries, **asked["config"]}.items():
-        settings.add_session_config_entry(name, value)
-    return settings
-
-
-def _register_arena(onnxruntime: Any, arena: Options) -> None:
-    """Let sessions that use allocators of the environment have one arena of these settings."""
-    sizes = {
-        "max_mem": arena["max_bytes"],
-        "initial_chunk_size_bytes": arena["initial_chunk_bytes"],
-        "max_dead_bytes_per_chunk": arena["max_dead_bytes_per_chunk"],
-    }
-    strategy = int(arena["extend_strategy"] == "same_as_requested")
-    given = {name: size for name, size in sizes.items() if size is not None}
-    memory = onnxruntime.OrtMemoryInfo(
-        "Cpu", onnxruntime.OrtAllocatorType.ORT_ARENA_ALLOCATOR, 0, onnxruntime.OrtMemType.DEFAULT
-    )
-    settings = onnxruntime.OrtArenaCfg({"arena_extend_strategy": strategy, **given})
-    onnxruntime.create_and_register_allocator(memory, settings)
-
-
-def _run_options(onnxruntime: Any, options: Options) -> Any:
-    """What each run gets; None: nothing of its own."""
-    entries = options["session"]["run_config"]
-    if not entries:
-        return None
-    settings = onnxruntime.RunOptions()
-    for name, value in entries.items():
-        settings.add_run_config_entry(name, value)
-    return settings
 
 
 def _feeds(folder: str, options: Options) -> Options:
