@@ -11,8 +11,8 @@ import click
 
 from sgxlens.cli.main import EXIT_INTERRUPTED
 from sgxlens.cli.progress import ProgressLine
+from sgxlens.cli.target import TargetCommand, given_options, runs_natively, what_is_run
 from sgxlens.errors import TracerError
-from sgxlens.recording.targets.choose import MODEL_SUFFIXES
 
 if TYPE_CHECKING:
     from sgxlens.recording.metadata import Outcome
@@ -20,36 +20,7 @@ if TYPE_CHECKING:
 EXIT_SIGNALLED = 128  # plus the signal's number, as a shell reports it
 
 
-class TargetCommand(click.Command):
-    """Options end at the target, whose own arguments follow; a model has none, so options may."""
-
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Put a `--` before the target, whose options are its own; see click."""
-        ctx.ensure_object(dict)
-        ctx.allow_interspersed_args = False
-        found, _, _ = self.make_parser(ctx).parse_args(list(args))
-        target = found.get("target")
-        if not isinstance(target, tuple):  # click has its own sign for "not given"
-            target = ()
-        first = len(args) - len(target)
-        if first > 0 and args[first - 1] == "--":
-            ctx.obj["is_command"] = True
-        elif target and target[0].endswith(MODEL_SUFFIXES):
-            args = [*args[:first], *args[first + 1 :], "--", args[first]]
-            ctx.allow_interspersed_args = True
-        rest = super().parse_args(ctx, args)
-        torch = ctx.params.pop("torch")
-        ctx.obj["is_torch"] = torch is not None
-        if torch is not None:
-            ctx.params["target"] = (torch, *target)
-        elif not target:
-            parameter = next(each for each in self.params if each.name == "target")
-            raise click.MissingParameter(ctx=ctx, param=parameter)
-        return rest
-
-
 @click.command("record", cls=TargetCommand)
-@click.argument("target", nargs=-1, metavar="TARGET...", type=click.UNPROCESSED)
 @click.option(
     "-o",
     "--output",
@@ -101,44 +72,8 @@ class TargetCommand(click.Command):
     help="Take native times from this file of `sgxlens time`, or from another recording.",
 )
 @click.option("--no-native", is_flag=True, help="Do not run the program natively for its time.")
-@click.option(
-    "--native-runs",
-    type=click.IntRange(1),
-    help="Native runs; a model has as many again, for its operators.  [default: 3]",
-)
-@click.option("-q", "--quiet", is_flag=True, help="No progress and no closing line.")
-@click.option(
-    "--torch",
-    metavar="MODULE:FUNCTION",
-    help="Instead of a target: a function that returns a PyTorch model and its example inputs.",
-)
-@click.option("--dim", "dims", metavar="NAME=N", multiple=True, help="Model: a dynamic dimension.")
-@click.option("--batch", type=click.IntRange(1), help="Model: the batch size.")
-@click.option(
-    "--threads", type=click.IntRange(1), help="Model: threads of an operator.  [default: 1]"
-)
-@click.option("--warmup", type=click.IntRange(0), help="Model: warm-up inferences.  [default: 1]")
-@click.option("--runs", type=click.IntRange(1), help="Model: inferences recorded.  [default: 2]")
-@click.option(
-    "--input",
-    "input_file",
-    metavar="FILE.npz",
-    type=click.Path(path_type=Path),
-    help="Model: its inputs, by name.  [default: random]",
-)
-@click.option(
-    "--session",
-    metavar="FILE.json",
-    type=click.Path(path_type=Path),
-    help="ONNX model: settings of its session.  [default: ONNX Runtime's, threads do not spin]",
-)
-@click.option(
-    "--env",
-    "variables",
-    metavar="NAME=VALUE",
-    multiple=True,
-    help="Set this variable in the program's environment; may be repeated.",
-)
+@runs_natively
+@what_is_run
 @click.pass_context
 def command(  # noqa: PLR0917 -- click passes them by name
     ctx: click.Context,
@@ -157,8 +92,7 @@ def command(  # noqa: PLR0917 -- click passes them by name
     no_native: bool,
     native_runs: int | None,
     quiet: bool,
-    variables: tuple[str, ...],
-    **model_options: Any,
+    **target_options: Any,
 ) -> int:
     """Record a model, a script or any command.
 
@@ -202,8 +136,7 @@ def command(  # noqa: PLR0917 -- click passes them by name
             native=native_file if native_file is not None else not no_native,
             native_runs=native_runs or DEFAULT_RUNS,
             on_progress=line.update,
-            variables=parsed_variables(variables),
-            **given_model_options(model_options),
+            **given_options(target_options),
         )
     outcome = recording.metadata.outcome
     if outcome.status == "lost":
@@ -216,27 +149,6 @@ def command(  # noqa: PLR0917 -- click passes them by name
             err=True,
         )
     return _exit_status(outcome)
-
-
-def parsed_variables(texts: tuple[str, ...]) -> dict[str, str]:
-    """Variables given as ``NAME=VALUE``."""
-    found = {}
-    for text in texts:
-        name, separator, value = text.partition("=")
-        if not name or not separator:
-            raise click.UsageError(f"--env {text!r} is not of the form NAME=VALUE")
-        found[name] = value
-    return found
-
-
-def given_model_options(options: dict[str, Any]) -> dict[str, Any]:
-    """Those options of a model that were given, as `sgxlens.record` takes them."""
-    from sgxlens.recording.targets.onnx_inputs import parse_dimension
-
-    given = {key: value for key, value in options.items() if value not in (None, ())}
-    if "dims" in given:
-        given["dims"] = dict(map(parse_dimension, given["dims"]))
-    return given
 
 
 def _ending(outcome: Outcome) -> list[str]:

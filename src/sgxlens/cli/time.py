@@ -8,22 +8,11 @@ from typing import Any
 
 import click
 
-from sgxlens.cli import record
 from sgxlens.cli.progress import ProgressLine
-
-# The options of `sgxlens record` that say what is run, and hold here as well.
-TARGET_OPTIONS = (
-    *("torch", "dims", "batch", "threads", "warmup", "runs", "input_file"),
-    *("session", "variables"),
-)
+from sgxlens.cli.target import TargetCommand, given_options, runs_natively, what_is_run
 
 
-@click.command(
-    "time",
-    cls=record.TargetCommand,
-    params=[option for option in record.command.params if option.name in TARGET_OPTIONS],
-)
-@click.argument("target", nargs=-1, metavar="TARGET...", type=click.UNPROCESSED)
+@click.command("time", cls=TargetCommand)
 @click.option(
     "-o",
     "--output",
@@ -31,22 +20,17 @@ TARGET_OPTIONS = (
     required=True,
     help="The JSON file to be written.",
 )
-@click.option(
-    "--native-runs",
-    type=click.IntRange(1),
-    help="Native runs; a model has as many again, for its operators.  [default: 3]",
-)
-@click.option("-q", "--quiet", is_flag=True, help="No progress and no closing line.")
+@runs_natively
+@what_is_run
 @click.pass_context
-def command(  # noqa: PLR0917 -- click passes them by name
+def command(
     ctx: click.Context,
     /,
     target: tuple[str, ...],
     output: Path,
     native_runs: int | None,
     quiet: bool,
-    variables: tuple[str, ...],
-    **model_options: Any,
+    **target_options: Any,
 ) -> None:
     """Time a model, a script or any command natively.
 
@@ -68,8 +52,7 @@ def command(  # noqa: PLR0917 -- click passes them by name
             is_torch=ctx.obj["is_torch"],
             runs=native_runs or DEFAULT_RUNS,
             on_progress=line.update,
-            variables=record.parsed_variables(variables),
-            **record.given_model_options(model_options),
+            **given_options(target_options),
         )
     write_times(times, output)
     if not quiet:
