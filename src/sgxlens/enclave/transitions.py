@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from sgxlens.enclave.charges import Charge
 from sgxlens.enclave.quantities import Range
-from sgxlens.enclave.system_calls.callers import parallel_operators
+from sgxlens.enclave.system_calls.callers import parallel_operators, threads_spin
 from sgxlens.enclave.transition_counts import (
     CLOCK_CALLS,
     TransitionCounts,
@@ -48,7 +48,8 @@ def transition_charges(
     What threads do in the background is left out, since the phase does not wait for it. In an
     operator that is split among threads, starting and joining them is charged in place of their
     futex calls: the tracer runs one thread at a time, so that they wait for each other otherwise
-    than natively. Of an operator in which only one was seen to work, that is not sure.
+    than natively. Of an operator in which only one was seen to work, that is not sure. Threads that
+    spin while they wait are found awake: starting and joining them makes no exit.
     Asynchronous exits for pages that are not in the EPC are part of paging, and what the runtime
     does before the program starts is part of `startup_charges`.
 
@@ -131,11 +132,15 @@ def _parallel_charges(
     # If none is seen to be split, the recording is of one thread: then any of them may be.
     others = Range(0, 0 if split else 1, 1)
     mine = [o for o in recording.operators if (o.process, o.phase) == (phase.process, phase.index)]
+    spins, is_first = threads_spin(recording), True
     parents = {operator.parent for operator in mine}
     for operator in mine:
         is_split = (operator.process, operator.number) in split
         if is_split or operator.number not in parents:
             count = Range.exact(1) if is_split else others
+            if spins:
+                # At most the first finds them asleep, since the phase before.
+                count, is_first = Range(0, 0, float(is_first)), False
             yield Charge("transitions", REGIONS, constant, count, operator.number)
 
 

@@ -87,6 +87,8 @@ def test_how_threads_wait_is_read_from_the_recording(
         (advice,) = asked("wait_policy", path, SGX1, epc=paged.LARGE_EPC)
         # An operator may be a parallel region: none was seen to be one.
         assert advice.evidence[0].value.high == 1
+        is_model = target["kind"] == "onnx"
+        assert (advice.modification is not None) == is_model
     else:
         assert "spin already" in declined("wait_policy", path, SGX1, epc=paged.LARGE_EPC)
 

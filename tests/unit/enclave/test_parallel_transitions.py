@@ -85,6 +85,10 @@ WORKING = [
 
 @pytest.fixture
 def parallel(make_recording: MakeRecording) -> Recording:
+    return recorded(make_recording, TARGET)
+
+
+def recorded(make_recording: MakeRecording, target: dict[str, Any]) -> Recording:
     contexts = [
         context(0, 1, 200, 220, None),
         context(1, 1, 220, 300, 0),
@@ -100,7 +104,7 @@ def parallel(make_recording: MakeRecording) -> Recording:
         "contexts": contexts,
         "threads": threads,
     }
-    return open_recording(make_recording(tables, target=TARGET))
+    return open_recording(make_recording(tables, target=target))
 
 
 def test_the_profile_that_sgxlens_asked_for_is_left_out_and_said(parallel: Recording) -> None:
@@ -129,6 +133,25 @@ def test_threads_of_an_operator_cost_a_parallel_region_and_not_their_waits(
     waits = sum((c.count for c in one if c.what == "OCALLs of futex"), Range.exact(0))
     assert waits == Range.exact(3)
     assert not any(c.what == "parallel regions" for c in one)
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        {**TARGET, "session": {"allow_spinning": True}},
+        {"kind": "torch", "environment": {"OMP_WAIT_POLICY": "active"}},
+        {"kind": "command", "environment": {"KMP_BLOCKTIME": "infinite"}},
+    ],
+)
+def test_threads_that_spin_are_woken_once_at_most(
+    make_recording: MakeRecording, target: dict[str, Any]
+) -> None:
+    recording = recorded(make_recording, target)
+    (phase,) = recording.select_phases("inference 1")
+    platform, runtime = load_platform("xeon-gold-6326"), load_runtime("gramine")
+    charges = transition_charges(recording, phase, platform, runtime, NO_DISK, threads=2)
+    (regions,) = (c for c in charges if c.what == "parallel regions")
+    assert regions.count == Range(0, 0, 1)
 
 
 def test_more_threads_than_recorded_may_split_any_operator(make_recording: MakeRecording) -> None:

@@ -13,9 +13,11 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from sgxlens.advice.advice import Advice, Cost, Declined, Evidence, Step
+from sgxlens.advice.modification import Modification
 from sgxlens.advice.registry import Rule
 from sgxlens.advice.situation import counted
 from sgxlens.enclave.quantities import Range
+from sgxlens.enclave.system_calls.callers import SPINNING, threads_spin
 from sgxlens.enclave.transitions import REGIONS
 from sgxlens.units import format_count
 
@@ -26,8 +28,6 @@ if TYPE_CHECKING:
     from sgxlens.enclave.charges import Charge
 
 _WAITS = frozenset({"futex", "sched_yield"})
-#: Variables of OpenMP libraries, and what lets threads spin for good.
-_SPINS = {"OMP_WAIT_POLICY": "active", "GOMP_SPINCOUNT": "infinite", "KMP_BLOCKTIME": "infinite"}
 
 
 def find(situation: Situation) -> tuple[Advice, ...] | Declined:
@@ -35,12 +35,12 @@ def find(situation: Situation) -> tuple[Advice, ...] | Declined:
     threads = situation.prediction.deployment.threads
     if threads < 2:
         return Declined("one thread works: it waits for no other")
-    sleeps = _sleeps(situation)
-    if sleeps is False:
+    spins = threads_spin(situation.recording)
+    if spins:
         return Declined("threads that wait for work spin already")
     before = situation.evaluation.steady
     waits = [charge for charge in before if _is_wait(charge)]
-    gain = situation.inference_gain(_spinning(before, sleeps=sleeps))
+    gain = situation.inference_gain(_spinning(before, is_known=spins is not None))
     if not waits or not situation.is_worth(gain):
         return Declined(
             f"waking threads adds {situation.of_inference(gain.saved.likely):.1%} of an inference"
@@ -81,8 +81,10 @@ def find(situation: Situation) -> tuple[Advice, ...] | Declined:
             assumptions=(
                 "There is a processor for each thread.",
                 "Threads spin as long as an inference lasts, and until the next one comes.",
-                "No recording verifies it: the tracer runs one thread at a time.",
             ),
+            modification=Modification(session={"allow_spinning": True})
+            if situation.recording.metadata.target.kind == "onnx"
+            else None,
         ),
     )  # fmt: skip
 
@@ -90,26 +92,16 @@ def find(situation: Situation) -> tuple[Advice, ...] | Declined:
 RULE = Rule("wait_policy", "threads that sleep between parallel regions", find)
 
 
-def _sleeps(situation: Situation) -> bool | None:
-    """Whether threads sleep as soon as they have no work; None: not known."""
-    target = situation.recording.metadata.target
-    if target.kind == "onnx":
-        session = getattr(target, "session", None) or {}
-        return not session.get("allow_spinning", False)
-    environment = getattr(target, "environment", None) or {}
-    for name, spins in _SPINS.items():
-        if name in environment:
-            return bool(environment[name].lower() != spins)
-    return True if target.kind == "torch" else None
-
-
 def _is_wait(charge: Charge) -> bool:
     what, _, name = charge.what.rpartition(" of ")
     return charge.what == REGIONS or (bool(what) and name in _WAITS)
 
 
-def _spinning(charges: Sequence[Charge], *, sleeps: bool | None) -> list[Charge]:
-    """The charges where threads spin: their waits make no exit."""
+def _spinning(charges: Sequence[Charge], *, is_known: bool) -> list[Charge]:
+    """The charges where threads spin: their waits make no exit.
+
+    `is_known`: that they sleep now; else at most as many are left as there are.
+    """
     found: list[Charge] = []
     is_first = True
     for charge in charges:
@@ -117,7 +109,7 @@ def _spinning(charges: Sequence[Charge], *, sleeps: bool | None) -> list[Charge]
             found.append(charge)
             continue
         most = charge.count.high
-        if sleeps:
+        if is_known:
             # Threads may have fallen asleep since the inference before.
             most, is_first = (min(most, 1.0) if is_first else 0.0), False
         found.append(replace(charge, count=Range(0, 0, most)))
@@ -136,7 +128,7 @@ def _steps(situation: Situation) -> list[Step]:
         ]
     text = "OpenMP, of GCC (GOMP) and of Intel and LLVM (KMP)"
     if situation.runtime.name.startswith("gramine"):
-        lines = [f'loader.env.{name} = "{value}"' for name, value in _SPINS.items()]
+        lines = [f'loader.env.{name} = "{value}"' for name, value in SPINNING.items()]
         return [Step(f"{text}: in the manifest.", "toml", "\n".join(lines))]
-    lines = [f"export {name}={value}" for name, value in _SPINS.items()]
+    lines = [f"export {name}={value}" for name, value in SPINNING.items()]
     return [Step(f"{text}: in the environment of the program.", "shell", "\n".join(lines))]

@@ -127,6 +127,27 @@ def background_threads(recording: Recording) -> set[tuple[int, int]]:
     return found
 
 
+#: Variables of OpenMP libraries, and what lets their threads spin for good.
+SPINNING = {"OMP_WAIT_POLICY": "active", "GOMP_SPINCOUNT": "infinite", "KMP_BLOCKTIME": "infinite"}
+
+
+def threads_spin(recording: Recording) -> bool | None:
+    """Whether threads that have no work spin until there is some; None: not known.
+
+    The alternative is to sleep at once. sgxlens has the threads of models sleep, unless it is told
+    otherwise; how long those of other programs spin depends on their libraries.
+    """
+    target = recording.metadata.target
+    if target.kind == "onnx":
+        session = getattr(target, "session", None) or {}
+        return bool(session.get("allow_spinning", False))
+    environment = getattr(target, "environment", None) or {}
+    for name, spins in SPINNING.items():
+        if name in environment:
+            return bool(environment[name].lower() == spins)
+    return False if target.kind == "torch" else None
+
+
 def parallel_operators(recording: Recording) -> set[tuple[int, int]]:
     """Operators that are split among threads, by process and number.
 
