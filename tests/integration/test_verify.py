@@ -15,7 +15,9 @@ from pathlib import Path
 import pytest
 
 import sgxlens
+from page_data import page_data
 from sgxlens.advice import Modification
+from sgxlens.cli.main import main
 from sgxlens.errors import UsageError
 from sgxlens.verification import make_variants
 
@@ -71,7 +73,7 @@ def children(marker: str) -> list[str]:
     return found
 
 
-def test_verified_gains_stand_beside_predicted_ones(recording: Path) -> None:
+def test_verified_gains_stand_beside_predicted_ones(recording: Path, tmp_path: Path) -> None:
     content = {p: p.stat().st_mtime_ns for p in recording.parent.iterdir()}
     # Interrupted while it records: nothing half-written stays, and no process.
     process = subprocess.Popen(advise(recording), stderr=subprocess.PIPE, stdout=subprocess.PIPE)
@@ -105,6 +107,16 @@ def test_verified_gains_stand_beside_predicted_ones(recording: Path) -> None:
     again = subprocess.run(advise(recording), capture_output=True, check=True, text=True)
     assert time.monotonic() - start < 60
     assert "made before, and used again" in again.stdout
+
+    # A report shows what is there, and makes nothing.
+    page = tmp_path / "report.html"
+    options = ["--platform", "xeon-e-2288g", "--epc", "12M", "-q", "-o", str(page)]
+    assert main(["report", str(recording), *options]) == 0
+    (shown,) = page_data(page.read_text())["advice"]
+    states = {row["rule"]: row["advice"]["state"] for row in shown["advice"]}
+    assert states["batching"] == states["narrower_weights"] == "verified"
+    assert all(row["advice"]["unverified"] for row in shown["advice"] if row["rule"] not in rows)
+    assert len(list(folder.iterdir())) == 2
 
 
 def test_a_model_that_cannot_be_changed_leaves_the_others_alone(recording: Path) -> None:

@@ -106,20 +106,24 @@ function Elsewhere({ report, chosen, choose }: Props) {
 }
 
 function Part({ report, part }: { report: PageReport; part: AdvicePart }) {
-  const { advice, silent, broken } = part;
+  const { advice, silent, broken, facts } = part;
+  const isVerified = advice.some((row) => row.advice.verified != null);
   return (
     <>
       {advice.length > 0 ? (
         <p class="lead">
-          Each gain is of one change alone: gains do not add up. A gain is predicted from this
-          recording, unless it says that a new one has verified it.
+          Each gain is of one change alone: gains do not add up. Gains are predicted from this
+          recording
+          {isVerified
+            ? "; where a new recording of the changed program was made, what that says is beside them."
+            : ". sgxlens advise --verify makes what changes a machine can make, and records them."}
         </p>
       ) : (
         <p class="verdict">{report.titles.no_advice}</p>
       )}
       {advice.length > 1 && <Overview report={report} rows={advice} />}
       {advice.map((row, index) => (
-        <Item key={index} report={report} row={row} place={index + 1} />
+        <Item key={index} report={report} row={row} facts={facts[index] ?? []} place={index + 1} />
       ))}
       {broken.length > 0 && (
         <DataTable
@@ -149,12 +153,17 @@ function Part({ report, part }: { report: PageReport; part: AdvicePart }) {
   );
 }
 
+function factor({ before, after }: Gain): string {
+  return after.likely > 0 ? `${ratio(before.likely / after.likely)}\u00d7` : "-";
+}
+
 function Overview({ report, rows }: { report: PageReport; rows: readonly RankedAdvice[] }) {
+  const isVerified = rows.some((row) => row.advice.verified != null);
   return (
     <DataTable
       id="advice-overview"
       caption="In this order"
-      headings={["change", "n:now", "n:then", "n:factor"]}
+      headings={["change", "n:now", "n:then", "n:factor", ...(isVerified ? ["n:verified"] : [])]}
       rows={rows.map(({ advice }, index) => {
         const gain = advice.gains[0];
         const title = (
@@ -163,21 +172,29 @@ function Overview({ report, rows }: { report: PageReport; rows: readonly RankedA
           </>
         );
         if (gain === undefined) return [{ content: title }, "", "", ""];
+        const verified = advice.verified?.gains[0];
         const { before, after } = gain;
         return [
           { content: title, note: report.titles.gains[gain.of] ?? gain.of },
           { content: shown(text(gain)(before.likely)), value: before.likely },
           { content: shown(text(gain)(after.likely)), value: after.likely },
-          after.likely > 0 ? `${ratio(before.likely / after.likely)}\u00d7` : "-",
+          factor(gain),
+          ...(isVerified ? [verified === undefined ? "-" : factor(verified)] : []),
         ];
       })}
     />
   );
 }
 
-function Item({ report, row, place }: { report: PageReport; row: RankedAdvice; place: number }) {
+function Item(props: {
+  report: PageReport;
+  row: RankedAdvice;
+  facts: readonly (readonly [string, string])[];
+  place: number;
+}) {
+  const { report, row, facts, place } = props;
   const { advice } = row;
-  const { assumptions = [], state = "predicted" } = advice;
+  const { assumptions = [], verified, unverified = "" } = advice;
   const id = `advice-${place}`;
   return (
     <article class="advice" id={id} aria-labelledby={`${id}-title`}>
@@ -188,8 +205,15 @@ function Item({ report, row, place }: { report: PageReport; row: RankedAdvice; p
       <div class="columns">
         <div>
           {advice.gains.map((gain, index) => (
-            <GainTable key={index} gain={gain} state={state} of={report.titles.gains[gain.of] ?? gain.of} />
+            <GainTable
+              key={index}
+              gain={gain}
+              verified={verified?.gains[index]}
+              of={report.titles.gains[gain.of] ?? gain.of}
+            />
           ))}
+          {facts.length > 0 && <Named title="What the new recording says">{facts}</Named>}
+          {unverified !== "" && <p class="none">Not verified: {sentence(clip(unverified, TEXT_MAX))}</p>}
           <Named title="What it costs">
             {[["changes", report.titles.changes[advice.changes]] as const, ...advice.costs.map((cost) => [cost.of, cost.text] as const)]}
           </Named>
@@ -211,10 +235,9 @@ function Item({ report, row, place }: { report: PageReport; row: RankedAdvice; p
 }
 
 /** Before and after on one scale; the thin lines are the ranges. */
-function GainTable({ gain, state, of }: { gain: Gain; state: string; of: string }) {
-  const { before, after, saved } = gain;
-  const most = Math.max(before.high, after.high);
-  const part = before.likely > 0 ? Math.max(saved.likely / before.likely, 0) : 0;
+function GainTable({ gain, verified, of }: { gain: Gain; verified: Gain | undefined; of: string }) {
+  const { before, after } = gain;
+  const most = Math.max(before.high, after.high, verified?.after.high ?? 0);
   const row = (title: string, kind: string, value: typeof before) => (
     <tr>
       <th scope="row">{title}</th>
@@ -230,15 +253,30 @@ function GainTable({ gain, state, of }: { gain: Gain; state: string; of: string 
   return (
     <table class="gain">
       <caption>
-        {capital(of)}, {state}: saves{" "}
-        <strong data-value={saved.likely}>{shown(text(gain)(saved.likely))}</strong> (
-        {shown(range(saved, text(gain)))}), {shown(percent(part))}
+        {capital(of)}: <Saved gain={gain} state="predicted" />
+        {verified !== undefined && (
+          <>
+            ; <Saved gain={verified} state="verified" />
+          </>
+        )}
       </caption>
       <tbody>
         {row("now", "k-native", before)}
-        {row("then", "k-then", after)}
+        {row(verified === undefined ? "then" : "predicted", "k-then", after)}
+        {verified !== undefined && row("verified", "k-verified", verified.after)}
       </tbody>
     </table>
+  );
+}
+
+function Saved({ gain, state }: { gain: Gain; state: string }) {
+  const { before, saved } = gain;
+  const part = before.likely > 0 ? Math.max(saved.likely / before.likely, 0) : 0;
+  return (
+    <>
+      {state} to save <strong data-value={saved.likely}>{shown(text(gain)(saved.likely))}</strong> (
+      {shown(range(saved, text(gain)))}), {shown(percent(part))}
+    </>
   );
 }
 

@@ -72,6 +72,8 @@ export interface AdvicePart {
   advice: RankedAdvice[];
   silent: Silence[];
   broken: BrokenRule[];
+  /** Of each piece of advice, what its new recording says: names and sentences. */
+  facts: [string, string][][];
 }
 
 export interface PageReport {

@@ -4,11 +4,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from sgxlens.cli import options
+
+if TYPE_CHECKING:
+    from sgxlens.advice.advise import Advisory
+    from sgxlens.advice.situation import Situation
 
 
 @click.command("report")
@@ -50,7 +54,7 @@ def command(
     It says how slow the program would be inside an enclave, why, where, how large the enclave must
     be, what to change, and what all that rests on.
     """
-    from sgxlens.advice.advise import advise
+    from sgxlens.advice.advise import situation_of
     from sgxlens.errors import RecordingError
     from sgxlens.prediction.inputs import opened
     from sgxlens.prediction.predict import DEFAULT_RUNTIME
@@ -74,7 +78,7 @@ def command(
     # As it was named: a file has another name inside.
     names = list(dict.fromkeys(platforms)) or [one.deployment.platform for one in predictions]
     advisories = [
-        advise(source, names[index], runtime or DEFAULT_RUNTIME, **asked)
+        _advised(situation_of(source, names[index], runtime or DEFAULT_RUNTIME, **asked))
         if advice == "all" or index == first
         else None
         for index in range(len(predictions))
@@ -90,3 +94,18 @@ def command(
     size_bytes = write_html(report, output)
     if not quiet:
         click.echo(f"sgxlens: wrote {output} ({format_bytes(size_bytes)})", err=True)
+
+
+def _advised(situation: Situation) -> Advisory:
+    """The advice, with what `sgxlens advise --verify` has found out about it before."""
+    from sgxlens.advice.advise import asked_all
+    from sgxlens.advice.registry import chosen_rules
+    from sgxlens.errors import SgxlensError
+    from sgxlens.verification import verify
+
+    advisory = asked_all(situation, *chosen_rules(()))
+    try:
+        return verify(situation, advisory, only_finished=True)
+    except SgxlensError as error:
+        click.echo(f"sgxlens: advice is not shown as verified: {error.message}", err=True)
+        return advisory

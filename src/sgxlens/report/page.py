@@ -22,6 +22,7 @@ from sgxlens.report.prediction_json import PredictReport
 from sgxlens.report.prediction_json import json_report as prediction_report
 from sgxlens.report.titles import NO_ADVICE, TITLES, Titles
 from sgxlens.report.verdict import verdict
+from sgxlens.report.verified import verified_facts
 from sgxlens.text import one_line
 
 if TYPE_CHECKING:
@@ -37,6 +38,12 @@ SCHEMA_VERSION: Final = 1
 _USERS_MAX = 8
 _FLOWS_MAX = 100
 _CURVES_MAX = 64
+
+
+class PageAdvice(AdvicePart):
+    """Advice; ``facts``: of each piece what its new recording says, as names and sentences."""
+
+    facts: list[list[tuple[str, str]]]
 
 
 class PageReport(Page):
@@ -59,7 +66,7 @@ class PageReport(Page):
     no_prediction: str
     show: ShowReport
     predict: PredictReport | None
-    advice: list[AdvicePart | None]
+    advice: list[PageAdvice | None]
     curves: dict[Granularity, Curves] | None
     picture: Picture | None
 
@@ -126,12 +133,20 @@ def page_report(
             else None
         ),
         advice=[
-            None if one is None else advice_part(one)
+            None if one is None else _page_advice(one)
             for one in advisories or [None] * len(predictions)
         ],
         curves=None if who is None else curves(recording, document.selection[0], _regions(who)),
         picture=None if who is None else picture(recording, document.selection[0]),
     )
+
+
+def _page_advice(advisory: Advisory) -> PageAdvice:
+    facts = [
+        [] if row.advice.verified is None else verified_facts(row.advice.verified)
+        for row in advisory.advice
+    ]
+    return PageAdvice(facts=facts, **dict(advice_part(advisory)))
 
 
 def _regions(who: AttributionSection) -> list[int | None]:

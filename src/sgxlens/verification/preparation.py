@@ -68,7 +68,7 @@ def prepare(plan: Plan, folder: Path, on_progress: Callable[[str], None]) -> Pre
     Raises:
         SgxlensError: it cannot be made or run; the message says why.
     """
-    found = _found(plan, folder)
+    found = prepared_before(plan, folder)
     if found is not None:
         return found
     _begin(plan, folder)
@@ -98,7 +98,7 @@ def prepare(plan: Plan, folder: Path, on_progress: Callable[[str], None]) -> Pre
     return Prepared(folder, before, after_times, outputs)
 
 
-def _found(plan: Plan, folder: Path) -> Prepared | None:
+def prepared_before(plan: Plan, folder: Path) -> Prepared | None:
     """What is there of this plan; None: nothing that is whole."""
     marker = _read(folder / MARKER)
     if marker is None or marker.get("key") != plan.key:

@@ -12,13 +12,13 @@ from sgxlens.advice.advice import Advice, Gain, GainOf, Verified
 from sgxlens.advice.advise import situation_of
 from sgxlens.enclave.quantities import Range
 from sgxlens.enclave.runtime import load_runtime
-from sgxlens.errors import SgxlensError
+from sgxlens.errors import SgxlensError, UsageError
 from sgxlens.prediction.predict import Evaluation, evaluate
 from sgxlens.prediction.ranges import added_seconds, difference_seconds
 from sgxlens.verification.original import original_of
 from sgxlens.verification.paired_times import inference_ratio, startup_ratio
 from sgxlens.verification.plan import Plan, plan_of
-from sgxlens.verification.preparation import Prepared, prepare
+from sgxlens.verification.preparation import Prepared, prepare, prepared_before
 from sgxlens.verification.recorder import finished, jobs_for, record_all
 
 if TYPE_CHECKING:
@@ -62,6 +62,7 @@ def verify(
     folder: str | os.PathLike[str] | None = None,
     jobs: int | None = None,
     tolerance: float | None = None,
+    only_finished: bool = False,
     on_progress: Callable[[str], None] = lambda _: None,
 ) -> Advisory:
     """Apply each piece of advice to a copy of the recorded program, where a machine can.
@@ -78,11 +79,14 @@ def verify(
         jobs: recordings at once; None: as many as memory and processors allow.
         tolerance: of outputs, as a share of their largest magnitude in a sample; None: 1e-4, or
             what the transformation of the model says.
+        only_finished: take what was verified before, and make nothing.
         on_progress: called a few times a second with what is being done.
 
     Raises:
         UsageError: the recorded program is not there any more, or was changed.
     """
+    if only_finished and not _folder(situation.recording, folder).is_dir():
+        return advisory
     wanted = {
         index: row.advice.modification
         for index, row in enumerate(advisory.advice)
@@ -96,6 +100,7 @@ def verify(
         folder=folder,
         jobs=jobs,
         tolerance=tolerance,
+        only_finished=only_finished,
         on_progress=on_progress,
     )
     found: dict[int, Verified | str] = {}
@@ -119,6 +124,7 @@ def make_variants(
     folder: str | os.PathLike[str] | None = None,
     jobs: int | None = None,
     tolerance: float | None = None,
+    only_finished: bool = False,
     refusal: Callable[[Plan, Prepared], str] = lambda _, __: "",
     on_progress: Callable[[str], None] = lambda _: None,
 ) -> tuple[list[Variant | None], list[str]]:
@@ -135,7 +141,7 @@ def make_variants(
         UsageError: the recorded program is not there any more, or was changed.
     """
     original = original_of(recording)
-    base = Path(f"{recording.path}.verify" if folder is None else folder)
+    base = _folder(recording, folder)
     plans: list[Plan | None] = []
     reasons = [""] * len(modifications)
     for index, modification in enumerate(modifications):
@@ -144,7 +150,8 @@ def make_variants(
         except SgxlensError as error:
             plans.append(None)
             reasons[index] = error.message
-    prepared, failures = _prepared(plans, base, on_progress)
+    take = _finished if only_finished else prepare
+    prepared, failures = _prepared(plans, base, take, on_progress)
     for plan in plans:
         place = base if plan is None else base / plan.name
         if plan is not None and place in prepared and (reason := refusal(plan, prepared[place])):
@@ -167,8 +174,23 @@ def make_variants(
     return variants, reasons
 
 
+def _folder(recording: Recording, folder: str | os.PathLike[str] | None) -> Path:
+    return Path(f"{recording.path}.verify" if folder is None else folder)
+
+
+def _finished(plan: Plan, folder: Path, _: Callable[[str], None]) -> Prepared:
+    """As `prepare`, of what was recorded before."""
+    found = prepared_before(plan, folder) if finished(folder) is not None else None
+    if found is None:
+        raise UsageError("it was not recorded yet: see sgxlens advise --verify")
+    return found
+
+
 def _prepared(
-    plans: Sequence[Plan | None], base: Path, on_progress: Callable[[str], None]
+    plans: Sequence[Plan | None],
+    base: Path,
+    take: Callable[[Plan, Path, Callable[[str], None]], Prepared],
+    on_progress: Callable[[str], None],
 ) -> tuple[dict[Path, Prepared], dict[Path, str]]:
     prepared: dict[Path, Prepared] = {}
     failures: dict[Path, str] = {}
@@ -177,7 +199,7 @@ def _prepared(
             continue
         name = plan.name
         try:
-            prepared[base / name] = prepare(plan, base / name, _naming(name, on_progress))
+            prepared[base / name] = take(plan, base / name, _naming(name, on_progress))
         except SgxlensError as error:
             failures[base / name] = error.message
     return prepared, failures

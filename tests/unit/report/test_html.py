@@ -39,6 +39,19 @@ def path(make_recording: MakeRecording) -> Path:
     return make_recording(predictable.tables(), **predictable.metadata())
 
 
+def test_advice_is_of_the_slowest_platform_unless_all_or_none_is_asked_for(
+    path: Path, tmp_path: Path
+) -> None:
+    output = tmp_path / "page.html"
+    arguments = ["report", str(path), "-q", "-o", str(output)]
+    arguments += ["--platform", "sgx1-client", "--platform", "xeon-gold-6326"]
+    for option, places in ((), None), (("--advice", "all"), {0, 1}), (("--advice", "none"), set()):
+        assert main([*arguments, *option]) == 0
+        data = page_data(output.read_text(encoding="utf-8"))
+        found = {place for place, part in enumerate(data["advice"]) if part is not None}
+        assert found == ({data["first"]} if places is None else places)
+
+
 def test_policy_allows_nothing_but_its_own_script_and_style(path: Path, tmp_path: Path) -> None:
     page = page_of(path, tmp_path)
     policy = re.search(r'Content-Security-Policy" content="([^"]*)"', page)
