@@ -3,12 +3,19 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 import paged
 from advised import SGX1, Make, asked, declined
 from sgxlens.enclave.platform import load_platform
 from sgxlens.recording.format import PAGE_BYTES
+
+
+def of_type(kind: str, passes: int = 1) -> list[dict[str, Any]]:
+    """The operators, all of type `kind`."""
+    return [{**row, "type": kind} for row in paged.tables(passes=passes)["operators"]]
 
 
 def test_weights_that_page_should_be_decrypted_as_they_are_used(make: Make) -> None:
@@ -41,14 +48,16 @@ def test_where_nothing_pages_or_decrypting_is_as_slow_nothing_is_streamed(make: 
 
 
 def test_tables_of_which_rows_are_looked_up_are_not_streamed(make: Make) -> None:
-    assert "nothing to stream" in declined("streaming", make("Gather"), SGX1, epc=paged.SMALL_EPC)
+    assert "nothing to stream" in declined(
+        "streaming", make(operators=of_type("Gather")), SGX1, epc=paged.SMALL_EPC
+    )
 
 
 def test_a_layer_that_goes_through_its_weights_again_should_be_split(make: Make) -> None:
-    (advice,) = asked("splitting", make(passes=3), SGX1, epc=paged.SMALL_EPC)
+    (advice,) = asked("splitting", make(passes=2), SGX1, epc=paged.SMALL_EPC)
     loads, pages = (row.value.likely for row in advice.evidence)
     assert pages == pytest.approx(paged.WEIGHT_PAGES, rel=0.02)
-    assert loads > 2.5 * pages
+    assert loads > 1.7 * pages
     assert advice.gains[0].saved.likely == pytest.approx((loads - pages) * 12.6e-6, rel=0.01)
     assert "into 2 parts" in advice.title
 
@@ -56,6 +65,8 @@ def test_a_layer_that_goes_through_its_weights_again_should_be_split(make: Make)
 def test_weights_that_are_used_once_are_no_better_off_in_parts(make: Make) -> None:
     once = declined("splitting", make(), SGX1, epc=paged.SMALL_EPC)
     assert "goes through them once, as its parts would" in once
-    steps = declined("splitting", make("LSTM", passes=3), SGX1, epc=paged.SMALL_EPC)
+    steps = declined(
+        "splitting", make(passes=2, operators=of_type("LSTM", 2)), SGX1, epc=paged.SMALL_EPC
+    )
     assert "recurrent" in steps
     assert "no inference loads" in declined("splitting", make(), SGX1, epc=paged.LARGE_EPC)
