@@ -43,6 +43,8 @@ BUILT_IN = (
     "enclave_size",
     "allocator_arenas",
     "telemetry",
+    "load_copies",
+    "prepacked_weights",
 )
 
 

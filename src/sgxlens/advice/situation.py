@@ -112,14 +112,26 @@ class Situation:
             saved=difference_seconds(charges, self.evaluation.steady),
         )
 
-    def startup_gain(self, charges: Sequence[Charge]) -> Gain:
-        """What the time to the first result gains if the enclave adds `charges` instead."""
+    def startup_gain(self, charges: Sequence[Charge], native_saved: Range | None = None) -> Gain:
+        """What the time to the first result gains if the enclave adds `charges` instead.
+
+        Args:
+            charges: the charges.
+            native_saved: what is saved of the native time, in seconds; None: nothing.
+        """
         startup = self.prediction.startup
+        less = native_saved or Range.exact(0)
+        added = added_seconds(charges)
+        native = startup.native_seconds
         return Gain(
             of="startup",
             before=startup.total_seconds,
-            after=_above(startup.native_seconds, added_seconds(charges)),
-            saved=difference_seconds(charges, self.evaluation.startup),
+            after=Range(
+                max(native - less.high, 0) + added.low,
+                native - less.likely + added.likely,
+                native - less.low + added.high,
+            ),
+            saved=difference_seconds(charges, self.evaluation.startup, measured=native_saved),
         )
 
     def memory_gain(self, after: Evaluation, *, more_bytes: int = 0) -> Gain:

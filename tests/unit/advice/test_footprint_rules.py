@@ -7,12 +7,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 import paged
 import predictable
 import sgxlens
 from sgxlens.advice import Advice
+from sgxlens.enclave.mappings.events import address_space
+from sgxlens.enclave.mappings.load_copies import load_copies
 
 MakeRecording = Callable[..., Path]
 Make = Callable[..., Path]
@@ -139,3 +142,119 @@ def test_telemetry_should_be_off_where_its_threads_take_memory(make: Make) -> No
     assert "not seen to gather" in declined("telemetry", off, SGX2)
     little = make(threads=threads[:2], syscalls=calls[:2])
     assert "hardly larger" in declined("telemetry", little, SGX2)
+
+
+COPIED_PAGES = 200
+_PAGE = 4096
+
+
+def loading(
+    make_recording: MakeRecording, kind: str = "MatMul", copied: int = COPIED_PAGES
+) -> Path:
+    """A recording of an ONNX model whose load maps weights, copies, and 64 MiB that it frees."""
+    tables = paged.tables(kind, copied_page_count=copied)
+    (load,) = (row for row in tables["phases"] if row["name"] == "load")
+    start, end = load["start_position"], load["end_position"]
+    weights = mapped("map", paged.FIRST_WEIGHT_PAGE * _PAGE, paged.WEIGHT_PAGES * _PAGE, "rw-")
+    tables["mappings"] = [
+        mapped("map", 0, 4 * _PAGE, "rw-") | {"position": 0},
+        weights | {"position": start},
+        mapped("map", paged.COPIES_PAGE * _PAGE, 2 * COPIED_PAGES * _PAGE, "rw-")
+        | {"position": start},
+        *(
+            [
+                mapped("map", FREE_ADDRESS, 64 * MIB, "rw-") | {"position": start},
+                mapped("unmap", FREE_ADDRESS, 64 * MIB) | {"position": end - 1},
+            ]
+            if copied
+            else ()
+        ),
+    ]
+    inputs = [{"name": "x", "type": "float32", "shape": [1, 8]}]
+    target = {"kind": "onnx", "model": "/models/net.onnx", "inputs": inputs}
+    return make_recording(tables, force=True, **{**paged.metadata(), "target": target})
+
+
+def test_what_loading_leaves_behind_is_told_from_what_inferences_use(
+    make_recording: MakeRecording,
+) -> None:
+    recording = sgxlens.open(loading(make_recording))
+    phases = {phase.name: phase for phase in recording.phases}
+    found = load_copies(
+        recording, phases["load"], phases["inference 2"], other_bytes=(0, 3 * MIB + 1)
+    )
+    assert found is not None
+    assert found.freed_bytes == 64 * MIB
+    assert found.unused_bytes == COPIED_PAGES * _PAGE
+    assert found.used_bytes == paged.WEIGHT_PAGES * _PAGE
+    share = COPIED_PAGES / (COPIED_PAGES + paged.WEIGHT_PAGES)
+    assert found.visit_share == pytest.approx(share, abs=0.01)
+    sizes = [[int(size) for size in address_space(one, 0).mapped_bytes] for one in found.recordings]
+    assert max(sizes[0]) == (4 + paged.WEIGHT_PAGES) * _PAGE
+    assert max(sizes[1]) == max(sizes[0]) + 3 * MIB + _PAGE
+    assert sizes[1][-1] == sizes[0][-1] == max(sizes[0])
+
+
+def test_a_model_that_is_copied_as_it_is_loaded_should_be_saved_otherwise(
+    make_recording: MakeRecording,
+) -> None:
+    path = loading(make_recording)
+    (advice,) = asked("load_copies", path, SGX1, epc=paged.SMALL_EPC)
+    start, memory = advice.gains
+    # 64 MiB that are freed, twice as much as the copies, and a weight that is packed instead.
+    gone = 64 * MIB + 2 * COPIED_PAGES * _PAGE - paged.WEIGHT_PAGES * _PAGE
+    assert memory.saved.likely == gone
+    assert memory.saved.low < gone < memory.saved.high
+    assert start.saved.low < start.saved.likely < start.saved.high
+    assert advice.modification is not None
+    assert advice.modification.model == ("optimized", "external-data")
+    assert advice.modification.environment == {"MALLOC_TRIM_THRESHOLD_": "131072"}
+    none = loading(make_recording, copied=0)
+    assert "leaves little behind" in declined("load_copies", none, SGX1, epc=paged.SMALL_EPC)
+
+
+def test_how_other_programs_load_a_model_is_not_known(make: Make) -> None:
+    assert "ONNX models only" in declined("load_copies", make(), SGX1, epc=paged.SMALL_EPC)
+
+
+def test_weights_should_not_be_packed_where_their_copies_cost_more(
+    make_recording: MakeRecording,
+) -> None:
+    (advice,) = asked("prepacked_weights", loading(make_recording), SGX1, epc=paged.SMALL_EPC)
+    memory = next(gain for gain in advice.gains if gain.of == "memory")
+    assert memory.saved.likely == 64 * MIB + 2 * COPIED_PAGES * _PAGE
+    assert advice.modification is not None
+    assert advice.modification.session == {"config": {"session.disable_prepacking": "1"}}
+    convolutions = loading(make_recording, "Conv")
+    assert "less than half" in declined("prepacked_weights", convolutions, SGX1)
+    little = loading(make_recording, copied=0)
+    assert "costs too little" in declined("prepacked_weights", little, SGX1)
+
+
+def test_the_snippet_saves_a_model_that_computes_the_same(
+    make_recording: MakeRecording, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    onnx = pytest.importorskip("onnx")
+    onnxruntime = pytest.importorskip("onnxruntime")
+    helper, floats = onnx.helper, onnx.TensorProto.FLOAT
+    weights = np.arange(64 * 64, dtype=np.float32).reshape(64, 64)
+    graph = helper.make_graph(
+        [helper.make_node("MatMul", ["x", "w"], ["y"])],
+        "net",
+        [helper.make_tensor_value_info("x", floats, [1, 64])],
+        [helper.make_tensor_value_info("y", floats, [1, 64])],
+        [onnx.numpy_helper.from_array(weights, "w")],
+    )
+    opset = [helper.make_opsetid("", 17)]
+    model = helper.make_model(graph, opset_imports=opset, ir_version=8)
+    onnx.save(model, tmp_path / "net.onnx")
+    (advice,) = asked("load_copies", loading(make_recording), SGX1, epc=paged.SMALL_EPC)
+    monkeypatch.chdir(tmp_path)
+    exec(advice.steps[0].snippet.replace("/models/net.onnx", "net.onnx"), {})  # noqa: S102
+    assert (tmp_path / "optimized.onnx.data").stat().st_size >= weights.nbytes
+    given = {"x": np.ones((1, 64), dtype=np.float32)}
+    outputs = [
+        onnxruntime.InferenceSession(name, providers=["CPUExecutionProvider"]).run(None, given)[0]
+        for name in ("net.onnx", "optimized.onnx")
+    ]
+    assert np.allclose(*outputs)
