@@ -74,6 +74,10 @@ def rewritten(
 ) -> Path:
     """Let ONNX Runtime write the graph as it would run it; `config`: entries of the session.
 
+    But for layouts of weights that depend on the processor, which it chooses at level ``all``: a
+    graph written for AVX-512 fails, or computes something else, without it, as under the tracer.
+    They are left to the load.
+
     Raises:
         TransformationError: it cannot.
     """
@@ -83,11 +87,13 @@ def rewritten(
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3
         options.optimized_model_filepath = str(target)
-        level = context.session["graph_optimization"].upper()
-        options.graph_optimization_level = getattr(
-            onnxruntime.GraphOptimizationLevel,
-            "ORT_DISABLE_ALL" if level == "DISABLE" else f"ORT_ENABLE_{level}",
-        )
+        level = onnxruntime.GraphOptimizationLevel
+        options.graph_optimization_level = {
+            "disable": level.ORT_DISABLE_ALL,
+            "basic": level.ORT_ENABLE_BASIC,
+            "extended": level.ORT_ENABLE_EXTENDED,
+            "all": level.ORT_ENABLE_EXTENDED,
+        }[context.session["graph_optimization"]]
         entries = {**context.session["config"], **(config or {})}
         for name, value in entries.items():
             options.add_session_config_entry(name, value)

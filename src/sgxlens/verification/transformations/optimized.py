@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def apply(source: Path, folder: Path, context: ModelContext) -> Path:
-    """Write the optimised model; it is for processors like the one that this runs on."""
+    """Write the optimised model."""
     return rewritten(source, folder / source.name, context)
 
 
