@@ -24,6 +24,8 @@ _OWNERS = {
     "mark": "sgxlens._native",
     "miss_ratio_curve": "sgxlens.reuse.curves",
     "operator": "sgxlens.annotation",
+    "Optimization": "sgxlens.optimization.result",
+    "optimize": "sgxlens.optimization.optimize",
     "predict": "sgxlens.prediction.predict",
     "Prediction": "sgxlens.prediction.result",
     "record": "sgxlens.recording.api",

@@ -19,6 +19,7 @@ SUB_COMMANDS = (
     "show",
     "predict",
     "advise",
+    "optimize",
     "manifest",
     "lint",
     "compare",

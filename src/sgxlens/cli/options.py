@@ -66,14 +66,15 @@ threads = click.option(
     metavar="N",
     help="Threads that work at once.  [default: as recorded]",
 )
-# What can be said of a machine beside its platform.
-machine = together(
+# Sizes of a machine that are other ones than those of its platform.
+machine_sizes = together(
     click.option(
         "--epc", metavar="SIZE", help="Size of the EPC, as in 64M; K, M, G: powers of 1,024."
     ),
     click.option("--llc", metavar="SIZE", help="Size of the last-level cache, as in 16M."),
-    threads,
 )
+# What can be said of a machine beside its platform.
+machine = together(machine_sizes, threads)
 # Which files are measured or sealed.
 file_kinds = together(
     click.option(

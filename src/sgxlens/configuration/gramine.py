@@ -7,6 +7,7 @@ manifest-syntax.rst, python/graminelibos/manifest_check.py).
 
 from __future__ import annotations
 
+import re
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 _LIBRARY_FOLDERS = ("/lib", "/lib64")
 #: For `sgxlens.configuration.linting`: what is said above the line need not be said again.
 _ACCEPTED = "# sgxlens: accept insecure_option"
+#: What TOML takes for a key without quotes.
+_BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
 _EVENTFD = frozenset({"eventfd", "eventfd2"})
 
 
@@ -74,12 +77,17 @@ def _environment(program: Program, needs: MemoryNeeds, threads: int) -> Iterator
         yield f"# Libraries that it opened in other folders: {one_line(', '.join(folders), 300)}"
     yield f'loader.env.LD_LIBRARY_PATH = "{path}" # Gramine\'s C library first'
     yield 'loader.env.PATH = "/usr/local/bin:/usr/bin:/bin"'
-    yield f'loader.env.OMP_NUM_THREADS = "{threads}" # threads that worked at once'
-    if needs.live_thread_count > 1:
+    given = program.variables
+    if "OMP_NUM_THREADS" not in given:
+        yield f'loader.env.OMP_NUM_THREADS = "{threads}" # threads that worked at once'
+    if needs.live_thread_count > 1 and "MALLOC_ARENA_MAX" not in given:
         yield "# Each arena of malloc maps 64 MiB, which are held, and cleared first."
         yield 'loader.env.MALLOC_ARENA_MAX = "1"'
-    if "python" in PurePosixPath(program.path).name:
+    if "python" in PurePosixPath(program.path).name and "PYTHONDONTWRITEBYTECODE" not in given:
         yield 'loader.env.PYTHONDONTWRITEBYTECODE = "1" # trusted folders cannot be written'
+    for name, value in given.items():
+        key = name if _BARE_KEY.fullmatch(name) else toml_string(name)
+        yield f"loader.env.{key} = {toml_string(value)} # as set when it was recorded"
 
 
 def _library_folders(program: Program) -> list[str]:

@@ -45,6 +45,9 @@ def occlum_fragment(
     if needs.live_thread_count > 1:
         environment["MALLOC_ARENA_MAX"] = "1"
         reasons.append("MALLOC_ARENA_MAX=1: each arena of malloc maps 64 MiB, which are held")
+    for name, value in program.variables.items():
+        environment[name] = value
+        reasons.append(f"{name}={value}: as set when it was recorded")
     content["env"] = {"default": [f"{name}={value}" for name, value in environment.items()]}
     is_dynamic = runtime.memory.commits != "at_build"
     content["feature"] = {"enable_edmm": is_dynamic}

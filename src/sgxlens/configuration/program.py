@@ -14,6 +14,8 @@ from sgxlens.enclave.system_calls.replay import replay_calls
 from sgxlens.errors import RecordingError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from sgxlens.enclave.files import FileKinds
     from sgxlens.enclave.runtime import Runtime
     from sgxlens.recording.reader import Recording
@@ -48,6 +50,7 @@ class Program:
         temporary: folders for files that it made and that live as long as itself, with an example.
         ours: how many further files it opened only because sgxlens recorded it.
         calls: names of the system calls that it made.
+        variables: of its environment, that were set for the recording; those for sgxlens left out.
     """
 
     path: str
@@ -57,6 +60,7 @@ class Program:
     temporary: dict[str, str]
     ours: int
     calls: frozenset[str]
+    variables: Mapping[str, str]
 
     @property
     def own_files(self) -> dict[str, FileKind]:
@@ -137,6 +141,11 @@ def recorded_program(
         temporary=dict(sorted(temporary.items())),
         ours=len(ours),
         calls=frozenset(names),
+        variables={
+            name: value
+            for name, value in sorted(metadata.target.model_dump().get("environment", {}).items())
+            if not name.startswith("SGXLENS_")
+        },
     )
 
 

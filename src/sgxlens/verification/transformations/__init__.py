@@ -7,6 +7,7 @@ To add one: a module here with a `Transformation` of the name ``TRANSFORMATION``
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from importlib import import_module
 
 from sgxlens.errors import UsageError
@@ -25,10 +26,14 @@ _MODULES = {
     "ort-format": "ort_format",
 }
 
+#: Those that write what no other one can read, or would undo: they come last, in this order.
+_LAST = ("optimized", "external-data", "ort-format")
+
 __all__ = [
     "ModelContext",
     "Transformation",
     "TransformationError",
+    "in_order",
     "transformation",
     "transformation_names",
 ]
@@ -53,3 +58,8 @@ def transformation(name: str) -> Transformation:
     module = import_module(f"sgxlens.verification.transformations.{_MODULES[name]}")
     found: Transformation = module.TRANSFORMATION
     return found
+
+
+def in_order(names: Sequence[str]) -> tuple[str, ...]:
+    """Names of transformations in an order in which they can follow each other."""
+    return tuple(sorted(names, key=lambda name: _LAST.index(name) + 1 if name in _LAST else 0))

@@ -19,8 +19,8 @@ _PROTOBUF_BYTES_MAX = (1 << 31) - (1 << 20)
 _INSTALL = "pip install 'sgxlens[onnx]'"
 
 
-def loaded(path: Path) -> Any:
-    """The model with its weights, also those of other files.
+def loaded(path: Path, *, with_weights: bool = True) -> Any:
+    """The model with its weights, also those of other files; or as it is in its own file.
 
     Raises:
         TransformationError: it cannot be read, or there is no package onnx.
@@ -37,7 +37,7 @@ def loaded(path: Path) -> Any:
             f"changing an ONNX model needs the package onnx ({error}): {_INSTALL}"
         ) from error
     try:
-        return onnx.load(str(path))
+        return onnx.load(str(path), load_external_data=with_weights)
     except Exception as error:
         raise TransformationError(f"{path.name} cannot be read: {told(error)}") from error
 
@@ -112,3 +112,21 @@ def rewritten(
 def told(error: BaseException) -> str:
     """An exception in one line."""
     return one_line(f"{type(error).__name__}: {error}" if str(error) else type(error).__name__, 200)
+
+
+def external_files(path: Path) -> list[Path]:
+    """The files beside a model that hold weights of it.
+
+    Raises:
+        TransformationError: the model cannot be read, or there is no package onnx.
+    """
+    if path.suffix == ".ort":
+        return []
+    graph = loaded(path, with_weights=False).graph
+    names = {
+        entry.value
+        for constant in graph.initializer
+        for entry in constant.external_data
+        if entry.key == "location"
+    }
+    return [path.parent / name for name in sorted(names)]
