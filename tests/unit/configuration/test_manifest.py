@@ -130,6 +130,20 @@ def test_every_value_has_its_reason(path: Path) -> None:
         assert re.search(r" # \w+", line), line
 
 
+def test_variables_that_were_set_are_set(make_recording: MakeRecording) -> None:
+    set_ones = {"OMP_NUM_THREADS": "3", "a.b": '"', "SGXLENS_MARK_PHASES": "1"}
+    target = {"kind": "command", "program": "/usr/bin/python3", "environment": set_ones}
+    made = make_recording(
+        {**predictable.tables(), "syscalls": CALLS}, **predictable.metadata(), target=target
+    )
+    environment = parsed(made)["loader"]["env"]
+    assert environment["OMP_NUM_THREADS"] == "3"
+    assert environment["a.b"] == '"'
+    assert "SGXLENS_MARK_PHASES" not in environment
+    occlum = json.loads(sgxlens.manifest(made, "occlum").text)["env"]["default"]
+    assert "OMP_NUM_THREADS=3" in occlum
+
+
 def test_of_a_model_the_script_is_to_be_given(make_recording: MakeRecording) -> None:
     fields = {**predictable.metadata(), "target": {"kind": "onnx", "model": "/m.onnx"}}
     path = make_recording({**predictable.tables(), "syscalls": CALLS}, **fields)
