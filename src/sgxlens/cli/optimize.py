@@ -10,7 +10,7 @@ import click
 
 from sgxlens.cli import options
 from sgxlens.cli.progress import ProgressLine
-from sgxlens.cli.record import given_model_options
+from sgxlens.cli.target import given_options, model_options
 
 
 @click.command("optimize")
@@ -73,24 +73,7 @@ from sgxlens.cli.record import given_model_options
     " the output]",
 )
 @options.machine_sizes
-@click.option("--dim", "dims", metavar="NAME=N", multiple=True, help="A dynamic dimension.")
-@click.option("--batch", type=click.IntRange(1), help="The batch size now.")
-@click.option("--threads", type=click.IntRange(1), help="Threads of an operator.  [default: 1]")
-@click.option("--warmup", type=click.IntRange(0), help="Warm-up inferences.  [default: 1]")
-@click.option("--runs", type=click.IntRange(1), help="Inferences recorded.  [default: 2]")
-@click.option(
-    "--input",
-    "input_file",
-    metavar="FILE.npz",
-    type=click.Path(path_type=Path),
-    help="Its inputs, by name.  [default: random]",
-)
-@click.option(
-    "--session",
-    metavar="FILE.json",
-    type=click.Path(path_type=Path),
-    help="Settings of its session now.",
-)
+@model_options
 @options.json_output("sgxlens.optimization.report")
 def command(  # noqa: PLR0917 -- click passes them by name
     model: Path,
@@ -107,7 +90,7 @@ def command(  # noqa: PLR0917 -- click passes them by name
     epc: str | None,
     llc: str | None,
     as_json: bool,
-    **model_options: Any,
+    **how_it_runs: Any,
 ) -> None:
     """Makes an ONNX model faster inside an enclave, and writes a folder that can be deployed.
 
@@ -140,7 +123,7 @@ def command(  # noqa: PLR0917 -- click passes them by name
             epc=epc,
             llc=llc,
             on_progress=line.tell,
-            **given_model_options(model_options),
+            **given_options(how_it_runs),
         )
     if as_json:
         click.echo(json_text(result), nl=False)

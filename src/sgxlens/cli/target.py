@@ -40,14 +40,8 @@ class TargetCommand(click.Command):
         return rest
 
 
-#: The target, and the options that `given_options` takes.
-what_is_run = together(
-    click.argument("target", nargs=-1, metavar="TARGET...", type=click.UNPROCESSED),
-    click.option(
-        "--torch",
-        metavar="MODULE:FUNCTION",
-        help="Instead of a target: a function that returns a PyTorch model and its example inputs.",
-    ),
+#: How a model is run, and in which environment.
+model_options = together(
     click.option(
         "--dim", "dims", metavar="NAME=N", multiple=True, help="Model: a dynamic dimension."
     ),
@@ -82,6 +76,16 @@ what_is_run = together(
         help="Set this variable in the program's environment; may be repeated.",
     ),
 )
+#: The target, and the options that `given_options` takes.
+what_is_run = together(
+    click.argument("target", nargs=-1, metavar="TARGET...", type=click.UNPROCESSED),
+    click.option(
+        "--torch",
+        metavar="MODULE:FUNCTION",
+        help="Instead of a target: a function that returns a PyTorch model and its example inputs.",
+    ),
+    model_options,
+)
 runs_natively = together(
     click.option(
         "--native-runs",
@@ -93,7 +97,7 @@ runs_natively = together(
 
 
 def given_options(options: dict[str, Any]) -> dict[str, Any]:
-    """Those options of `what_is_run` that were given, as `sgxlens.record` takes them."""
+    """Those of `model_options` that were given, as `sgxlens.record` takes them."""
     from sgxlens.recording.targets.onnx_inputs import parse_dimension
 
     given = {key: value for key, value in options.items() if value not in (None, ())}

@@ -35,6 +35,7 @@ from sgxlens.prediction.predict import DEFAULT_RUNTIME
 from sgxlens.recording.metadata import file_info
 from sgxlens.recording.session import DEFAULT_LINE_USE_INTERVAL
 from sgxlens.recording.targets.choose import MODEL_SUFFIXES
+from sgxlens.recording.targets.onnx_session import session_settings
 from sgxlens.verification.preparation import INPUTS, compared_inputs
 from sgxlens.verification.recorder import finished, record_all
 from sgxlens.verification.verifying import Variant, evaluated
@@ -96,8 +97,8 @@ def optimize(
         epc: size of the EPC, as for `sgxlens.predict`.
         llc: size of the last-level cache.
         on_progress: called a few times a second with what is being done.
-        model_options: as for `sgxlens.record`: dims, batch, input_file, threads, warmup, runs, seed
-            and session.
+        model_options: as for `sgxlens.record`: dims, batch, input_file, threads, warmup, runs,
+            seed, session and variables.
 
     Raises:
         UsageError: an argument makes no sense, or something is in the way.
@@ -146,10 +147,11 @@ def _baseline(
         UsageError: the folder for it holds something else.
         TargetError: it cannot be recorded.
     """
-    given = {
-        name: str(Path(value).absolute()) if name == "input_file" else value
-        for name, value in options.items()
-    }
+    given = dict(options)
+    if "input_file" in given:
+        given["input_file"] = str(Path(given["input_file"]).absolute())
+    if "session" in given:
+        given["session"] = session_settings(given["session"]).model_dump()
     key = {
         "sgxlens": sgxlens.__version__,
         "model": str(model),
@@ -176,9 +178,9 @@ def _baseline(
     marker.write_text(json.dumps({"key": digest}), encoding="ascii")
     job = {
         "words": [str(model)],
-        "options": {"line_use_interval": DEFAULT_LINE_USE_INTERVAL, **given},
-        "variables": {},
+        "variables": given.pop("variables", {}),
         "native": True,
+        "options": {"line_use_interval": DEFAULT_LINE_USE_INTERVAL, **given},
         "exit_code": 0,
     }
     (folder / JOB_FILE).write_text(json.dumps(job), encoding="utf-8")
