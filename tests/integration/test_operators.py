@@ -92,7 +92,7 @@ def _failing_model(path: Path, good_runs: int) -> Path:
 
 def test_what_a_model_did_before_it_raised_is_kept(tmp_path: Path) -> None:
     model = _failing_model(tmp_path / "m.onnx", good_runs=2)
-    done = run(*_model_line(tmp_path / "r", model), patience_seconds=120)
+    done = run(*_model_line(tmp_path / "r", model), patience_seconds=300)
     assert done.status == 1
     assert "draw" in done.errors  # ONNX Runtime's own words
     recording = open_recording(tmp_path / "r")
@@ -139,7 +139,7 @@ def test_the_operators_of_a_program_that_profiles_itself(tmp_path: Path) -> None
     program = [tmp_path / "own.py", _loop_model(tmp_path / "m.onnx"), tmp_path / "profile"]
     line = record_line(tmp_path / "r", program, "--onnx-profile", str(tmp_path / "profile"))
     line.remove("--")
-    done = run(*line, patience_seconds=120)
+    done = run(*line, patience_seconds=300)
     assert done.status == 0, done.errors
     recording = open_recording(tmp_path / "r")
     assert recording.metadata.notes == []
