@@ -83,6 +83,7 @@ export function SortedTable<Row>(props: Props<Row>) {
                     key={column.id}
                     scope="col"
                     class={kinds[index]}
+                    data-column={column.id}
                     title={column.help}
                     aria-sort={
                       isOrder ? (order.isAscending ? "ascending" : "descending") : undefined
