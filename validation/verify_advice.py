@@ -13,9 +13,8 @@ import re
 import shutil
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import sgxlens
 from sgxlens.advice import Advice, Gain
@@ -40,33 +39,22 @@ class Program:
         network: one of `advised_networks.NAMES`.
         title: what it is called in the table.
         platforms: where it is advised.
-        threads: of an operator.
-        session: other settings of the session than the defaults.
     """
 
     network: str
     title: str
     platforms: tuple[str, ...] = ("xeon-e-2288g",)
-    threads: int = 1
-    session: dict[str, Any] = field(default_factory=dict)
 
     @property
     def folder(self) -> Path:
         """Where its recording is."""
-        return FOLDER / f"{self.network}-{self.threads}.sgxlens"
+        return FOLDER / f"{self.network}.sgxlens"
 
 
 PROGRAMS = (
     Program("alexnet", "AlexNet", ("xeon-e-2288g", "xeon-gold-6326")),
     Program("resnet50", "ResNet-50"),
     Program("transformer", "transformer"),
-    Program(
-        "transformer",
-        "transformer, 4 threads that spin",
-        ("xeon-e-2288g", "xeon-gold-6326"),
-        threads=4,
-        session={"allow_spinning": True},
-    ),
 )
 
 
@@ -98,8 +86,6 @@ def recording_of(program: Program, *, anew: bool) -> sgxlens.Recording:
             model,
             program.folder,
             batch=1,
-            threads=program.threads,
-            session=program.session,
             runs=1,
             native=True,
             force=True,
