@@ -7,11 +7,12 @@ its plan is the same.
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import shutil
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -39,6 +40,7 @@ _TIMES, _ORIGINAL_TIMES = "native-times.json", "native-times-before.json"
 #: Inputs of the changed program and of the recorded one.
 INPUTS, _ORIGINAL_INPUTS = "inputs.npz", "inputs-before.npz"
 _MODEL = "model"
+_LOCK = ".lock"
 #: Inputs that outputs are compared for, where there may be further ones.
 _COMPARED_COUNT = 16
 _NAMES = frozenset({MARKER, _PREPARED, _TIMES, _ORIGINAL_TIMES, INPUTS, _ORIGINAL_INPUTS, _MODEL,
@@ -60,6 +62,30 @@ class Prepared:
     before: NativeTimes
     after: NativeTimes
     outputs: OutputDeviation | None
+
+
+@contextmanager
+def alone_in(base: Path) -> Iterator[None]:
+    """Keep other runs of sgxlens out of a folder of changed programs.
+
+    Raises:
+        UsageError: another one works there.
+        RecordingError: the folder cannot be written.
+    """
+    try:
+        base.mkdir(parents=True, exist_ok=True)
+        file = (base / _LOCK).open("w")
+    except OSError as error:
+        raise RecordingError(f"cannot write {base}: {error.strerror}") from error
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise UsageError(
+                f"another sgxlens is at work in {base}: wait for it, or choose another folder with"
+                " --verify-folder"
+            ) from error
+        yield
 
 
 def prepare(plan: Plan, folder: Path, on_progress: Callable[[str], None]) -> Prepared:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,7 +19,7 @@ from sgxlens.prediction.ranges import added_seconds, difference_seconds
 from sgxlens.verification.original import original_of
 from sgxlens.verification.paired_times import inference_ratio, startup_ratio
 from sgxlens.verification.plan import Plan, plan_of
-from sgxlens.verification.preparation import Prepared, prepare, prepared_before
+from sgxlens.verification.preparation import Prepared, alone_in, prepare, prepared_before
 from sgxlens.verification.recorder import finished, jobs_for, record_all
 
 if TYPE_CHECKING:
@@ -152,24 +153,29 @@ def make_variants(
         except SgxlensError as error:
             plans.append(None)
             reasons[index] = error.message
-    take = _finished if only_finished else prepare
-    prepared, failures = _prepared(plans, base, take, on_progress)
-    for plan in plans:
-        place = base if plan is None else base / plan.name
-        if plan is not None and place in prepared and (reason := refusal(plan, prepared[place])):
-            failures[place] = reason
-            del prepared[place]
-    there = {place for place in prepared if finished(place) is not None}
-    missing = [(place.name, place) for place in prepared if place not in there]
-    if missing:
-        at_once = jobs_for(recording) if jobs is None else jobs
-        failures |= record_all(missing, jobs=at_once, on_progress=on_progress)
+    with nullcontext() if only_finished else alone_in(base):
+        take = _finished if only_finished else prepare
+        prepared, failures = _prepared(plans, base, take, on_progress)
+        for plan in plans:
+            place = base if plan is None else base / plan.name
+            if (
+                plan is not None
+                and place in prepared
+                and (reason := refusal(plan, prepared[place]))
+            ):
+                failures[place] = reason
+                del prepared[place]
+        there = {place for place in prepared if finished(place) is not None}
+        missing = [(place.name, place) for place in prepared if place not in there]
+        if missing:
+            at_once = jobs_for(recording) if jobs is None else jobs
+            failures |= record_all(missing, jobs=at_once, on_progress=on_progress)
     variants: list[Variant | None] = []
     for index, plan in enumerate(plans):
         place = base / plan.name if plan is not None else base
         found = finished(place) if plan is not None and place not in failures else None
         if plan is None or found is None:
-            reasons[index] = reasons[index] or failures.get(place, "")
+            reasons[index] = reasons[index] or failures.get(place, "its recording is gone")
             variants.append(None)
         else:
             variants.append(Variant(plan, prepared[place], found, place in there))

@@ -18,7 +18,7 @@ from sgxlens.recording.metadata import file_info
 from sgxlens.verification import transformation, verify
 from sgxlens.verification.original import Original, original_of
 from sgxlens.verification.plan import name_of, plan_of
-from sgxlens.verification.preparation import prepare
+from sgxlens.verification.preparation import alone_in, prepare
 from sgxlens.verification.verifying import waiting_as_before
 
 MakeRecording = Callable[..., Path]
@@ -129,6 +129,19 @@ def test_nothing_of_the_users_is_replaced(
     with pytest.raises(UsageError, match=r"holds thesis\.tex, which sgxlens did not make"):
         prepare(plan, folder, lambda _: None)
     assert [path.name for path in folder.iterdir()] == ["thesis.tex"]
+
+
+def test_only_one_run_works_in_a_folder(tmp_path: Path) -> None:
+    with alone_in(tmp_path / "a"):
+        with alone_in(tmp_path / "b"):
+            pass
+        with (
+            pytest.raises(UsageError, match="another sgxlens is at work"),
+            alone_in(tmp_path / "a"),
+        ):
+            pass
+    with alone_in(tmp_path / "a"):
+        pass
 
 
 def test_advice_that_no_recording_can_verify_says_why(make_recording: MakeRecording) -> None:

@@ -162,7 +162,9 @@ def _gain(situation: Situation, count: int) -> Gain:
 def _parallel_share(situation: Situation) -> float:
     """The part of the native time in operators that are, or may be, split among threads."""
     steady = situation.prediction.steady
-    split = {number for _, number in parallel_operators(situation.recording)}
+    # With one thread no operator is split, whatever waits in it.
+    alone = situation.prediction.deployment.threads == 1
+    split = set() if alone else {number for _, number in parallel_operators(situation.recording)}
     seconds = [
         row.native_seconds
         for row in steady.operators
