@@ -56,6 +56,8 @@ from sgxlens.cli.target import given_options, model_options
     "--max-batch",
     type=click.IntRange(min=1),
     metavar="N",
+    default=16,
+    show_default=True,
     help="Samples of an inference at most; 1 where each must be answered at once.",
 )
 @click.option(
@@ -84,7 +86,7 @@ def command(  # noqa: PLR0917 -- click passes them by name
     recordings: int,
     tolerance: float | None,
     is_exact: bool,
-    max_batch: int | None,
+    max_batch: int,
     permissions: tuple[Any, ...],
     work_folder: Path | None,
     epc: str | None,

@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from sgxlens.advice.modification import Modification
 
 Permission = Literal["processors", "security"]
+#: Advice for a batch may be a larger batch: without a bound latencies would grow for little.
+DEFAULT_MAX_BATCH = 16
 PERMISSIONS: tuple[Permission, ...] = get_args(Permission)
 #: Settings of a deployment that the written configuration holds; other ones are decisions about
 #: the service, such as the number of replicas.
@@ -22,13 +24,13 @@ class Limits:
     """What may be changed.
 
     Attributes:
-        max_batch: samples of an inference at most; None: as many as are advised.
+        max_batch: samples of an inference at most.
         is_exact: outputs must not deviate by more than rounding.
         permissions: costs that are accepted though nobody can undo them by measuring: more
             processors, and less security.
     """
 
-    max_batch: int | None = None
+    max_batch: int = DEFAULT_MAX_BATCH
     is_exact: bool = False
     permissions: frozenset[Permission] = frozenset()
 
@@ -54,7 +56,7 @@ class Limits:
 
     def _in_batches(self, modification: Modification, now: int | None) -> Modification | str:
         asked = modification.batch
-        if asked is None or self.max_batch is None or asked <= self.max_batch:
+        if asked is None or asked <= self.max_batch:
             return modification
         # Multiples of what it is now can be made from the same samples.
         size = self.max_batch // now * now if now else 0

@@ -26,7 +26,7 @@ from sgxlens.optimization.deployment import (
     write_program,
 )
 from sgxlens.optimization.laboratory import RecordingLaboratory
-from sgxlens.optimization.limits import PERMISSIONS, Limits, Permission
+from sgxlens.optimization.limits import DEFAULT_MAX_BATCH, PERMISSIONS, Limits, Permission
 from sgxlens.optimization.proof import proved
 from sgxlens.optimization.report import write_report
 from sgxlens.optimization.result import CauseTimes, Optimization
@@ -64,7 +64,7 @@ def optimize(
     runtime: Runtime | str | os.PathLike[str] = DEFAULT_RUNTIME,
     recordings: int = DEFAULT_RECORDINGS,
     tolerance: float | None = None,
-    max_batch: int | None = None,
+    max_batch: int = DEFAULT_MAX_BATCH,
     is_exact: bool = False,
     permissions: Sequence[Permission] = (),
     work_folder: str | os.PathLike[str] | None = None,
@@ -89,7 +89,7 @@ def optimize(
         recordings: how many recordings may be made, the first and the last among them.
         tolerance: of outputs, as a share of their largest magnitude in a sample; None: 1e-4, or
             what the change of the model says.
-        max_batch: samples of an inference at most; None: as many as are advised.
+        max_batch: samples of an inference at most.
         is_exact: change nothing that makes outputs deviate by more than rounding.
         permissions: ``processors``: take more threads; ``security``: take what costs security.
         work_folder: where recordings are kept, and found again; None: `output` with ``.work``.
@@ -121,7 +121,7 @@ def optimize(
     return result
 
 
-def _check(model: Path, recordings: int, max_batch: int | None, permissions: Sequence[str]) -> None:
+def _check(model: Path, recordings: int, max_batch: int, permissions: Sequence[str]) -> None:
     if model.suffix not in MODEL_SUFFIXES:
         raise UsageError(f"{model.name} is no ONNX model: optimize takes a file that ends in .onnx")
     if not model.is_file():
@@ -131,7 +131,7 @@ def _check(model: Path, recordings: int, max_batch: int | None, permissions: Seq
             f"a budget of {recordings} recordings is too small: one is of the model as it is, one"
             f" of what is written, and one of a change; give at least {_LEAST_RECORDINGS}"
         )
-    if max_batch is not None and max_batch < 1:
+    if max_batch < 1:
         raise UsageError("--max-batch starts at 1")
     unknown = [one for one in permissions if one not in PERMISSIONS]
     if unknown:
@@ -295,7 +295,16 @@ def _result(
         recording_count=found.recording_count + 2,
         configuration=name,
         findings=findings,
-        notes=(*laboratory.original.notes, *proof.prepared.after.notes),
+        notes=tuple(
+            dict.fromkeys(
+                (
+                    *laboratory.original.notes,
+                    *situation.prediction.warnings,
+                    *prediction.warnings,
+                    *proof.prepared.after.notes,
+                )
+            )
+        ),
     )
 
 

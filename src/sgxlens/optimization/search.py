@@ -3,7 +3,8 @@
 
 It is greedy. What is advised first, is tried first; after each change that is kept, the changed
 program's own recording is asked for advice again, since a change moves what others gain. Changes
-that need no recording, only a prediction, are tried as they come.
+that need no recording, only a prediction, are tried as they come. What was dropped once is not
+tried again.
 """
 
 from __future__ import annotations
@@ -155,6 +156,7 @@ def search(
     """
     current = laboratory.start()
     attempts: list[Attempt] = []
+    dropped: list[Modification] = []
     used = 0
     while True:
         on_progress("asking for advice")
@@ -169,7 +171,7 @@ def search(
                 untried.append(Untried(row.rule, advice.title, gain, wanted))
                 continue
             joined = _joined(current.modification, wanted)
-            if joined == current.modification or any(a.modification == joined for a in attempts):
+            if joined == current.modification or wanted in dropped:
                 continue
             if wanted.needs_recording and used >= recordings:
                 reason = "the budget of recordings is used up"
@@ -180,7 +182,9 @@ def search(
             used += trial.recording_count
             attempt = _judged(row.rule, advice, joined, current, trial)
             attempts.append(attempt)
-            if attempt.outcome == "kept" and trial.standing is not None:
+            if attempt.outcome == "dropped":
+                dropped.append(wanted)
+            elif trial.standing is not None:
                 kept = trial.standing
                 break
         if kept is None:

@@ -92,8 +92,6 @@ def test_changes_that_gain_are_joined_and_others_dropped_with_the_reason() -> No
     assert outcomes(found) == [
         ("dropped", "the model has no arena"),
         ("kept", "a sample takes 93.8% less"),
-        # Tried again with what was kept: it may gain then.
-        ("dropped", "the model has no arena"),
         ("dropped", "a sample takes 1.0% less: not worth it"),
     ]
     assert made_up.tried[-1].batch == 16
