@@ -69,11 +69,13 @@ def find(situation: Situation) -> tuple[Advice, ...] | Declined:
     ]
     if not worth:
         least = min(options, key=lambda option: _added(situation, option.count))
-        why = (
-            "but natively it likely takes longer than that saves"
-            if _added(situation, least.count) < before
-            else "and with other counts more"
-        )
+        saved = before - _added(situation, least.count)
+        if saved <= 0:
+            why = "and with other counts more"
+        elif situation.of_inference(saved) < WORTH_SHARE:
+            why = f"which saves {situation.of_inference(saved):.1%} of an inference"
+        else:
+            why = "but natively it likely takes longer than that saves"
         return Declined(
             f"with {_threads(least.count)} in place of {now} the enclave adds"
             f" {_change(situation, least.count)}, {why}"
