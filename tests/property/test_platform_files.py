@@ -116,7 +116,7 @@ def test_what_is_no_platform_is_one_line(tmp_path: Path, content: bytes, message
 
 def test_what_is_no_file_is_one_line(tmp_path: Path) -> None:
     cases: list[tuple[Any, str]] = [
-        (_write(tmp_path / "huge.toml", b"#" * (SIZE_MAX_BYTES + 1)), "is larger than 1024 KiB"),
+        (_write(tmp_path / "huge.toml", b"#" * (SIZE_MAX_BYTES + 1)), "is larger than 1 MiB"),
         (tmp_path, "is not a file: a platform is a TOML file"),
         (Path("/dev/zero"), "is not a file"),
         ("./none.toml", "cannot read none.toml: No such file or directory"),

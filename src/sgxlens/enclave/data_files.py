@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import re
-import stat
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -18,6 +17,7 @@ from pydantic import BaseModel, RootModel, ValidationError
 from sgxlens.enclave.quantities import Constant
 from sgxlens.errors import UsageError, first_problem
 from sgxlens.text import one_line
+from sgxlens.user_files import read_user_file
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -151,20 +151,8 @@ def _package_folder(folder: str) -> Path:
 
 
 def _read(path: Path, kind: str) -> bytes:
-    where = one_line(str(path), 200)
-    try:
-        # A pipe or device would be waited for, or never end.
-        if not stat.S_ISREG(path.stat().st_mode):
-            raise UsageError(f"{where} is not a file: a {kind} is a TOML file")
-        with open(path, "rb") as file:
-            content = file.read(SIZE_MAX_BYTES + 1)
-    except OSError as error:
-        raise UsageError(f"cannot read {where}: {error.strerror}") from error
-    except ValueError as error:  # a zero byte in the path
-        raise UsageError(f"cannot read {where}: {error}") from error
-    if len(content) > SIZE_MAX_BYTES:
-        raise UsageError(f"{where} is larger than {SIZE_MAX_BYTES >> 10} KiB: no {kind} is")
-    return content
+    wanted = f"a {kind} is a TOML file"
+    return read_user_file(path, kind=kind, size_max_bytes=SIZE_MAX_BYTES, wanted=wanted)
 
 
 def _named(value: Any, path: str, where: str) -> Any:

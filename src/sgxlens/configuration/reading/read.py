@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import json
 import os
-import stat
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +14,7 @@ from sgxlens.configuration.reading.positions import json_places, toml_places
 from sgxlens.configuration.reading.template import Rendered, is_template, plain, render
 from sgxlens.errors import UsageError
 from sgxlens.text import one_line
+from sgxlens.user_files import read_user_file
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -114,20 +114,12 @@ def _line_of(message: str, rendered: Rendered) -> int | None:
 
 
 def _text(path: Path, where: str) -> str:
-    try:
-        # A pipe or device would be waited for, or never end.
-        if not stat.S_ISREG(path.stat().st_mode):
-            raise UsageError(
-                f"{where} is not a file: give a manifest, its template, or Occlum.json"
-            )
-        with open(path, "rb") as file:
-            content = file.read(SIZE_MAX_BYTES + 1)
-    except OSError as error:
-        raise UsageError(f"cannot read {where}: {error.strerror}") from error
-    except ValueError as error:  # a zero byte in the path
-        raise UsageError(f"cannot read {where}: {error}") from error
-    if len(content) > SIZE_MAX_BYTES:
-        raise UsageError(f"{where} is larger than {SIZE_MAX_BYTES >> 20} MiB: no manifest is")
+    content = read_user_file(
+        path,
+        kind="manifest",
+        size_max_bytes=SIZE_MAX_BYTES,
+        wanted="give a manifest, its template, or Occlum.json",
+    )
     if b"\0" in content:
         raise UsageError(f"{where} is a binary file, not a manifest, its template, or Occlum.json")
     try:

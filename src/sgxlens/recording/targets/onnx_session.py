@@ -4,12 +4,12 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from sgxlens.errors import UsageError
+from sgxlens.errors import UsageError, first_problem
+from sgxlens.user_files import read_user_file, shown_path
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -92,11 +92,13 @@ def load_session_settings(path: str | os.PathLike[str]) -> SessionSettings:
     Raises:
         UsageError: the file cannot be read or is not as it should be; the message names the field.
     """
-    try:
-        text = Path(path).read_bytes()
-    except OSError as error:
-        raise UsageError(f"cannot read {os.fspath(path)}: {error.strerror}") from error
-    return _validated(text, os.fspath(path))
+    text = read_user_file(
+        path,
+        kind="file of session settings",
+        size_max_bytes=1 << 20,
+        wanted="session settings are a JSON file",
+    )
+    return _validated(text, shown_path(path))
 
 
 def session_settings(
@@ -127,4 +129,4 @@ def _validated(content: dict[str, Any] | bytes, where: str) -> SessionSettings:
         if first["type"] == "extra_forbidden":
             known = ", ".join(SessionSettings.model_fields)
             raise UsageError(f"{where}: there is no field {field!r}: there are {known}") from error
-        raise UsageError(f"{where}: {field + ': ' if field else ''}{first['msg']}") from error
+        raise UsageError(f"{where}: {first_problem(error)}") from error
