@@ -90,7 +90,8 @@ def test_the_folder_is_whole_and_its_configuration_passes_lint(result: Optimizat
     folder = Path(result.output)
     names = {entry.name for entry in folder.iterdir()}
     assert names == {"model.onnx", "session.json", "loader.py", "example.npz", "environment.env",
-                     "app.manifest.template", "report.json", "REPORT.md"}  # fmt: skip
+                     "requirements.txt", "app.manifest.template", "report.json",
+                     "REPORT.md"}  # fmt: skip
     session = json.loads((folder / "session.json").read_text())
     assert session["intra_op_threads"] == 1
     manifest = folder / "app.manifest.template"

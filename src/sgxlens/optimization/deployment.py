@@ -7,7 +7,7 @@ import inspect
 import json
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib.resources import files
 from pathlib import Path
@@ -25,6 +25,7 @@ LOADER = "loader.py"
 EXAMPLE = "example.npz"
 SESSION = "session.json"
 ENVIRONMENT = "environment.env"
+REQUIREMENTS = "requirements.txt"
 REPORT_JSON, REPORT_TEXT = "report.json", "REPORT.md"
 REPORT_SCHEMA = "sgxlens-optimize"
 #: Is in the folder until all else is.
@@ -91,7 +92,9 @@ def new_folder(path: Path) -> Iterator[None]:
         raise RecordingError(f"cannot write {path}: {error.strerror}") from error
 
 
-def write_program(path: Path, plan: Plan, model: Path, example: Path) -> None:
+def write_program(
+    path: Path, plan: Plan, model: Path, example: Path, versions: Mapping[str, str]
+) -> None:
     """Write what runs: the model, the settings of its session, an example and the loader.
 
     Args:
@@ -99,6 +102,7 @@ def write_program(path: Path, plan: Plan, model: Path, example: Path) -> None:
         plan: the changed program.
         model: its model.
         example: its inputs.
+        versions: of the packages that it needs.
 
     Raises:
         OSError: a file cannot be written.
@@ -114,6 +118,8 @@ def write_program(path: Path, plan: Plan, model: Path, example: Path) -> None:
     (path / SESSION).write_text(session.model_dump_json(indent=1) + "\n", encoding="ascii")
     lines = [f"{name}={value}\n" for name, value in sorted(plan.variables.items())]
     (path / ENVIRONMENT).write_text("".join(lines), encoding="utf-8")
+    pinned = [f"{package}=={version}\n" for package, version in versions.items()]
+    (path / REQUIREMENTS).write_text("".join(pinned), encoding="ascii")
     (path / LOADER).write_text(loader_text(name), encoding="utf-8")
 
 

@@ -14,6 +14,7 @@ from sgxlens.advice.registry import rules
 from sgxlens.comparison.comparable import sample_count
 from sgxlens.errors import SgxlensError
 from sgxlens.optimization.search import Standing, Trial, deviation_text
+from sgxlens.recording.metadata import printable
 from sgxlens.recording.native_times.model import load_times
 from sgxlens.verification.original import original_of
 from sgxlens.verification.plan import Plan, name_of, plan_of
@@ -130,7 +131,7 @@ class RecordingLaboratory:
         sample = verified_gain(self.situation, modification, variant, "sample")
         return Standing(
             modification=modification,
-            recording=str(variant.recording.path),
+            recording=printable(str(variant.recording.path)),
             sample=_scaled(sample, 1 / (self.original.sample_count or 1)),
             startup=verified_gain(self.situation, modification, variant, "startup"),
             memory=verified_gain(self.situation, modification, variant, "memory"),

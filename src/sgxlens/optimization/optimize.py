@@ -11,6 +11,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 import sgxlens
 from sgxlens.advice.advise import situation_of
 from sgxlens.advice.modification import Modification
@@ -32,7 +34,7 @@ from sgxlens.optimization.report import write_report
 from sgxlens.optimization.result import CauseTimes, Optimization
 from sgxlens.optimization.search import Found, Standing, search
 from sgxlens.prediction.predict import DEFAULT_RUNTIME
-from sgxlens.recording.metadata import file_info
+from sgxlens.recording.metadata import file_info, printable
 from sgxlens.recording.session import DEFAULT_LINE_USE_INTERVAL
 from sgxlens.recording.targets.choose import MODEL_SUFFIXES
 from sgxlens.recording.targets.onnx_session import session_settings
@@ -206,7 +208,9 @@ def _written(
     samples = compared_inputs(plan, folder)
     model = model_of(plan, laboratory.variant(modification).prepared.folder)
     on_progress(f"writing {place}")
-    write_program(place, plan, model, folder / INPUTS)
+    target: dict[str, Any] = laboratory.situation.recording.metadata.target.model_dump()
+    versions = {"numpy": np.__version__, "onnxruntime": target["onnxruntime"]}
+    write_program(place, plan, model, folder / INPUTS, versions)
     proof = proved(plan, place, folder, samples, on_progress)
     deployed = _with_model(modification, laboratory, place / f"model{model.suffix}")
     after = laboratory.standing(deployed, proof)
@@ -280,8 +284,8 @@ def _result(
     batch = laboratory.original.sample_count
     one, other = before.sample.after, after.sample.after
     return Optimization(
-        model=str(laboratory.original.model),
-        output=str(place),
+        model=printable(str(laboratory.original.model)),
+        output=printable(str(place)),
         deployment=prediction.deployment,
         batch_before=batch,
         batch_after=None if batch is None else batch * factor,

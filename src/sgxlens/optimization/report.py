@@ -20,6 +20,7 @@ from sgxlens.optimization.deployment import (
     LOADER,
     REPORT_JSON,
     REPORT_TEXT,
+    REQUIREMENTS,
     SESSION,
 )
 from sgxlens.optimization.result import Optimization
@@ -190,7 +191,8 @@ def _how_to_run(result: Optimization) -> Iterator[str]:
     yield "## What is in this folder"
     yield ""
     yield f"- `{LOADER}` loads the model as `{SESSION}` says: `from loader import run`, or"
-    yield f"  `python {LOADER}` for a test with `{EXAMPLE}`. It needs numpy and onnxruntime."
+    yield f"  `python {LOADER}` for a test with `{EXAMPLE}`. It needs numpy and onnxruntime,"
+    yield f"  as in `{REQUIREMENTS}`."
     if (result.batch_after or 1) > 1:
         yield f"- Give it {result.batch_after} samples at once, along the first dimension: fewer"
         yield "  are computed as well, but not as fast each."
