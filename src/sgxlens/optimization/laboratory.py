@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from sgxlens.advice.advice import Gain
@@ -12,6 +11,7 @@ from sgxlens.advice.advise import asked_all
 from sgxlens.advice.modification import Modification
 from sgxlens.advice.registry import rules
 from sgxlens.comparison.comparable import sample_count
+from sgxlens.enclave.quantities import Range
 from sgxlens.errors import SgxlensError
 from sgxlens.optimization.search import Standing, Trial, deviation_text
 from sgxlens.recording.metadata import printable
@@ -24,7 +24,7 @@ from sgxlens.verification.verifying import (
     make_variants,
     native_ratio,
     situation_of_variant,
-    verified_gain,
+    verified_gains,
 )
 
 if TYPE_CHECKING:
@@ -68,8 +68,18 @@ class RecordingLaboratory:
 
     def start(self) -> Standing:
         """The program as it is."""
-        modification = Modification()
-        return self.standing(modification, self.variant(modification))
+        prediction, nothing = self.situation.prediction, Range.exact(0)
+        sample = prediction.steady.sgx_seconds.scaled(1 / (self.original.sample_count or 1))
+        startup, memory = prediction.startup.total_seconds, prediction.sizing.total_bytes
+        return Standing(
+            modification=Modification(),
+            recording=printable(str(self.situation.recording.path)),
+            sample=Gain("sample", sample, sample, nothing),
+            startup=Gain("startup", startup, startup, nothing),
+            memory=Gain("memory", memory, memory, nothing),
+            native_ratio=Range.exact(1),
+            outputs=None,
+        )
 
     def advise(self, standing: Standing) -> Sequence[RankedAdvice]:
         """Advice of all rules for a modified program, what to do first first."""
@@ -128,13 +138,15 @@ class RecordingLaboratory:
             SgxlensError: it cannot be predicted.
         """
         self._on_progress(f"predicting {variant.plan.name}")
-        sample = verified_gain(self.situation, modification, variant, "sample")
+        sample, startup, memory = verified_gains(
+            self.situation, modification, variant, ("sample", "startup", "memory")
+        )
         return Standing(
             modification=modification,
             recording=printable(str(variant.recording.path)),
-            sample=_scaled(sample, 1 / (self.original.sample_count or 1)),
-            startup=verified_gain(self.situation, modification, variant, "startup"),
-            memory=verified_gain(self.situation, modification, variant, "memory"),
+            sample=sample,
+            startup=startup,
+            memory=memory,
             native_ratio=native_ratio(self.situation, variant),
             outputs=variant.prepared.outputs,
         )
@@ -143,12 +155,3 @@ class RecordingLaboratory:
 def _refusal(_: Plan, prepared: Prepared) -> str:
     outputs = prepared.outputs
     return "" if outputs is None or outputs.is_within else deviation_text(outputs)
-
-
-def _scaled(gain: Gain, factor: float) -> Gain:
-    return replace(
-        gain,
-        before=gain.before.scaled(factor),
-        after=gain.after.scaled(factor),
-        saved=gain.saved.scaled(factor),
-    )

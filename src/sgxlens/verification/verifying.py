@@ -225,7 +225,8 @@ def verified(
     Raises:
         SgxlensError: it cannot be predicted.
     """
-    gains = [verified_gain(situation, modification, variant, gain.of) for gain in advice.gains]
+    wanted = [gain.of for gain in advice.gains]
+    gains = verified_gains(situation, modification, variant, wanted)
     inside = tuple(
         one.saved.low <= other.saved.likely <= one.saved.high
         for one, other in zip(advice.gains, gains, strict=True)
@@ -256,19 +257,24 @@ def native_ratio(situation: Situation, variant: Variant) -> Range:
     return found.scaled(1 / variant.plan.factor)
 
 
-def verified_gain(
-    situation: Situation, modification: Modification, variant: Variant, of: GainOf
-) -> Gain:
-    """What a variant saves of something, by its recording.
+def verified_gains(
+    situation: Situation, modification: Modification, variant: Variant, wanted: Sequence[GainOf]
+) -> list[Gain]:
+    """What a variant saves of each that is wanted, by its recording.
 
     Raises:
         SgxlensError: it cannot be predicted.
     """
-    if of == "memory":
-        return _memory_gain(situation, modification, variant)
-    if of == "startup":
-        return _startup_gain(situation, modification, variant)
-    return _inference_gain(situation, modification, variant, of)
+    of_whole = {"memory": _memory_gain, "startup": _startup_gain}
+    whole = None
+    if not of_whole.keys().isdisjoint(wanted):
+        whole = evaluated(situation, modification, variant, None)
+    return [
+        _inference_gain(situation, modification, variant, of)
+        if whole is None or of not in of_whole
+        else of_whole[of](situation, variant, whole)
+        for of in wanted
+    ]
 
 
 def _inference_gain(
@@ -292,12 +298,12 @@ def _inference_gain(
     )
 
 
-def _startup_gain(situation: Situation, modification: Modification, variant: Variant) -> Gain:
+def _startup_gain(situation: Situation, variant: Variant, whole: Evaluation) -> Gain:
     ratio = startup_ratio(variant.prepared.before, variant.prepared.after)
     startup = situation.prediction.startup
     native = startup.native_seconds
     before = situation.evaluation.startup
-    after = waiting_as_before(before, evaluated(situation, modification, variant, None).startup)
+    after = waiting_as_before(before, whole.startup)
     return Gain(
         of="startup",
         before=startup.total_seconds,
@@ -327,9 +333,9 @@ def _is_waiting(charge: Charge) -> bool:
     return charge.cause == "transitions" and reads_clock and charge.count.low == 0
 
 
-def _memory_gain(situation: Situation, modification: Modification, variant: Variant) -> Gain:
+def _memory_gain(situation: Situation, _: Variant, whole: Evaluation) -> Gain:
     before = situation.prediction.sizing.total_bytes
-    after = evaluated(situation, modification, variant, None).prediction.sizing.total_bytes
+    after = whole.prediction.sizing.total_bytes
     # What the runtime needs itself is uncertain alike on both sides.
     ends = sorted(
         one - other
