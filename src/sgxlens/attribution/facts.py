@@ -6,13 +6,14 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from functools import cached_property, partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from sgxlens.attribution.columns import RunsByKey, codes, distinct, integers, rows_of, unsigned
 from sgxlens.attribution.reuse_rows import Origins, ReuseRows
 from sgxlens.errors import RecordingError, UsageError
 from sgxlens.recording.bitmaps import (
@@ -55,10 +56,7 @@ _PHASE_NAMES: tuple[tuple[Callable[[str], object], str], ...] = (
 )
 #: Stands for "between operators" where operators are numbered.
 NO_OPERATOR = -1
-#: Beyond so many pieces of a table a copy is better.
-_RUNS_MAX = 64
 _TABLES = ("contexts", "reuse_sources", "page_use")
-_LONGEST = "reuse_sources"
 #: All tables that facts are made from.
 FACT_TABLES = (*_TABLES, "phases", "operators", "regions", "extents", "line_use")
 
@@ -130,16 +128,16 @@ class PhaseFacts:
         self.regions: tuple[Region, ...] = tuple(
             r for r in recording.regions if r.process == phase.process
         )
-        self._all_contexts = _rows_of(recording, "contexts", phase.process)
-        numbers = _integers(self._all_contexts["context"])
+        self._all_contexts = rows_of(recording, "contexts", phase.process)
+        numbers = integers(self._all_contexts["context"])
         order = np.argsort(numbers)
         if np.any(np.diff(numbers[order]) == 0):
             raise self.corrupted("contexts", "a context occurs twice")
         self._all_contexts = self._all_contexts.take(pa.array(order))
         self._all_numbers = numbers[order]
-        self._all_phases = _integers(self._all_contexts["phase"])
+        self._all_phases = integers(self._all_contexts["phase"])
         self._here = np.flatnonzero(self._all_phases == phase.index)
-        self._all_operators = _integers(self._all_contexts["operator"], null=NO_OPERATOR)
+        self._all_operators = integers(self._all_contexts["operator"], null=NO_OPERATOR)
         used = set(self._all_operators[self._here].tolist())
         self.operators: tuple[Operator, ...] = tuple(
             sorted(
@@ -161,24 +159,24 @@ class PhaseFacts:
         table = self._all_contexts.take(pa.array(self._here))
         return Contexts(
             number=self._all_numbers[self._here],
-            span=_integers(table["span"]),
-            thread=_integers(table["thread"]),
+            span=integers(table["span"]),
+            thread=integers(table["thread"]),
             operator=self._operators_at(self._here),
-            start_position=_integers(table["start_position"]),
-            end_position=_integers(table["end_position"]),
-            line_access_count=_integers(table["line_access_count"]),
+            start_position=integers(table["start_position"]),
+            end_position=integers(table["end_position"]),
+            line_access_count=integers(table["line_access_count"]),
         )
 
     @cached_property
     def _page_use(self) -> tuple[npt.NDArray[np.uint64], Uses]:
         rows = self._rows_here("page_use")
-        pages, page = np.unique(_unsigned(rows["page"]), return_inverse=True)
+        pages, page = np.unique(unsigned(rows["page"]), return_inverse=True)
         uses = Uses(
             context=self._index(rows["context"], self.contexts.number, "page_use", "context"),
             page=page.astype(np.int64),
-            lines=_unsigned(rows["lines"]),
-            written=_unsigned(rows["written_lines"]),
-            fetched=_unsigned(rows["fetched_lines"]),
+            lines=unsigned(rows["lines"]),
+            written=unsigned(rows["written_lines"]),
+            fetched=unsigned(rows["fetched_lines"]),
         )
         return pages, uses
 
@@ -212,24 +210,28 @@ class PhaseFacts:
         """Which bytes of lines the contexts access; of regions as `use_pieces`."""
         rows = self._rows_here("line_use")
         context = self._index(rows["context"], self.contexts.number, "line_use", "context")
-        line = _integers(rows["line"])
+        line = integers(rows["line"])
         pieces = self._pieces((line // LINES_PER_PAGE).astype(np.uint64), context)
         place = (line % LINES_PER_PAGE).astype(np.uint64)[pieces.row]
         is_its = (pieces.lines >> place & np.uint64(1)) != 0
         region = np.full(line.size, NO_REGION, dtype=np.int64)
         region[pieces.row[is_its]] = pieces.region[is_its]
         return LineUses(
-            context, line, region, _unsigned(rows["bytes"]), _unsigned(rows["written_bytes"])
+            context, line, region, unsigned(rows["bytes"]), unsigned(rows["written_bytes"])
         )
 
     def _pieces(self, pages: npt.NDArray[np.uint64], context: Integers) -> Pieces:
         last = np.maximum(self.contexts.end_position, 1) - 1
         return self._region_map.pieces(pages, last[context])
 
-    @cached_property
+    @property
     def _region_map(self) -> RegionMap:
-        extents = _rows_of(self._recording, "extents", self.phase.process)
-        address, size_bytes = _unsigned(extents["address"]), _unsigned(extents["size_bytes"])
+        key = (RegionMap, self.phase.process)
+        return self._recording.derived(key, self._map_regions, ("extents", "regions"))
+
+    def _map_regions(self) -> RegionMap:
+        extents = rows_of(self._recording, "extents", self.phase.process)
+        address, size_bytes = unsigned(extents["address"]), unsigned(extents["size_bytes"])
         if np.any(address + np.maximum(size_bytes, np.uint64(1)) - np.uint64(1) < address):
             raise self.corrupted("extents", "it holds a range beyond the last address")
         region = self._index(extents["region"], self._region_numbers, "extents", "region")
@@ -239,7 +241,7 @@ class PhaseFacts:
             region[mapped],
             address[mapped],
             size_bytes[mapped],
-            _unsigned(extents["start_position"])[mapped],
+            unsigned(extents["start_position"])[mapped],
         )
 
     @cached_property
@@ -273,57 +275,46 @@ class PhaseFacts:
             self._reuse[granularity] = self._read_reuse(granularity)
         return self._reuse[granularity]
 
-    @cached_property
-    def _reuse_table(self) -> tuple[pa.Table, Integers]:
-        rows = self._rows_here("reuse_sources")
-        return rows, _codes(rows["granularity"], tuple(BLOCK_BYTES))
-
     def _read_reuse(self, granularity: str) -> ReuseRows:
-        rows, code = self._reuse_table
-        chosen = code == tuple(BLOCK_BYTES).index(granularity)
-        source_is_null = pc.is_null(rows["source"]).to_numpy()[chosen]
-        is_cold = pc.is_null(rows["distance_min"]).to_numpy()[chosen]
-        if np.any(is_cold != source_is_null):
+        rows = self._reuse_here(granularity)
+        is_cold = pc.is_null(rows["distance_min"])
+        if pc.any(pc.not_equal(is_cold, pc.is_null(rows["source"]))).as_py():
             raise self.corrupted("reuse_sources", "a cold access has a source, or another none")
-        context = _integers(rows["context"])[chosen]
-        context = self._index_of(context, self.contexts.number, "reuse_sources", "context")
-        region = _integers(rows["region"])[chosen]
-        region = self._index_of(region, self._region_numbers, "reuse_sources", "region")
+        context = self._index(rows["context"], self.contexts.number, "reuse_sources", "context")
+        region = self._index(rows["region"], self._region_numbers, "reuse_sources", "region")
         operator = self.contexts.operator[context]
-        low = _unsigned(rows["distance_min"])[chosen]
-        high = _unsigned(rows["distance_max"])[chosen]
-        bins, bin_of_row = _distinct(low[~is_cold])
-        ends = np.zeros_like(bins)
-        ends[bin_of_row] = high[~is_cold]
-        if np.any(ends[bin_of_row] != high[~is_cold]):
+        bins, bin_of_row = distinct(rows["distance_min"])
+        high = unsigned(rows["distance_max"])
+        ends = np.zeros(bins.size + 1, dtype=np.uint64)
+        ends[bin_of_row] = high
+        if np.any(ends[bin_of_row] != high):
             raise self.corrupted("reuse_sources", "bins overlap")
-        bin_or_cold = np.full(context.size, bins.size, dtype=np.int64)
-        bin_or_cold[~is_cold] = bin_of_row
 
         def find_origins() -> Origins:
-            source = _integers(rows["source"])[chosen]
-            source[~is_cold] = self._index_of(
-                source[~is_cold], self._all_numbers, "reuse_sources", "source"
+            is_warm = bin_of_row < bins.size
+            source = integers(rows["source"])
+            source[is_warm] = self._index_of(
+                source[is_warm], self._all_numbers, "reuse_sources", "source"
             )
-            source[is_cold] = -1
+            source[~is_warm] = -1
             source_operator = np.full(context.size, NO_OPERATOR, dtype=np.int64)
-            source_operator[~is_cold] = self._operators_at(source[~is_cold])
-            threads = _integers(self._all_contexts["thread"])
+            source_operator[is_warm] = self._operators_at(source[is_warm])
+            threads = integers(self._all_contexts["thread"])
             return Origins(
                 source_operator=source_operator,
                 kind=self._kinds(operator, source, source_operator),
-                is_other_thread=~is_cold & (threads[source] != self.contexts.thread[context]),
-                access=_codes(rows["access"], ACCESS_CLASSES)[chosen],
+                is_other_thread=is_warm & (threads[source] != self.contexts.thread[context]),
+                access=codes(rows["access"], ACCESS_CLASSES),
             )
 
         return ReuseRows(
             context=context,
             operator=operator,
             region=region,
-            bin=bin_or_cold,
-            count=_integers(rows["count"])[chosen],
+            bin=bin_of_row,
+            count=integers(rows["count"]),
             distance_min=bins,
-            distance_max=ends,
+            distance_max=ends[:-1],
             block_bytes=BLOCK_BYTES[granularity],
             find_origins=find_origins,
         )
@@ -331,7 +322,7 @@ class PhaseFacts:
     def spans_of(self, context: Integers) -> Integers:
         """The spans of contexts of any phase, given by number."""
         index = np.searchsorted(self._all_numbers, context)
-        return _integers(self._all_contexts["span"])[index]
+        return integers(self._all_contexts["span"])[index]
 
     def phases_of(self, context: Integers) -> Integers:
         """The phases of contexts of any phase, given by number.
@@ -339,13 +330,10 @@ class PhaseFacts:
         Raises:
             RecordingError: there is no such context.
         """
-        index = np.searchsorted(self._all_numbers, context)
-        index = np.minimum(index, max(self._all_numbers.size - 1, 0))
-        if not context.size:
-            return index
-        if not self._all_numbers.size or not np.array_equal(self._all_numbers[index], context):
-            raise self.corrupted("page_visits", "it holds a context that there is not")
-        return self._all_phases[index]
+        return self._phases_of(context, "page_visits")
+
+    def _phases_of(self, context: Integers, table: str) -> Integers:
+        return self._all_phases[self._index_of(context, self._all_numbers, table, "context")]
 
     def _kinds(self, operator: Integers, source: Integers, source_operator: Integers) -> Integers:
         names = {p.index: p.name for p in self._recording.select_phases(None, self.phase.process)}
@@ -378,20 +366,26 @@ class PhaseFacts:
 
     def _rows_here(self, name: str) -> pa.Table:
         """The rows of a table with contexts of the phase."""
-        rows = _rows_of(self._recording, name, self.phase.process)
-        numbers = self.contexts.number
-        if not numbers.size:
-            return rows.slice(0, 0)
-        context = _integers(rows["context"])
-        near = (context >= numbers[0]) & (context <= numbers[-1])
-        if numbers[-1] - numbers[0] + 1 != numbers.size:
-            near &= np.isin(context, numbers)
-        # Rows come in few runs of contexts of one phase, which take no copy.
-        edges = np.flatnonzero(np.diff(near, prepend=False, append=False))
-        if edges.size > 2 * _RUNS_MAX:
-            return rows.filter(pa.array(near))
-        runs = zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True)
-        return pa.concat_tables([rows.slice(0, 0), *(rows.slice(a, b - a) for a, b in runs)])
+        rows = rows_of(self._recording, name, self.phase.process)
+        runs = self._recording.derived(
+            (RunsByKey, name, self.phase.process),
+            lambda: RunsByKey(self._phases_of(integers(rows["context"]), name)),
+            (name, "contexts"),
+        )
+        return runs.rows(rows, self.phase.index)
+
+    def _reuse_here(self, granularity: str) -> pa.Table:
+        """The rows of reuse of the phase for blocks of one size."""
+        name, sizes = "reuse_sources", tuple(BLOCK_BYTES)
+        rows = rows_of(self._recording, name, self.phase.process)
+
+        def find_runs() -> RunsByKey:
+            phases = self._phases_of(integers(rows["context"]), name)
+            return RunsByKey(phases * len(sizes) + codes(rows["granularity"], sizes))
+
+        key = (RunsByKey, name, self.phase.process)
+        runs = self._recording.derived(key, find_runs, (name, "contexts"))
+        return runs.rows(rows, self.phase.index * len(sizes) + sizes.index(granularity))
 
     def _index_operators(self) -> Integers:
         numbers = [o.number for o in self._recording.operators if o.process == self.phase.process]
@@ -411,7 +405,7 @@ class PhaseFacts:
         return self._operator_index[self._all_operators[contexts]]
 
     def _index(self, column: pa.ChunkedArray, known: Integers, table: str, what: str) -> Integers:
-        return self._index_of(_integers(column), known, table, what)
+        return self._index_of(integers(column), known, table, what)
 
     def _index_of(self, values: Integers, known: Integers, table: str, what: str) -> Integers:
         if not values.size:
@@ -461,57 +455,12 @@ def facts_of(
 
 def column(recording: Recording, process: int, table: str, name: str) -> Integers:
     """A column of a process's rows of a table, 0 where it is null."""
-    return _integers(_rows_of(recording, table, process)[name])
+    return integers(rows_of(recording, table, process)[name])
 
 
 def has_attribution(recording: Recording) -> bool:
     """Whether a recording holds what this package reads; those of schema version 1 do not."""
     return all(recording.has_table(name) for name in (*_TABLES, "regions", "extents"))
-
-
-def _rows_of(recording: Recording, name: str, process: int) -> pa.Table:
-    table = recording.coded_table(name) if name == _LONGEST else recording.table(name)
-    if len(recording.metadata.processes) == 1:
-        return table
-    return table.filter(pc.equal(table["process"], process))
-
-
-def _distinct(
-    values: npt.NDArray[np.uint64],
-) -> tuple[npt.NDArray[np.uint64], Integers]:
-    """As `numpy.unique` with the inverse; faster where few values are distinct."""
-    encoded = pa.array(values).dictionary_encode()
-    found = encoded.dictionary.to_numpy()
-    order = np.argsort(found)
-    rank = np.empty(order.size, dtype=np.int64)
-    rank[order] = np.arange(order.size)
-    return found[order], rank[encoded.indices.to_numpy()]
-
-
-def _integers(column: pa.ChunkedArray, null: int = 0) -> Integers:
-    return _unmasked(column, null).astype(np.int64)
-
-
-def _unsigned(column: pa.ChunkedArray) -> npt.NDArray[np.uint64]:
-    return _unmasked(column, 0).astype(np.uint64)
-
-
-def _unmasked(column: pa.ChunkedArray, null: int) -> npt.NDArray[Any]:
-    if column.null_count:
-        column = pc.fill_null(column.cast(pa.int64()), null)
-    values: npt.NDArray[Any] = column.to_numpy()
-    return values
-
-
-def _codes(column: pa.ChunkedArray, names: tuple[str, ...]) -> Integers:
-    known = pa.array(names, pa.string())
-    if not pa.types.is_dictionary(column.type):
-        return _integers(pc.index_in(column, known))
-    parts = [
-        _integers(pc.index_in(chunk.dictionary, known))[chunk.indices.to_numpy()]
-        for chunk in column.chunks
-    ]
-    return np.concatenate([np.zeros(0, dtype=np.int64), *parts])
 
 
 __all__ = ["NO_OPERATOR", "NO_REGION", "SOURCE_KINDS", "PhaseFacts", "facts_of", "has_attribution"]

@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from sgxlens.attribution.columns import distinct
 from sgxlens.attribution.facts import FACT_TABLES, NO_OPERATOR, facts_of, has_attribution
 from sgxlens.enclave.cache import miss_probability
 from sgxlens.enclave.charges import Charge
@@ -148,15 +149,18 @@ class _LinesByBin:
 def _lines_by_bin(facts: PhaseFacts) -> _LinesByBin:
     """All that does not depend on the cache, so that many caches take one pass over the rows."""
     rows = facts.reuse_of("line")
-    random = _random_share(facts, rows.context, rows.region)
+    regions = len(facts.regions) + 1
+    pairs, pair = distinct(rows.context * regions + rows.region)
+    context, region = np.divmod(pairs.astype(np.int64), regions)
+    random = _random_share(facts, context, region)[pair]
     roles, role_of = facts.roles
     # Between operators comes first.
-    group = (rows.operator - NO_OPERATOR) * len(roles) + role_of[rows.region]
+    group = (facts.contexts.operator[context] - NO_OPERATOR) * len(roles) + role_of[region]
     used = np.flatnonzero(np.bincount(group, minlength=1))
     label = np.zeros((len(facts.operators) + 1) * len(roles), dtype=np.int64)
     label[used] = np.arange(used.size)
     bins = rows.distance_min.size + 1
-    key = label[group] * bins + rows.bin
+    key = label[group][pair] * bins + rows.bin
     sums: list[Floats] = [
         np.bincount(key, rows.count * share, used.size * bins).astype(np.float64)
         for share in (1 - random, random)
@@ -179,7 +183,7 @@ def sequential_lines(lines: Bitmaps) -> Bitmaps:
 
 
 def _random_share(facts: PhaseFacts, context: Integers, region: Integers) -> Floats:
-    """Of what contexts use of regions, the share of lines that are random: 0 to 1.
+    """Of what each of these contexts uses of its region, the share of lines that are random.
 
     Where the lines of a region are not known, since it changed in the context: of all that the
     context uses.

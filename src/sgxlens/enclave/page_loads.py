@@ -200,9 +200,11 @@ class PagedPhase:
     def _kinds(self, run: EpcRun) -> tuple[Integers, Integers, Integers]:
         """Of each page loaded in the phase: the visit, the index of the page, and of its kind."""
         process = self._process
-        here = process.phase[run.loads.visit] == self.facts.phase.index
-        visit = run.loads.visit[here].astype(np.int64)
-        page = run.loads.page[here].astype(np.int64)
+        # Loads come in the order of visits.
+        low, high = np.searchsorted(run.loads.visit, self._phase.bounds)
+        visit, page = (a[low:high].astype(np.int64) for a in (run.loads.visit, run.loads.page))
+        here = process.phase[visit] == self.facts.phase.index
+        visit, page = visit[here], page[here]
         # Nothing but the start of a page's first visit loads it for the first time.
         is_first = process.first_visit[page] == visit
         kind = np.where(is_first, _KINDS.index("first"), _KINDS.index("again"))
@@ -213,9 +215,9 @@ class PagedPhase:
     def _by_key(self, run: EpcRun) -> dict[LoadKey, int]:
         facts = self.facts
         visit, page, kind = self._kinds(run)
-        context = np.searchsorted(facts.contexts.number, self._process.context[visit])
+        context = self._phase.context_index(visit)
         operator = facts.contexts.operator[context]
-        role = self._phase.roles(context, self._process.pages[page])
+        role = self._phase.roles(context, page)
         names, _ = facts.roles
         key = (kind * (len(facts.operators) + 1) + operator + 1) * len(names) + role
         found, counts = np.unique(key, return_counts=True)

@@ -132,11 +132,12 @@ class PhaseVisits:
 
     def simulation(self, policy: EpcPolicy, capacity_pages: int, replicas: int) -> Simulation:
         """What is simulated for the phase."""
-        counted = self._counted if policy == "pinned" else None
+        counted = self.bounds if policy == "pinned" else None
         return Simulation(policy, capacity_pages, replicas, counted)
 
     @cached_property
-    def _counted(self) -> tuple[int, int]:
+    def bounds(self) -> tuple[int, int]:
+        """The first visit of the phase, and the one after the last."""
         here = np.flatnonzero(self.process.phase == self.facts.phase.index)
         return (int(here[0]), int(here[-1]) + 1) if here.size else (0, 0)
 
@@ -162,48 +163,60 @@ class PhaseVisits:
             return np.zeros(pages.size, dtype=bool)
         return np.isin(pages, self.repeats.pages)
 
-    def roles(self, context: Integers, page: npt.NDArray[np.uint64]) -> Integers:
-        """For each page, by its number, the role of most of the lines that its context uses of it.
+    def context_index(self, visit: Integers) -> Integers:
+        """For each visit, by its number, the index of its context in the phase."""
+        return np.searchsorted(self.facts.contexts.number, self.process.context[visit])
+
+    def roles(self, context: Integers, page: Integers) -> Integers:
+        """For each page the role of most of the lines that its context uses of it.
 
         One that is loaded again in its visit may be used in other contexts only: all of the phase.
-        Roles are indices as in `PhaseFacts.roles`.
+
+        Args:
+            context: indices of contexts.
+            page: indices into `ProcessVisits.pages`.
+
+        Returns:
+            Indices as in `PhaseFacts.roles`.
         """
-        facts = self.facts
-        index = np.minimum(np.searchsorted(facts.pages, page), max(facts.pages.size - 1, 0))
-        width = max(facts.pages.size, 1)
-        found = self._roles_in_contexts.of(context * width + index)
-        in_phase = self._roles_in_phase.of(index)
-        role: Integers = np.where(found >= 0, found, in_phase)
-        return np.where(role >= 0, role, facts.roles[1][NO_REGION])
+        facts, index = self.facts, self._page_index[page]
+        if not facts.use_pieces.use.size:
+            return np.full(page.size, facts.roles[1][NO_REGION])
+        keys, roles = self._roles_in_contexts
+        key = context * facts.pages.size + index
+        at = np.minimum(np.searchsorted(keys, key), keys.size - 1)
+        return np.where(keys[at] == key, roles[at], self._roles_in_phase[index])
 
     @cached_property
-    def _roles_in_contexts(self) -> _MainRoles:
+    def _page_index(self) -> Integers:
+        """For each page of the process its index in the phase; beyond the last one: not used."""
+        pages, mine = self.process.pages, self.facts.pages
+        index = np.searchsorted(mine, pages)
+        index[np.append(mine, 0)[index] != pages] = mine.size
+        return index
+
+    @cached_property
+    def _roles_in_contexts(self) -> tuple[Integers, Integers]:
         uses, use = self.facts.uses, self.facts.use_pieces.use
-        width = max(self.facts.pages.size, 1)
-        return _MainRoles(self.facts, uses.context[use] * width + uses.page[use])
+        return self._main_roles(uses.context[use] * self.facts.pages.size + uses.page[use])
 
     @cached_property
-    def _roles_in_phase(self) -> _MainRoles:
-        return _MainRoles(self.facts, self.facts.uses.page[self.facts.use_pieces.use])
+    def _roles_in_phase(self) -> Integers:
+        """For each page of the phase, and last for one that it does not use, the role."""
+        facts = self.facts
+        pages, roles = self._main_roles(facts.uses.page[facts.use_pieces.use])
+        found = np.full(facts.pages.size + 1, facts.roles[1][NO_REGION])
+        found[pages] = roles
+        return found
 
-
-class _MainRoles:
-    """By a key of pieces, the role that most of their lines have."""
-
-    def __init__(self, facts: PhaseFacts, key: Integers) -> None:
-        names, role_of = facts.roles
-        pieces = facts.use_pieces
-        self._keys, index = np.unique(key, return_inverse=True)
+    def _main_roles(self, key: Integers) -> tuple[Integers, Integers]:
+        """By the key of pieces, ascending, the role that most of their lines have."""
+        names, role_of = self.facts.roles
+        pieces = self.facts.use_pieces
+        keys, index = np.unique(key, return_inverse=True)
         by_role = index * len(names) + role_of[pieces.region]
-        lines = np.bincount(by_role, popcount(pieces.lines), self._keys.size * len(names))
-        self._main = lines.reshape(self._keys.size, len(names)).argmax(axis=1)
-
-    def of(self, key: Integers) -> Integers:
-        """For each key the role, an index; -1: there is no such piece."""
-        if not self._keys.size:
-            return np.full(key.size, -1, dtype=np.int64)
-        at = np.minimum(np.searchsorted(self._keys, key), self._keys.size - 1)
-        return np.where(self._keys[at] == key, self._main[at], -1)
+        lines = np.bincount(by_role, popcount(pieces.lines), keys.size * len(names))
+        return keys, lines.reshape(keys.size, len(names)).argmax(axis=1)
 
 
 def phase_visits(recording: Recording, facts: PhaseFacts) -> PhaseVisits:

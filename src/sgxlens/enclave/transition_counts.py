@@ -14,7 +14,7 @@ from sgxlens.enclave.files import Classifier, Disk, FileKinds
 from sgxlens.enclave.mappings.events import is_tracer_file
 from sgxlens.enclave.quantities import Range
 from sgxlens.enclave.system_calls.callers import CallerClasses, OperatorFinder, background_threads
-from sgxlens.enclave.system_calls.effects import Effect, EffectFinder
+from sgxlens.enclave.system_calls.effects import Effect, EffectFinder, Facts
 from sgxlens.enclave.system_calls.facts import NO_FACTS, FactFinder
 from sgxlens.enclave.system_calls.replay import replay_calls
 from sgxlens.text import one_line
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
     from sgxlens.enclave.platform import Platform
     from sgxlens.enclave.runtime import Runtime
-    from sgxlens.enclave.system_calls.expressions import Value
     from sgxlens.enclave.system_calls.recorded import Call
     from sgxlens.recording.reader import Phase, Recording
 
@@ -38,6 +37,7 @@ _LEAVES_WITH_SUBLEAVES = frozenset(
     {0x4, 0x7, 0xB, 0xD, 0xF, 0x10, 0x12, 0x14, 0x17, 0x18, 0x1B, 0x1D, 0x1F, 0x20, 0x23, 0x24}
 )
 RAW_SYSCALL = "raw_syscall"
+_TRAPS = "rdtsc_traps"
 #: From so many reads of the time stamp counter in a phase on, a loop is taken to make them, which
 #: may wait for a time: inside, where each read takes longer, it would make fewer.
 LOOP_CLOCK_READS = 10_000
@@ -134,51 +134,69 @@ def count_transitions(
     """
     kinds = files or FileKinds()
     # The runtime is kept with its counts, so that no other takes its id.
-    key = (count_transitions, platform.traps.rdtsc, id(runtime), kinds)
     _, counts = recording.derived(
-        key, lambda: (runtime, _Counter(recording, platform, runtime, kinds).counted())
+        (count_transitions, id(runtime), kinds),
+        lambda: (runtime, _Counter(recording, runtime, kinds).counted()),
     )
-    return counts
+    return counts.trapping if platform.traps.rdtsc == "traps" else counts.native
+
+
+class _Effects(NamedTuple):
+    """What becomes of a call or event where RDTSC runs natively, and where it traps."""
+
+    native: Effect
+    trapping: Effect
+
+
+class _Counts(NamedTuple):
+    """The counts of a recording where RDTSC runs natively, and where it traps."""
+
+    native: TransitionCounts
+    trapping: TransitionCounts
 
 
 class _Counter:
     """Counts the transitions of one recording."""
 
-    def __init__(
-        self, recording: Recording, platform: Platform, runtime: Runtime, kinds: FileKinds
-    ) -> None:
+    def __init__(self, recording: Recording, runtime: Runtime, kinds: FileKinds) -> None:
         self._recording = recording
         self._replay = recording.derived(replay_calls, lambda: replay_calls(recording))
-        self._rdtsc_traps = platform.traps.rdtsc == "traps"
         self._disk = Disk(recording.metadata.created, look=kinds.look_on_disk)
         self._classifier = Classifier(kinds, runtime.files, self._disk)
-        self._facts = FactFinder(
-            self._replay, self._classifier, self._disk, rdtsc_traps=self._rdtsc_traps
-        )
+        self._facts = FactFinder(self._replay, self._classifier, self._disk)
         self._effects = EffectFinder(runtime)
         self._callers = CallerClasses(runtime.patched_objects)
-        self._counts: Counter[tuple[_Key, Effect]] = Counter()
+        self._counts: Counter[tuple[_Key, _Effects]] = Counter()
         self._left_out: Counter[str] = Counter()
         self._unknown: Counter[str] = Counter()
         self._reasons: dict[str, str | None] = {}
-        self._natively: Counter[tuple[_Key, Effect]] = Counter()
+        self._natively: Counter[tuple[_Key, _Effects]] = Counter()
 
-    def counted(self) -> TransitionCounts:
+    def counted(self) -> _Counts:
         self._count_loads()
         self._count_calls()
         self._count_traps()
         self._count_signals()
-        return TransitionCounts(
-            rows=tuple(sorted(self._rows(), key=lambda r: (r.process, r.phase))),
-            left_out=dict(self._left_out),
-            unknown=dict(self._unknown),
-            notes=tuple(self._notes()),
+        notes = tuple(self._notes())
+        native, trapping = (
+            TransitionCounts(
+                rows=tuple(sorted(self._rows(which), key=lambda r: (r.process, r.phase))),
+                left_out=dict(self._left_out),
+                unknown=dict(self._unknown),
+                notes=notes,
+            )
+            for which in range(len(_Effects._fields))
         )
+        return _Counts(native, trapping)
 
     def _count_calls(self) -> None:
         operators = OperatorFinder(self._recording)
         background = background_threads(self._recording)
         profiled = _profiled_phases(self._recording)
+        raw = self._of_event(RAW_SYSCALL)
+        perhaps_raw = _Effects(
+            *(effect.or_nothing("if the caller is not the C library") for effect in raw)
+        )
         for call in self._replay.calls:
             caller = self._callers.name_of(call.caller)
             facts, maybe = self._facts.facts_of(call, caller)
@@ -195,15 +213,25 @@ class _Counter:
                 caller,
                 is_background,
             )
-            effect = self._effects.of_call(call.name, facts, maybe)
-            if not effect.is_known:
+            effects = self._of_call(call.name, facts, maybe)
+            if not effects.native.is_known:
                 self._unknown[call.name] += 1
-            self._add(key, effect, natively=not call.is_part)
+            self._add(key, effects, natively=not call.is_part)
             if not call.is_part and self._callers.is_raw(call.caller):
-                trap = self._effects.of_event(RAW_SYSCALL, self._event_facts())
-                if not call.caller:
-                    trap = trap.or_nothing("if the caller is not the C library")
-                self._add(key._replace(name=RAW_SYSCALL), trap)
+                self._add(key._replace(name=RAW_SYSCALL), raw if call.caller else perhaps_raw)
+
+    def _of_call(self, name: str, facts: Facts, maybe: tuple[Facts, ...]) -> _Effects:
+        native = self._effects.of_call(name, facts, maybe)
+        if not self._effects.asks(name, _TRAPS):
+            return _Effects(native, native)
+        others = tuple({**other, _TRAPS: True} for other in maybe)
+        return _Effects(native, self._effects.of_call(name, {**facts, _TRAPS: True}, others))
+
+    def _of_event(self, name: str, facts: Facts = NO_FACTS) -> _Effects:
+        return _Effects(
+            self._effects.of_event(name, facts),
+            self._effects.of_event(name, {**facts, _TRAPS: True}),
+        )
 
     def _reason_to_leave_out(
         self, call: Call, profiled: set[tuple[int, int]], *, is_background: bool
@@ -236,8 +264,8 @@ class _Counter:
         first = {p.process: p.index for p in reversed(self._recording.phases)}
         for (process, path), segments in loaded.items():
             facts = self._facts.load_facts(process, path, segments)
-            effect = self._effects.of_event("program_load", facts)
-            self._add(_Key(process, first.get(process, 0), None, "program_load"), effect)
+            key = _Key(process, first.get(process, 0), None, "program_load")
+            self._add(key, self._of_event("program_load", facts))
 
     def _count_traps(self) -> None:
         if not self._recording.has_table("traps"):
@@ -252,17 +280,17 @@ class _Counter:
                 which = (row["process"], leaf, subleaf if leaf in _LEAVES_WITH_SUBLEAVES else 0)
                 if which not in seen:
                     seen.add(which)
-                    first = self._event_facts(leaf=leaf, is_first_use=True)
-                    self._add(key, self._effects.of_event(kind, first))
+                    first = {**NO_FACTS, "leaf": leaf, "is_first_use": True}
+                    self._add(key, self._of_event(kind, first))
                     count -= 1
-                facts = self._event_facts(leaf=leaf)
+                effects = self._of_event(kind, {**NO_FACTS, "leaf": leaf})
             else:
-                facts = self._event_facts()
-            effect = self._effects.of_event(kind, facts)
-            if kind != "cpuid" and self._rdtsc_traps and count >= LOOP_CLOCK_READS:
-                effect = effect.or_nothing("if no loop that ends after a time makes the reads")
+                effects = self._of_event(kind)
+                if count >= LOOP_CLOCK_READS:
+                    why = "if no loop that ends after a time makes the reads"
+                    effects = effects._replace(trapping=effects.trapping.or_nothing(why))
             if count:
-                self._add(key, effect, count)
+                self._add(key, effects, count)
 
     def _count_signals(self) -> None:
         if not self._recording.has_table("signals"):
@@ -275,21 +303,17 @@ class _Counter:
             phases = starts.get(row["process"], [])
             index = np.searchsorted([p.start_position for p in phases], row["position"], "right")
             phase = phases[max(int(index) - 1, 0)].index if phases else 0
-            effect = self._effects.of_event("signal", self._event_facts())
-            self._add(_Key(row["process"], phase, None, "signal"), effect)
+            self._add(_Key(row["process"], phase, None, "signal"), self._of_event("signal"))
 
-    def _event_facts(self, **facts: Value) -> dict[str, Value]:
-        return {**NO_FACTS, "rdtsc_traps": self._rdtsc_traps, **facts}
-
-    def _add(self, key: _Key, effect: Effect, count: int = 1, *, natively: bool = True) -> None:
-        self._counts[key, effect] += count
+    def _add(self, key: _Key, effects: _Effects, count: int = 1, *, natively: bool = True) -> None:
+        self._counts[key, effects] += count
         if natively:
-            self._natively[key, effect] += count
+            self._natively[key, effects] += count
 
-    def _rows(self) -> Iterable[TransitionRow]:
+    def _rows(self, which: int) -> Iterable[TransitionRow]:
         merged: dict[tuple[_Key, str, str], list[tuple[Effect, int, int]]] = {}
-        for (key, effect), count in self._counts.items():
-            native = self._natively[key, effect]
+        for (key, effects), count in self._counts.items():
+            effect, native = effects[which], self._natively[key, effects]
             merged.setdefault((key, effect.outcome, effect.why), []).append((effect, count, native))
         for (key, outcome, why), found in merged.items():
             sums = {

@@ -119,30 +119,32 @@ def _swings(weighted: _Weighted, base_seconds: float) -> tuple[Swing, ...]:
         abs(w) * max(c.constant.high * c.count.likely, c.constant.likely * c.count.high)
         for w, c in weighted
     )
+    values = _count_values(weighted)
     found = [
         Swing(
             kind="constant" if is_constant else "count",
             name=name,
             cause=next(iter(lever.causes)) if len(lever.causes) == 1 else None,
-            value=lever.value,
+            value=values.get((is_constant, name, cause), lever.value),
             source=lever.source,
             low_seconds=likely + lever.low_ns * _SECONDS_PER_NS,
             high_seconds=likely + lever.high_ns * _SECONDS_PER_NS,
         )
-        for (is_constant, name, _), lever in _levers(weighted).items()
+        for (is_constant, name, cause), lever in _levers(weighted).items()
         if max(abs(lever.low_ns), abs(lever.high_ns)) > least
     ]
     return tuple(sorted(found, key=lambda swing: (-abs(swing.swing_seconds), swing.name)))
 
 
 def _levers(weighted: _Weighted) -> dict[tuple[bool, str, str], _Lever]:
-    """Constants by their name, and counts that move together by what is counted."""
+    """Constants by their name, and counts that move together by what is counted.
+
+    The value of a count is that of the first charge; `_count_values` has that of all.
+    """
     levers: dict[tuple[bool, str, str], _Lever] = {}
-    counts: defaultdict[tuple[bool, str, str], list[tuple[float, Range]]] = defaultdict(list)
     for weight, charge in weighted:
         constant, count = charge.constant, charge.count
-        counted = _COUNTED_TOGETHER.get(charge.cause, charge.what)
-        of_constant, of_count = (True, _constant_name(charge), ""), (False, counted, charge.cause)
+        of_constant, of_count = (True, _constant_name(charge), ""), _count_key(charge)
         # There are many charges and few constants: setdefault() would make a range for each.
         if of_constant not in levers:
             levers[of_constant] = _Lever(set(), constant.range, constant.source)
@@ -155,11 +157,23 @@ def _levers(weighted: _Weighted) -> dict[tuple[bool, str, str], _Lever]:
         lever = levers[of_count]
         lever.low_ns += weight * (count.low - count.likely) * constant.likely
         lever.high_ns += weight * (count.high - count.likely) * constant.likely
-        counts[of_count].append((weight, count))
-    for key, found in counts.items():
-        ends = _ends(found)
-        levers[key].value = Range(min(ends), ends[1], max(ends))
     return levers
+
+
+def _count_values(weighted: _Weighted) -> dict[tuple[bool, str, str], Range]:
+    """Of the counts of `_levers`, their weighted sums."""
+    counts: defaultdict[tuple[bool, str, str], list[tuple[float, Range]]] = defaultdict(list)
+    for weight, charge in weighted:
+        counts[_count_key(charge)].append((weight, charge.count))
+    found = {}
+    for key, values in counts.items():
+        ends = _ends(values)
+        found[key] = Range(min(ends), ends[1], max(ends))
+    return found
+
+
+def _count_key(charge: Charge) -> tuple[bool, str, str]:
+    return False, _COUNTED_TOGETHER.get(charge.cause, charge.what), charge.cause
 
 
 def _constant_name(charge: Charge) -> str:

@@ -403,12 +403,18 @@ class Recording:
             found = self.select_phases(phase, process)
             if len({p.process for p in found}) < len(found):
                 raise UsageError(f"{len(found)} phases are called {phase!r}: give the index of one")
-        table = self.table("footprints")
-        mask = self._rows(table, granularity, phase, process)
-        if phase is None:
-            mask = pc.and_(mask, pc.is_null(table["phase"]))
-        mask = pc.and_(mask, pc.equal(table["access"], access))
-        return int(pc.sum(table["block_count"].filter(mask)).as_py() or 0)
+
+        def count() -> int:
+            table = self.table("footprints")
+            mask = self._rows(table, granularity, phase, process)
+            if phase is None:
+                mask = pc.and_(mask, pc.is_null(table["phase"]))
+            mask = pc.and_(mask, pc.equal(table["access"], access))
+            return int(pc.sum(table["block_count"].filter(mask)).as_py() or 0)
+
+        return self.derived(
+            (Recording.footprint_blocks, granularity, phase, process, access), count
+        )
 
     @cached_property
     def native(self) -> NativeSummary | None:

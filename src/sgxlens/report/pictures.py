@@ -193,8 +193,15 @@ def _addresses(found: Timeline, height: int) -> list[int]:
 
 def _most(of_page: Integers, height: int) -> list[int]:
     """For each cell of `height` pages the value that most of its pages have."""
-    found = []
-    for start in range(0, of_page.size, height):
-        values, counts = np.unique(of_page[start : start + height], return_counts=True)
-        found.append(int(values[counts.argmax()]))
+    if not of_page.size:
+        return []
+    least = int(of_page.min())
+    width = int(of_page.max()) - least + 1
+    keys, counts = np.unique(
+        np.arange(of_page.size) // height * width + of_page - least, return_counts=True
+    )
+    # Of values that as many pages have, the least one: keys ascend.
+    order = np.lexsort((-counts, keys // width))
+    _, first = np.unique(keys[order] // width, return_index=True)
+    found: list[int] = (keys[order][first] % width + least).tolist()
     return found

@@ -97,6 +97,11 @@ def background_threads(recording: Recording) -> set[tuple[int, int]]:
     the network meanwhile (see `BACKGROUND_CALLS`). And those that they made, or that made them,
     unless these run operators.
     """
+    tables = ("syscalls", "threads", "operators")
+    return recording.derived(background_threads, lambda: _background_threads(recording), tables)
+
+
+def _background_threads(recording: Recording) -> set[tuple[int, int]]:
     found: set[tuple[int, int]] = set()
     if not recording.has_table("syscalls"):
         return found
@@ -154,6 +159,11 @@ def parallel_operators(recording: Recording) -> set[tuple[int, int]]:
     They are those in which several threads are seen to work, in this or another execution: the
     tracer runs one thread at a time, and an operator may well be done before a second one starts.
     """
+    tables = ("contexts", "operators")
+    return recording.derived(parallel_operators, lambda: _parallel_operators(recording), tables)
+
+
+def _parallel_operators(recording: Recording) -> set[tuple[int, int]]:
     if not recording.has_table("contexts"):
         return set()
     table = recording.table("contexts")

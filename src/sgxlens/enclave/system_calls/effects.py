@@ -57,6 +57,7 @@ class EffectFinder:
         self._chosen: dict[tuple[object, ...], _Chosen] = {}
         self._known: dict[tuple[object, ...], Effect] = {}
         self._effects: dict[tuple[object, ...], Effect] = {}
+        self._asks: dict[tuple[str, str], bool] = {}
 
     def of_call(self, name: str, facts: Facts, maybe: tuple[Facts, ...]) -> Effect:
         """What becomes of a system call; `maybe`: facts that it may have instead."""
@@ -64,6 +65,20 @@ class EffectFinder:
         if rules is None:
             return _UNKNOWN
         return self._found(f"syscalls.{name}", rules, facts, maybe)
+
+    def asks(self, name: str, variable: str) -> bool:
+        """Whether any rule of a system call asks for a variable."""
+        key = (name, variable)
+        if key not in self._asks:
+            rules = self._runtime.rules_for(name)
+            self._asks[key] = rules is not None and (
+                variable in rules.names
+                or any(variable in rule.names for rule in rules.rules)
+                or any(
+                    self.asks(rule.rule.like, variable) for rule in rules.rules if rule.rule.like
+                )
+            )
+        return self._asks[key]
 
     def of_event(self, name: str, facts: Facts) -> Effect:
         """What becomes of an event."""

@@ -38,18 +38,17 @@ _DIRECT = ("allowed", "network_socket")
 class FactFinder:
     """Finds the facts of all calls, in their order: what is looked up first is known later.
 
+    They are those of a platform on which RDTSC does not trap.
+
     Attributes:
         guessed_folder_count: look-ups of missing paths of which the recording does not tell which
             parent folders exist.
     """
 
-    def __init__(
-        self, replayed: ReplayedCalls, classifier: Classifier, disk: Disk, *, rdtsc_traps: bool
-    ) -> None:
+    def __init__(self, replayed: ReplayedCalls, classifier: Classifier, disk: Disk) -> None:
         self._files = replayed.files
         self._classifier = classifier
         self._disk = disk
-        self._base: Facts = {**NO_FACTS, "rdtsc_traps": rdtsc_traps}
         self._existing = {
             parent for f in replayed.files.values() if f.exists for parent in components(f.path)
         }
@@ -70,7 +69,7 @@ class FactFinder:
 
         `caller` is the class of its caller, as of `CALLERS`. Calls come in their order.
         """
-        facts: Facts = {**self._base, **call.facts, "caller": caller}
+        facts: Facts = {**NO_FACTS, **call.facts, "caller": caller}
         maybe = [{name: value} for name, value in call.maybe.items()]
         if call.path_file is not None:
             maybe += self._look_up(call, facts)
@@ -96,7 +95,7 @@ class FactFinder:
         file.exists = True
         for offset, size in segments:
             file.note_read(offset, 0, max(size - PAGE_BYTES, 0) + 1)
-        facts: Facts = {**self._base, "kind": self._kind(file)}
+        facts: Facts = {**NO_FACTS, "kind": self._kind(file)}
         size_bytes = self._size(file)
         facts["size"] = size_bytes.likely
         self._look_up_existing(process, file, facts)

@@ -40,12 +40,12 @@ class NativeTime:
         """The middle one."""
         return statistics.median(self.samples)
 
-    @property
+    @cached_property
     def low_seconds(self) -> float:
         """Lower quartile (interpolated linearly)."""
         return float(np.quantile(self.samples, 0.25))
 
-    @property
+    @cached_property
     def high_seconds(self) -> float:
         """Upper quartile (interpolated linearly)."""
         return float(np.quantile(self.samples, 0.75))
