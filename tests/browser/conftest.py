@@ -4,6 +4,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,8 @@ import paged
 import predictable
 from browser import Browser, find_chromium
 from hostile import HOSTILE_NAMES
+from real_models import MODELS, record_model
+from recordings import needs_tracer
 
 MakeRecording = Callable[..., Path]
 ROOT = Path(__file__).parents[2]
@@ -35,9 +38,31 @@ def node() -> str:
     return program
 
 
-@pytest.fixture
-def recording(make_recording: MakeRecording) -> Path:
-    return make_recording(predictable.tables(), **predictable.metadata())
+@pytest.fixture(scope="session")
+def recorded(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """Records a real model, once for all tests."""
+
+    @cache
+    def recorded(name: str) -> Path:
+        return record_model(name, tmp_path_factory.mktemp(name))
+
+    return recorded
+
+
+@pytest.fixture(
+    params=[
+        "made_up",
+        *(pytest.param(name, marks=[pytest.mark.slow, needs_tracer]) for name in MODELS),
+    ]
+)
+def recording(
+    request: pytest.FixtureRequest,
+    make_recording: MakeRecording,
+    recorded: Callable[[str], Path],
+) -> Path:
+    if request.param == "made_up":
+        return make_recording(predictable.tables(), **predictable.metadata())
+    return recorded(request.param)
 
 
 @pytest.fixture

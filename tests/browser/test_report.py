@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -15,13 +16,16 @@ import predictable
 import sgxlens
 from browser import Browser, Page
 from hostile import HOSTILE_NAMES
-from looking import OVERLAPS, WIDTHS, printed, values
+from looking import OVERLAPS, WIDTHS, printed, show_all, values
 from page_data import page_data
+from real_models import record
+from recordings import PROGRAMS, compile_program, needs_tracer
 from sgxlens.advice import Advisory
 from sgxlens.advice.advice import Verified
 from sgxlens.cli.main import main
 from sgxlens.enclave.quantities import Range
 from sgxlens.prediction.several import predict_on
+from sgxlens.recording.reader import open_recording
 from sgxlens.report.advice import json_text as advice_json
 from sgxlens.report.html import write_html
 from sgxlens.report.page import page_report
@@ -30,6 +34,8 @@ from simulated import Extent, Program, Span
 MakeRecording = Callable[..., Path]
 
 READY = "#evidence"
+#: Where screenshots are left for a person to look at; by default nowhere.
+PICTURES = os.environ.get("SGXLENS_TEST_PICTURES")
 
 
 @pytest.fixture
@@ -55,6 +61,7 @@ def test_numbers_are_those_of_json(
 ) -> None:
     show = printed(capsys, "show", str(recording), "--json")
     predict = printed(capsys, "predict", str(recording), "--json")
+    show_all(page)
     data = page_data(report.read_text())
     # What the page does not show is left out of its data.
     for row in show["regions"]["rows"]:
@@ -110,16 +117,26 @@ def test_numbers_are_those_of_json(
 
 
 def test_operators_can_be_sorted_and_searched(page: Page) -> None:
-    cells = "document.querySelectorAll('#operators tbody [data-column=name]')"
-    names = f"[...{cells}].map(cell => cell.innerText)"
+    show_all(page)
+    cells = "[...document.querySelectorAll('#operators tbody [data-column=%s]')]"
+    names = f"{cells % 'name'}.map(cell => cell.dataset.value)"
+    added = f"{cells % 'added'}.map(cell => +cell.dataset.value)"
+    row = "[...document.querySelector('#operators tbody tr').cells]"
+    place = page.do(f"{row}.findIndex(cell => cell.dataset.column === 'added')") + 1
     page.click("#operators thead th:nth-child(2) button")
     assert page.do("document.querySelector('th[aria-sort]').ariaSort") == "ascending"
     upwards = page.do(names)
     page.click("#operators thead th:nth-child(2) button")
-    assert page.do(names) == upwards[::-1]
+    assert sorted(page.do(names)) == sorted(upwards)
+    assert page.do(names)[0] == upwards[-1]
     assert len(set(upwards)) > 1
+    for is_reverse in (True, False):
+        page.click(f"#operators thead th:nth-child({place}) button")
+        assert page.do(added) == sorted(page.do(added), reverse=is_reverse)
     page.fill("#operators-search", upwards[0])
-    assert page.do(names) == upwards[:1]
+    found = page.do(names)
+    assert 0 < len(found) < len(upwards)
+    assert all(upwards[0].lower() in name.lower() for name in found)
 
 
 def test_platforms_can_be_switched(page: Page, report: Path) -> None:
@@ -171,12 +188,23 @@ def test_has_a_dark_mode(page: Page, browser: Browser, report: Path) -> None:
 
 
 @pytest.mark.parametrize("width", WIDTHS)
-def test_nothing_overlaps(width: int, page: Page) -> None:
+def test_nothing_overlaps(width: int, page: Page, request: pytest.FixtureRequest) -> None:
     page.resize(width, 900)
+    page.settle()
+    if PICTURES:
+        for theme in ("light", "dark"):
+            name = request.node.callspec.params["recording"]
+            page.screenshot(Path(PICTURES) / f"{name}-{width}-{theme}.png")
+            page.click("#theme")
     page.do("document.querySelectorAll('details').forEach(one => { one.open = true })")
     page.settle()
     assert page.do("document.documentElement.scrollWidth") <= width
     assert page.do(OVERLAPS) == []
+
+
+def test_it_is_small_and_opens_fast(page: Page, report: Path) -> None:
+    assert report.stat().st_size < 2_000_000
+    assert page.do("performance.now()") < 3000
 
 
 def test_hostile_names_stay_text(browser: Browser, hostile: Path, tmp_path: Path) -> None:
@@ -299,4 +327,19 @@ def test_five_thousand_operators_open_fast(
     page = browser.open(path, ready=READY)
     assert page.do("performance.now()") < 3000
     assert page.do("document.querySelector('.tools [role=status]').textContent").startswith("5,000")
+    page.close()
+
+
+@pytest.mark.slow
+@needs_tracer
+def test_ten_million_page_visits_open_fast(browser: Browser, tmp_path: Path) -> None:
+    program = compile_program([PROGRAMS / "page_walks.c"], tmp_path / "page_walks")
+    recording = record(tmp_path, "--", program)
+    assert open_recording(recording).metadata.tables["page_visits"].row_count > 10_000_000
+    path = tmp_path / "report.html"
+    assert main(["report", str(recording), "-q", "-o", str(path)]) == 0
+    assert path.stat().st_size < 5_000_000
+    page = browser.open(path, ready=READY)
+    assert page.do("performance.now()") < 3000
+    assert page.problems == []
     page.close()

@@ -7,13 +7,13 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pytest
 
+from light_models import write_light_model
 from recordings import assert_near, needs_tracer
 from sgxlens.recording.operators import BACKGROUND_CALLS, Profile
 from sgxlens.recording.reader import Recording
@@ -49,41 +49,6 @@ class _Target(OnnxTarget):
         return self.profile
 
 
-def _write_model(name: str, path: Path) -> int:
-    """Write a model of the `onnx` package with random weights, which it has not; return bytes."""
-    folder = Path(onnx.__file__).parent / "backend/test/data/light"
-    model = onnx.load(str(folder / f"light_{name}.onnx"))
-    graph = model.graph
-    shapes = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in graph.initializer}
-    generator = np.random.default_rng(7)
-    kept = []
-    weight_bytes = 0
-    for node in graph.node:
-        if node.op_type != "ConstantOfShape":
-            kept.append(node)
-            continue
-        shape = tuple(int(size) for size in shapes[node.input[0]])
-        if len(shape) > 1:
-            weights = generator.normal(size=shape) * np.sqrt(2 / np.prod(shape[1:]))
-        else:
-            weights = generator.uniform(0.5, 1.5, size=shape)
-        tensor = onnx.numpy_helper.from_array(weights.astype(np.float32), node.output[0])
-        graph.initializer.append(tensor)
-        weight_bytes += weights.size * 4
-    used = {name for node in kept for name in node.input}
-    initializers = [tensor for tensor in graph.initializer if tensor.name in used]
-    del graph.initializer[:]
-    graph.initializer.extend(initializers)
-    del graph.node[:]
-    graph.node.extend(kept)
-    named = {tensor.name for tensor in initializers}  # old models list weights as inputs, too
-    inputs = [value for value in graph.input if value.name in used - named]
-    del graph.input[:]
-    graph.input.extend(inputs)
-    onnx.save(model, str(path))
-    return weight_bytes
-
-
 @pytest.fixture(
     scope="module",
     params=[
@@ -100,7 +65,7 @@ def recorded(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
     name, threads = request.param
     folder = tmp_path_factory.mktemp(name)
     model = folder / "model.onnx"
-    weight_bytes = _write_model(name, model)
+    weight_bytes = write_light_model(name, model)
     session = onnxruntime.InferenceSession(str(model), providers=["CPUExecutionProvider"])
     (source,) = session.get_inputs()
     image = np.random.default_rng(1).random(source.shape, dtype=np.float32)

@@ -39,6 +39,22 @@ OVERLAPS = """
   return found;
 })()
 """
+#: A long table shows its beginning: asks for more, and tells whether there was more.
+SHOW_MORE = """
+(() => {
+  const buttons = [...document.querySelectorAll("button.more")];
+  const more = buttons.find((one) => /\\b(all|more)\\b/.test(one.innerText));
+  more?.click();
+  return more !== undefined;
+})()
+"""
+
+
+def show_all(page: Page) -> None:
+    """Let long tables show all rows."""
+    page.settle()
+    while page.do(SHOW_MORE):
+        page.settle()
 
 
 def printed(capsys: pytest.CaptureFixture[str], *arguments: str) -> Any:

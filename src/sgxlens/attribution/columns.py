@@ -39,7 +39,7 @@ class RunsByKey:
         is_new = np.ones(key.size, dtype=bool)
         np.not_equal(key[1:], key[:-1], out=is_new[1:])
         first = np.flatnonzero(is_new)
-        stop = np.append(first[1:], key.size)
+        stop = np.append(first, key.size)[1:]
         self._runs: dict[int, list[tuple[int, int]]] = {}
         for value, start, end in zip(
             key[first].tolist(), first.tolist(), stop.tolist(), strict=True

@@ -3,9 +3,6 @@ from __future__ import annotations
 
 import csv
 import gzip
-import json
-import math
-from collections import defaultdict
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
@@ -18,6 +15,7 @@ import pytest
 import predictable
 import sgxlens
 from sgxlens.cli.main import main
+from trace_format import check_trace
 
 MakeRecording = Callable[..., Path]
 Run = Callable[..., str]
@@ -58,51 +56,13 @@ def refused(capsys: pytest.CaptureFixture[str]) -> Run:
     return export
 
 
-def checked(content: dict[str, Any]) -> list[dict[str, Any]]:
-    """The events of a trace, which must be as the Trace Event Format says."""
-    assert content["displayTimeUnit"] in ("ms", "ns")
-    events: list[dict[str, Any]] = content["traceEvents"]
-    needed = {
-        "X": {"name", "cat", "ph", "ts", "dur", "pid", "tid", "args"},
-        "C": {"name", "ph", "ts", "pid", "args"},
-        "i": {"name", "cat", "ph", "ts", "pid", "tid", "s", "args"},
-    }
-    slices: defaultdict[int, list[tuple[float, float]]] = defaultdict(list)
-    for event in events:
-        if event["ph"] == "M":
-            assert event["name"] in ("process_name", "thread_name", "thread_sort_index")
-            assert len(event["args"]) == 1
-            continue
-        assert needed[event["ph"]] == set(event)
-        assert isinstance(event["name"], str)
-        assert math.isfinite(event["ts"])
-        assert event["ts"] >= 0
-        if event["ph"] == "X":
-            assert event["dur"] >= 0
-            slices[event["tid"]].append((event["ts"], event["ts"] + event["dur"]))
-        elif event["ph"] == "C":
-            assert all(isinstance(value, (int, float)) for value in event["args"].values())
-        else:
-            assert event["s"] in ("t", "p", "g")
-    for spans in slices.values():
-        # Slices of a thread lie in one another or apart.
-        running: list[float] = []
-        for start, end in sorted(spans, key=lambda span: (span[0], -span[1])):
-            while running and running[-1] <= start + 1e-4:
-                running.pop()
-            assert not running or end <= running[-1] + 1e-4
-            running.append(end)
-    return events
-
-
 def test_a_trace_has_operators_counters_and_system_calls(
     path: str, run: Run, tmp_path: Path
 ) -> None:
     output = tmp_path / "trace.json"
     said = run(path, "--format", "chrome-trace", "-o", output, *GIVEN)
     assert said.startswith(f"sgxlens: wrote {output} (")
-    content = json.loads(output.read_bytes())
-    events = checked(content)
+    events = check_trace(output.read_bytes())
     prediction = sgxlens.predict(path, "xeon-e-2288g")
     phases = [e for e in events if e["ph"] == "X" and e["cat"] == "phase"]
     assert [e["name"] for e in phases] == [
@@ -127,7 +87,7 @@ def test_a_trace_has_operators_counters_and_system_calls(
 def test_counters_hold_what_is_charged(path: str, run: Run, tmp_path: Path) -> None:
     output = tmp_path / "trace.json.gz"
     run(path, "--format", "chrome-trace", "-o", output, *GIVEN)
-    events = checked(json.loads(gzip.decompress(output.read_bytes())))
+    events = check_trace(gzip.decompress(output.read_bytes()))
     prediction = sgxlens.predict(path, "xeon-e-2288g")
     steps = [e for e in events if e["ph"] == "C" and e["name"] == "line misses"]
     # The area below the steps is the count.
@@ -194,7 +154,7 @@ def test_names_stay_what_they_are(make_recording: MakeRecording, run: Run, tmp_p
     assert "$x^2$" in words
     assert "\u202e" not in words
     run(hostile, "--format", "chrome-trace", "-o", tmp_path / "t.json", *GIVEN)
-    names = {e["name"] for e in checked(json.loads((tmp_path / "t.json").read_bytes()))}
+    names = {e["name"] for e in check_trace((tmp_path / "t.json").read_bytes())}
     assert HOSTILE in names
 
 
@@ -248,7 +208,7 @@ def test_nothing_is_overwritten_unasked(path: str, run: Run, refused: Run, tmp_p
     assert "--force to replace it" in refused(*trace, mine)
     assert mine.read_text() == "mine"
     run(*trace, mine, "--force")
-    checked(json.loads(mine.read_bytes()))
+    check_trace(mine.read_bytes())
     tables = [path, "--format", "csv", *GIVEN, "-o"]
     run(*tables, tmp_path / "t")
     (tmp_path / "t/notes.txt").write_text("mine")

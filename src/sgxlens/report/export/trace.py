@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import math
 from collections import defaultdict
 from typing import TYPE_CHECKING, Any, Final
 
@@ -34,7 +35,8 @@ Event = dict[str, Any]
 #: Instants of system calls beyond so many are left out, and said so.
 CALLS_MAX: Final = 50_000
 _PROCESS = 1
-_PHASES_THREAD = 0
+# Above the numbers of all threads; importers keep 0 for the idle thread.
+_PHASES_THREAD = 1 << 20
 _NS_PER_SECOND = 1e9
 _COUNTERS = ("page loads", "line misses", "OCALLs")
 
@@ -96,6 +98,19 @@ def trace_bytes(content: Mapping[str, Any], *, compressed: bool) -> bytes:
     """A trace as a file: JSON, or compressed by gzip, which Perfetto opens as well."""
     text = json.dumps(content, separators=(",", ":"), allow_nan=False).encode("ascii")
     return gzip.compress(text, mtime=0) if compressed else text
+
+
+def microseconds(time_ns: int) -> float:
+    """The number to write for a time.
+
+    Perfetto multiplies it by 1,000 and cuts off the rest
+    (google/perfetto:src/trace_processor/importers/json/json_utils.cc, CoerceToTs()): the nearest
+    number may lose a nanosecond there, and slices that meet would overlap, which are not shown.
+    """
+    found = time_ns / 1000
+    while int(found * 1000) < time_ns:
+        found = math.nextafter(found, math.inf)
+    return found
 
 
 class _PhasePart:
@@ -186,7 +201,7 @@ class _PhasePart:
                 "cat": "system call",
                 "ph": "i",
                 "s": "t",
-                "ts": self._ns(call["position"]) / 1000,
+                "ts": microseconds(self._ns(call["position"])),
                 "pid": _PROCESS,
                 "tid": call["thread"],
                 "args": {"becomes": "; or ".join(sorted(outcomes))},
@@ -217,8 +232,8 @@ def _slice(
         "name": name,
         "cat": category,
         "ph": "X",
-        "ts": span_ns[0] / 1000,
-        "dur": (span_ns[1] - span_ns[0]) / 1000,
+        "ts": microseconds(span_ns[0]),
+        "dur": microseconds(span_ns[1] - span_ns[0]),
         "pid": _PROCESS,
         "tid": thread,
         "args": dict(arguments),
@@ -229,7 +244,7 @@ def _counter(name: str, at_ns: int, value: float) -> Event:
     return {
         "name": name,
         "ph": "C",
-        "ts": at_ns / 1000,
+        "ts": microseconds(at_ns),
         "pid": _PROCESS,
         "args": {"per ms": round(value, 3)},
     }
