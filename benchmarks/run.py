@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`make bench`: how fast recording is, as ratios of figures taken in one run.
+"""`make bench`: how fast recording and reporting are, as ratios of figures taken in one run.
 
 Native, tracer alone and full recording take turns, so that a machine that changes its speed
 changes all of them; what is compared are medians. "Tracer alone" runs the same translated code
@@ -35,6 +35,7 @@ from sgxlens.reuse.page_visits import PageVisits
 
 MODELS = Path(onnx.__file__).parent / "backend/test/data/light"
 STEADY = Path(__file__).with_name("steady_inference.py")
+SGXLENS = (sys.executable, "-c", "import sys; from sgxlens.cli.main import main; sys.exit(main())")
 SWEEP = Path(__file__).with_name("paging_sweep.py")
 
 
@@ -151,6 +152,7 @@ def attribution(model_name: str, rounds: int, console: Console) -> list[Result]:
         console.print(f"{model_name}: three inferences on disk", style="dim")
         sgxlens.record(model, path, runs=3, force=True)
         of_paging = paging(model_name, path, rounds, console)
+        of_reports = reporting(model_name, path, rounds, console)
         size_bytes = sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
     return [
         Result(
@@ -166,6 +168,34 @@ def attribution(model_name: str, rounds: int, console: Console) -> list[Result]:
             60 if model_name == "resnet50" else None,
         ),
         *of_paging,
+        *of_reports,
+    ]
+
+
+def reporting(model_name: str, path: Path, rounds: int, console: Console) -> list[Result]:
+    """Write the report of a recording, from the start of the command: of all platforms and of one.
+
+    What does not depend on the platform is found once: the ratio tells.
+    """
+    console.print(f"{model_name}: writing reports", style="dim")
+    seconds: dict[tuple[str, ...], list[float]] = {(): [], ("--platform", "sgx1-client"): []}
+    for _ in range(rounds):
+        for platforms, found in seconds.items():
+            output = path.parent / "report.html"
+            start = time.perf_counter()
+            subprocess.run(
+                [*SGXLENS, "report", str(path), "-q", "-o", str(output), *platforms], check=True
+            )
+            found.append(time.perf_counter() - start)
+    of_all, of_one = (statistics.median(found) for found in seconds.values())
+    return [
+        Result(
+            f"{model_name}: report of all platforms",
+            of_all,
+            "s",
+            3 if model_name == "resnet50" else None,
+        ),
+        Result(f"{model_name}: report of all platforms / of one", of_all / of_one, "x", 1.6),
     ]
 
 
