@@ -76,18 +76,20 @@ def format_count(count: float) -> str:
 
 
 def format_seconds(seconds: float) -> str:
-    """`seconds` as one would say it: ``85 us``, ``850 ms``, ``12.3 s``, ``4 min 05 s``.
+    """`seconds` in three digits: ``85.0 us``, ``850 ms``, ``12.3 s``; ``4 min 05 s``, and ``0 s``.
 
     What is shorter than any event of a computer is ``<0.1 ns``.
     """
-    if 0 < abs(seconds) < 9.995e-7:
-        return f"{seconds * 1e9:.3g} ns" if abs(seconds) >= 1e-10 else "<0.1 ns"
-    if 0 < abs(seconds) < 0.0009995:
-        return f"{seconds * 1e6:.3g} us"
+    if not seconds:
+        return "0 s"
+    if abs(seconds) < 9.995e-7:
+        return f"{_three_digits(seconds * 1e9)} ns" if abs(seconds) >= 1e-10 else "<0.1 ns"
+    if abs(seconds) < 0.0009995:
+        return f"{_three_digits(seconds * 1e6)} us"
     if seconds < 0.9995:
-        return f"{seconds * 1000:.3g} ms"
-    if seconds < 119.95:
-        return f"{seconds:.1f} s"
+        return f"{_three_digits(seconds * 1000)} ms"
+    if seconds < 119.5:
+        return f"{_three_digits(seconds)} s"
     minutes, rest = divmod(round(seconds), 60)
     if minutes < 120:
         return f"{minutes} min {rest:02d} s"
@@ -109,7 +111,13 @@ def format_seconds_range(low: float, high: float, *, signed: bool = False) -> st
     first, last = format_one(low), format_one(high)
     if first == last:
         return first
+    # Nothing is nothing in any unit.
+    if not high and first.count(" ") == 1:
+        number, _, unit = first.rpartition(" ")
+        return f"{number} to 0 {unit}"
     unit = last.rpartition(" ")[2]
+    if not low:
+        return f"0 to {last}"
     same = first.count(" ") == last.count(" ") == 1 and first.endswith(f" {unit}")
     return f"{first.removesuffix(f' {unit}') if same else first} to {last}"
 
@@ -118,6 +126,11 @@ def format_ratio(ratio: float) -> str:
     """`ratio` as how many times as long: ``1.07``, ``17.1``, ``120``."""
     digits = 2 if ratio < 9.995 else 1 if ratio < 99.95 else 0
     return f"{ratio:,.{digits}f}"
+
+
+def _three_digits(value: float) -> str:
+    """A number below a thousand: ``4.00``, ``12.3``, ``837``."""
+    return f"{value:.{2 if abs(value) < 9.995 else 1 if abs(value) < 99.95 else 0}f}"
 
 
 def _scaled(value: float, base: int, units: tuple[str, ...], *, up: bool = False) -> str:

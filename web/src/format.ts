@@ -39,6 +39,10 @@ export function grouped(text: string): string {
   return rest === undefined ? separated : `${separated}.${rest}`;
 }
 
+function threeDigits(value: number): string {
+  return fixed(value, Math.abs(value) < 9.995 ? 2 : Math.abs(value) < 99.95 ? 1 : 0);
+}
+
 function scaled(value: number, base: number, units: readonly string[], isNeeded = false): string {
   let rest = value;
   let index = 0;
@@ -73,12 +77,13 @@ export function expectedCount(value: number): string {
 }
 
 export function seconds(value: number): string {
-  if (Math.abs(value) > 0 && Math.abs(value) < 9.995e-7) {
-    return Math.abs(value) >= 1e-10 ? `${general(value * 1e9, 3)} ns` : "<0.1 ns";
+  if (value === 0) return "0 s";
+  if (Math.abs(value) < 9.995e-7) {
+    return Math.abs(value) >= 1e-10 ? `${threeDigits(value * 1e9)} ns` : "<0.1 ns";
   }
-  if (Math.abs(value) > 0 && Math.abs(value) < 0.0009995) return `${general(value * 1e6, 3)} us`;
-  if (value < 0.9995) return `${general(value * 1000, 3)} ms`;
-  if (value < 119.95) return `${fixed(value, 1)} s`;
+  if (Math.abs(value) < 0.0009995) return `${threeDigits(value * 1e6)} us`;
+  if (value < 0.9995) return `${threeDigits(value * 1000)} ms`;
+  if (value < 119.5) return `${threeDigits(value)} s`;
   const whole = Number(fixed(value, 0));
   const minutes = Math.floor(whole / 60);
   const rest = whole - minutes * 60;
@@ -123,6 +128,9 @@ export function range(value: Range, one: (value: number) => string): string {
   const low = one(value.low);
   const high = one(value.high);
   if (low === high) return low;
+  // No time is none in any unit.
+  if (high === "0 s" && low.split(" ").length === 2) return low.replace(" ", " to 0 ");
+  if (low === "0 s") return `0 to ${high}`;
   const unit = ` ${high.split(" ").at(-1)}`;
   const isSame = low.split(" ").length === 2 && high.split(" ").length === 2 && low.endsWith(unit);
   return `${isSame ? low.slice(0, -unit.length) : low} to ${high}`;

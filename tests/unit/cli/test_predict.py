@@ -126,7 +126,7 @@ def test_the_native_time_of_another_machine_takes_the_place_of_the_recorded_one(
     assert operators == [pytest.approx(0.028), pytest.approx(0.014), pytest.approx(0)]
     assert prediction["startup"]["untimed_phases"] == ["start", "load", "warm-up 1"]
     text = run(path, *GIVEN, "--native-time", "42ms")
-    assert "42 ms as given" in text
+    assert "42.0 ms as given" in text
     assert "Without a native time, and left out: start, load, warm-up 1." in text
 
 
@@ -208,7 +208,7 @@ def test_a_recording_without_native_times_says_how_to_get_them(
     assert "no native times (the recorded program did not end by itself)" in message
     assert "--native-time 42ms" in message
     assert "--no-native" in message
-    assert "42 ms as given" in run(path, *GIVEN, "--native-time", "42ms")
+    assert "42.0 ms as given" in run(path, *GIVEN, "--native-time", "42ms")
 
 
 def test_a_phase_without_a_native_time_is_named(

@@ -228,8 +228,8 @@ def _numbers(value: Any) -> Iterator[str]:
 
 def test_ranges_are_short() -> None:
     assert seconds_range(Range(0.78, 0.8, 0.91)) == "780 to 910 ms"
-    assert seconds_range(Range(0.5, 0.8, 1.2)) == "500 ms to 1.2 s"
-    assert seconds_range(Range(0, 0, 0)) == "0 ms"
+    assert seconds_range(Range(0.5, 0.8, 1.2)) == "500 ms to 1.20 s"
+    assert seconds_range(Range(0, 0, 0)) == "0 s"
     assert seconds_range(Range(60, 100, 245)) == "60.0 s to 4 min 05 s"
     assert seconds_range(Range(125, 180, 245)) == "2 min 05 s to 4 min 05 s"
     assert value_range(Range(12.04, 12.1, 12.1), format_ratio) == "12.0 to 12.1"
