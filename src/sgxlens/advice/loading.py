@@ -89,15 +89,14 @@ class Loading:
             situation.startup_gain(self._charges(one, copies.visit_share), native)
             for one in (likely, most)
         ]
-        before = situation.prediction.sizing.total_bytes
         memory = situation.memory_gain(likely, more_bytes=least_bytes)
+        # Pieces that are not quite empty stay when the model is loaded.
+        most_total = most.prediction.sizing.total_bytes.high
+        least_saved = min(memory.saved.low, memory.before.high - most_total) - _PIECE_BYTES
         memory = replace(
             memory,
-            after=replace(memory.after, high=most.prediction.sizing.total_bytes.high),
-            saved=replace(
-                memory.saved,
-                low=min(memory.saved.low, before.high - most.prediction.sizing.total_bytes.high),
-            ),
+            after=replace(memory.after, high=most_total + _PIECE_BYTES),
+            saved=replace(memory.saved, low=least_saved),
         )
         start = replace(
             starts[0],
