@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final, Literal, cast
 
 from pydantic import Field
 
-from sgxlens.advice.advice import Gain, OutputDeviation
+from sgxlens.advice.advice import Gain
 from sgxlens.enclave.quantities import Range
 from sgxlens.optimization.deployment import (
     ENVIRONMENT,
@@ -27,6 +27,7 @@ from sgxlens.optimization.result import Optimization
 from sgxlens.report.files import write_file
 from sgxlens.report.json import Part, published_json, published_schema
 from sgxlens.report.titles import CAUSE_TITLES, GAIN_TITLES
+from sgxlens.report.verified import outputs_text
 from sgxlens.text import one_line
 from sgxlens.units import (
     format_bytes,
@@ -93,11 +94,12 @@ def summary(result: Optimization) -> Iterator[str]:
         f" ({format_ratio(ratio.low)} to {format_ratio(ratio.high)}), predicted from a recording of"
         " the written folder run by its own loader."
     )
-    yield f"Outputs: {_outputs(result.after.outputs)}."
+    outputs = result.after.outputs
+    yield f"Outputs: {outputs_text(outputs) if outputs else 'not compared'}."
     yield (
         f"Kept: {'; '.join(one_line(attempt.title) for attempt in kept) or 'nothing'}."
         f" Dropped: {len(result.attempts) - len(kept)}. {_sentence(result.ended)}"
-        f" {result.recording_count} recordings."
+        f" Recordings: {result.recording_count}."
     )
 
 
@@ -209,21 +211,7 @@ def _notes(result: Optimization) -> Iterator[str]:
     yield ""
     for note in (*result.notes, *result.findings):
         yield f"- {_cell(_sentence(note))}"
-    yield f"- {_sentence(result.ended)} Recordings: {result.recording_count}."
     yield f"- The last recording: `{_cell(result.after.recording)}`."
-
-
-def _outputs(outputs: OutputDeviation | None) -> str:
-    if outputs is None:
-        return "not compared"
-    where = "within" if outputs.is_within else "beyond"
-    text = (
-        f"{where} the tolerance of {outputs.tolerance:g}, off by at most"
-        f" {outputs.max_relative:.2g} of the largest magnitude in {outputs.sample_count} samples"
-    )
-    if outputs.top1_agreement is not None:
-        text += f", the largest at the same place in {outputs.top1_agreement:.0%}"
-    return text
 
 
 def _gain(gain: Gain) -> str:

@@ -190,7 +190,7 @@ def search(
         if kept is None:
             is_over = any(one.reason.startswith("the budget") for one in untried)
             ended = (
-                f"the budget is used up: {used} recordings of changed programs"
+                f"the budget is used up (recordings of changed programs: {used})"
                 if is_over
                 else "nothing more that a machine can change is worth it"
             )

@@ -26,13 +26,14 @@ def verified_facts(found: Verified) -> list[tuple[str, str]]:
         ("native time", native),
     ]
     if found.outputs is not None:
-        facts.append(("outputs", _outputs(found.outputs)))
+        facts.append(("outputs", outputs_text(found.outputs)))
     kept = "made before, and used again" if found.was_there else "kept"
     facts.append(("recording", f"{printable(found.recording)} ({kept})"))
     return [*facts, *(("note", note) for note in found.notes)]
 
 
-def _outputs(outputs: OutputDeviation) -> str:
+def outputs_text(outputs: OutputDeviation) -> str:
+    """How far outputs deviate, and whether that is tolerated."""
     if not outputs.max_absolute:
         return f"the same as before in {outputs.sample_count} samples"
     text = (

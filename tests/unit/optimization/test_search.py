@@ -122,7 +122,7 @@ def test_the_budget_ends_the_search_but_not_what_needs_no_recording() -> None:
     found = search(made_up, Limits(), 1)
     assert found.standing.modification == BATCH | size
     assert found.recording_count == 1
-    assert found.ended.startswith("the budget is used up: 1 ")
+    assert found.ended.startswith("the budget is used up")
     assert [one.reason for one in found.untried] == ["the budget of recordings is used up"]
 
 
