@@ -14,12 +14,7 @@ from sgxlens.cli.progress import ProgressLine
 
 @click.command("advise")
 @click.argument("recording", type=click.Path())
-@click.option(
-    "--platform",
-    metavar="NAME|FILE",
-    required=True,
-    help="Where it runs: a name of `sgxlens platforms`, or a TOML file.",
-)
+@options.platform(is_required=True)
 @options.runtime
 @options.phase("Of this phase.")
 @options.native_time
@@ -51,12 +46,7 @@ from sgxlens.cli.progress import ProgressLine
     metavar="N",
     help="Recordings at once.  [default: as memory and processors allow]",
 )
-@click.option(
-    "--tolerance",
-    type=click.FloatRange(min=0),
-    metavar="X",
-    help="How far outputs may deviate, as a share of the largest.  [default: 1e-4; 0.05 for int8]",
-)
+@options.tolerance
 @options.json_output("sgxlens.report.advice")
 def command(
     recording: str,

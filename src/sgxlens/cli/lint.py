@@ -29,11 +29,7 @@ def _variables(
     type=click.Path(),
     help="Compare it with this recording of the program: sizes, threads, files.",
 )
-@click.option(
-    "--platform",
-    metavar="NAME|FILE",
-    help="Where it runs: a name of `sgxlens platforms`, or a TOML file.",
-)
+@options.platform(is_required=False)
 @click.option(
     "--runtime",
     metavar="NAME|FILE",

@@ -15,12 +15,7 @@ from sgxlens.cli.target import given_options, model_options
 
 @click.command("optimize")
 @click.argument("model", type=click.Path(path_type=Path))
-@click.option(
-    "--platform",
-    metavar="NAME|FILE",
-    required=True,
-    help="Where it runs: a name of `sgxlens platforms`, or a TOML file.",
-)
+@options.platform(is_required=True)
 @options.runtime
 @click.option(
     "-o",
@@ -40,12 +35,7 @@ from sgxlens.cli.target import given_options, model_options
     help="Make at most N recordings: one of the model as it is, one of what is written, the others"
     " of changes.",
 )
-@click.option(
-    "--tolerance",
-    type=click.FloatRange(min=0),
-    metavar="X",
-    help="How far outputs may deviate, as a share of the largest.  [default: 1e-4; 0.05 for int8]",
-)
+@options.tolerance
 @click.option(
     "--exact",
     "is_exact",

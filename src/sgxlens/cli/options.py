@@ -33,6 +33,16 @@ def _seconds(_: click.Context, __: click.Parameter, text: str | None) -> float |
     return None if text is None else parse_seconds(text)
 
 
+def platform(*, is_required: bool) -> Decorator[Any]:
+    """``platform``: the name or file of one."""
+    return click.option(
+        "--platform",
+        metavar="NAME|FILE",
+        required=is_required,
+        help="Where it runs: a name of `sgxlens platforms`, or a TOML file.",
+    )
+
+
 def platforms(text: str) -> Decorator[Any]:
     """``platforms``: names and files of platforms, none by default."""
     return click.option("--platform", "platforms", multiple=True, metavar="NAME|FILE", help=text)
@@ -72,6 +82,12 @@ machine_sizes = together(
         "--epc", metavar="SIZE", help="Size of the EPC, as in 64M; K, M, G: powers of 1,024."
     ),
     click.option("--llc", metavar="SIZE", help="Size of the last-level cache, as in 16M."),
+)
+tolerance = click.option(
+    "--tolerance",
+    type=click.FloatRange(min=0),
+    metavar="X",
+    help="How far outputs may deviate, as a share of the largest.  [default: 1e-4; 0.05 for int8]",
 )
 # What can be said of a machine beside its platform.
 machine = together(machine_sizes, threads)
