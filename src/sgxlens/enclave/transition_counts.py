@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
+import pyarrow.compute as pc
 
 from sgxlens.enclave.files import Classifier, Disk, FileKinds
 from sgxlens.enclave.mappings.events import is_tracer_file
@@ -38,6 +39,8 @@ _LEAVES_WITH_SUBLEAVES = frozenset(
 )
 RAW_SYSCALL = "raw_syscall"
 _TRAPS = "rdtsc_traps"
+#: What is counted from, beside the mappings.
+_TABLES = ("syscalls", "traps", "signals", "threads", "contexts", "operators", "phases")
 #: From so many reads of the time stamp counter in a phase on, a loop is taken to make them, which
 #: may wait for a time: inside, where each read takes longer, it would make fewer.
 LOOP_CLOCK_READS = 10_000
@@ -133,10 +136,13 @@ def count_transitions(
         UsageError: a rule of the runtime gives no number for a call.
     """
     kinds = files or FileKinds()
+    # Of all mappings, what is loaded before the first instruction is what counts.
+    loads = recording.derived(_loads, lambda: _loads(recording), ("mappings",))
     # The runtime is kept with its counts, so that no other takes its id.
     _, counts = recording.derived(
-        (count_transitions, id(runtime), kinds),
-        lambda: (runtime, _Counter(recording, runtime, kinds).counted()),
+        (count_transitions, id(runtime), kinds, loads),
+        lambda: (runtime, _Counter(recording, runtime, kinds, loads).counted()),
+        _TABLES,
     )
     return counts.trapping if platform.traps.rdtsc == "traps" else counts.native
 
@@ -155,12 +161,40 @@ class _Counts(NamedTuple):
     trapping: TransitionCounts
 
 
+class _Load(NamedTuple):
+    """A program or loader: segments are offsets and sizes in the file."""
+
+    process: int
+    path: str
+    segments: tuple[tuple[int, int], ...]
+
+
+def _loads(recording: Recording) -> tuple[_Load, ...]:
+    """What is mapped before the first instruction."""
+    if not recording.has_table("mappings"):
+        return ()
+    started = {p.process for p in recording.metadata.processes if p.started == "exec"}
+    loaded: dict[tuple[int, str], list[tuple[int, int]]] = {}
+    table = recording.table("mappings")
+    for row in table.filter(pc.equal(table["position"], 0)).to_pylist():
+        is_load = row["event"] == "map" and row["kind"] == "file"
+        if is_load and row["process"] in started and not is_tracer_file(row["name"]):
+            segments = loaded.setdefault((row["process"], row["name"]), [])
+            segments.append((row["file_offset"], row["size_bytes"]))
+    return tuple(_Load(*where, tuple(segments)) for where, segments in loaded.items())
+
+
 class _Counter:
     """Counts the transitions of one recording."""
 
-    def __init__(self, recording: Recording, runtime: Runtime, kinds: FileKinds) -> None:
+    def __init__(
+        self, recording: Recording, runtime: Runtime, kinds: FileKinds, loads: tuple[_Load, ...]
+    ) -> None:
         self._recording = recording
-        self._replay = recording.derived(replay_calls, lambda: replay_calls(recording))
+        self._loads = loads
+        self._replay = recording.derived(
+            replay_calls, lambda: replay_calls(recording), ("syscalls", "threads")
+        )
         self._disk = Disk(recording.metadata.created, look=kinds.look_on_disk)
         self._classifier = Classifier(kinds, runtime.files, self._disk)
         self._facts = FactFinder(self._replay, self._classifier, self._disk)
@@ -252,18 +286,9 @@ class _Counter:
 
     def _count_loads(self) -> None:
         """The program and its loader, which are there before the first instruction."""
-        if not self._recording.has_table("mappings"):
-            return
-        started = {p.process for p in self._recording.metadata.processes if p.started == "exec"}
-        loaded: dict[tuple[int, str], list[tuple[int, int]]] = {}
-        for row in self._recording.table("mappings").to_pylist():
-            is_load = row["position"] == 0 and row["event"] == "map" and row["kind"] == "file"
-            if is_load and row["process"] in started and not is_tracer_file(row["name"]):
-                segments = loaded.setdefault((row["process"], row["name"]), [])
-                segments.append((row["file_offset"], row["size_bytes"]))
         first = {p.process: p.index for p in reversed(self._recording.phases)}
-        for (process, path), segments in loaded.items():
-            facts = self._facts.load_facts(process, path, segments)
+        for process, path, segments in self._loads:
+            facts = self._facts.load_facts(process, path, list(segments))
             key = _Key(process, first.get(process, 0), None, "program_load")
             self._add(key, self._of_event("program_load", facts))
 
