@@ -107,6 +107,16 @@ def test_verified_gains_stand_beside_predicted_ones(recording: Path, tmp_path: P
     again = subprocess.run(advise(recording, "--json"), capture_output=True, check=True)
     assert all(row["advice"]["verified"]["was_there"] for row in json.loads(again.stdout)["advice"])
 
+    # A report shows what is there, and makes nothing.
+    page = tmp_path / "report.html"
+    options = ["--platform", "xeon-e-2288g", "--epc", "12M", "-q", "-o", str(page)]
+    assert main(["report", str(recording), *options]) == 0
+    (shown,) = page_data(page.read_text())["advice"]
+    states = {row["rule"]: row["advice"]["state"] for row in shown["advice"]}
+    assert states["batching"] == states["narrower_weights"] == "verified"
+    assert all(row["advice"]["unverified"] for row in shown["advice"] if row["rule"] not in rows)
+    assert len(list(folder.iterdir())) == 2
+
 
 def test_a_model_that_cannot_be_changed_leaves_the_others_alone(recording: Path) -> None:
     variants, reasons = make_variants(
