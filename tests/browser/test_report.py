@@ -6,6 +6,7 @@ import os
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -38,11 +39,22 @@ READY = "#evidence"
 PICTURES = os.environ.get("SGXLENS_TEST_PICTURES")
 
 
+@pytest.fixture(scope="session")
+def written() -> Callable[[Path], Path]:
+    """Writes the report of a recording, once for all tests, beside it."""
+
+    @cache
+    def written(recording: Path) -> Path:
+        path = recording.with_suffix(".html")
+        assert main(["report", str(recording), "-q", "-o", str(path)]) == 0
+        return path
+
+    return written
+
+
 @pytest.fixture
-def report(recording: Path, tmp_path: Path) -> Path:
-    path = tmp_path / "report.html"
-    assert main(["report", str(recording), "-q", "-o", str(path)]) == 0
-    return path
+def report(recording: Path, written: Callable[[Path], Path]) -> Path:
+    return written(recording)
 
 
 @pytest.fixture
