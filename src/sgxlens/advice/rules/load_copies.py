@@ -65,6 +65,7 @@ def find(situation: Situation) -> tuple[Advice, ...] | Declined:
             steps=save_steps(situation),
             assumptions=(
                 "Nothing but the model and its session is loaded in that phase.",
+                "As many threads of telemetry start as before, of up to 136 MiB each: it is off.",
                 "The file of weights is read as it is mapped, as the model file is now.",
             ),
             modification=modification(),

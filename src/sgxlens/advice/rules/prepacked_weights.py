@@ -78,6 +78,7 @@ def find(situation: Situation) -> tuple[Advice, ...] | Declined:
             ),
             assumptions=(
                 "Nothing but the model and its session is loaded in that phase.",
+                "As many threads of telemetry start as before, of up to 136 MiB each: it is off.",
                 "The runtime keeps one copy of a mapped file.",
             ),
             modification=modification() | Modification(session={"config": {_KEY: "1"}}),
