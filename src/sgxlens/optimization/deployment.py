@@ -74,8 +74,11 @@ def new_folder(path: Path) -> Iterator[None]:
     """
     old = path.with_name(f".sgxlens-old-{path.name}")
     try:
-        shutil.rmtree(old, ignore_errors=True)
-        if path.exists():
+        if (path / _UNFINISHED).exists():
+            # What was there before it may still lie beside it.
+            shutil.rmtree(path)
+        elif path.exists():
+            shutil.rmtree(old, ignore_errors=True)
             path.rename(old)
         try:
             path.mkdir()

@@ -39,3 +39,11 @@ def test_a_folder_is_written_whole_or_is_what_it_was(tmp_path: Path) -> None:
         raise RuntimeError
     assert [entry.name for entry in folder.iterdir()] == ["report.json"]
     assert list(tmp_path.iterdir()) == [folder]
+    # As after SIGKILL: what was replaced is not lost by the next failure.
+    folder.rename(tmp_path / ".sgxlens-old-out")
+    folder.mkdir()
+    (folder / "UNFINISHED").write_text("")
+    check_output(folder, force=False)
+    with pytest.raises(RuntimeError), new_folder(folder):
+        raise RuntimeError
+    assert [entry.name for entry in folder.iterdir()] == ["report.json"]
