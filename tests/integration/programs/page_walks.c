@@ -8,15 +8,13 @@
 
 enum { PAGE_BYTES = 4096, PAGE_COUNT = 20000, WALK_COUNT = 260 };
 
-static void walk(volatile unsigned char *memory, int count)
-{
+static void walk(volatile unsigned char *memory, int count) {
     for (int number = 0; number < count; number++)
         for (size_t page = 0; page < PAGE_COUNT; page++)
             memory[page * PAGE_BYTES]++;
 }
 
-int main(void)
-{
+int main(void) {
     unsigned char *memory = malloc((size_t)PAGE_COUNT * PAGE_BYTES);
     if (memory == NULL)
         return 1;
