@@ -3,13 +3,16 @@
 
 from __future__ import annotations
 
+import signal
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from sgxlens.recording.session import catching_signals
 from sgxlens.text import one_line
 from sgxlens.verification.transformations.transformation import TransformationError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
     from sgxlens.verification.transformations.transformation import ModelContext
@@ -31,7 +34,8 @@ def loaded(path: Path, *, with_weights: bool = True) -> Any:
             " .onnx model that it was made from"
         )
     try:
-        import onnx
+        with _whole_imports():
+            import onnx
     except ImportError as error:
         raise TransformationError(
             f"changing an ONNX model needs the package onnx ({error}): {_INSTALL}"
@@ -40,6 +44,15 @@ def loaded(path: Path, *, with_weights: bool = True) -> Any:
         return onnx.load(str(path), load_external_data=with_weights)
     except Exception as error:
         raise TransformationError(f"{path.name} cannot be read: {told(error)}") from error
+
+
+@contextmanager
+def _whole_imports() -> Iterator[None]:
+    """Put off signals that end this process: half imported, the native part of onnx crashes."""
+    with catching_signals() as signals:
+        yield
+    for number in signals.received:
+        signal.raise_signal(number)
 
 
 def saved(model: Any, path: Path, *, external: bool | None = None) -> Path:
