@@ -204,6 +204,7 @@ def test_nothing_overlaps(width: int, page: Page, request: pytest.FixtureRequest
     page.resize(width, 900)
     page.settle()
     if PICTURES:
+        Path(PICTURES).mkdir(parents=True, exist_ok=True)
         for theme in ("light", "dark"):
             name = request.node.callspec.params["recording"]
             page.screenshot(Path(PICTURES) / f"{name}-{width}-{theme}.png")
