@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from importlib.metadata import entry_points
 from typing import Protocol, TypeVar
 
+from sgxlens.errors import UsageError
 from sgxlens.text import one_line
 
 
@@ -52,6 +53,25 @@ def extended(
         else:
             found.append(brought)
     return found, broken
+
+
+def require_known(asked: Sequence[str], known: Sequence[Named], word: str) -> None:
+    """Refuse a name that nothing has.
+
+    Args:
+        asked: the names.
+        known: all that have one.
+        word: what each of them is called, as ``rule``.
+
+    Raises:
+        UsageError: nothing has one of the names; the message lists those there are.
+    """
+    names = [one.name for one in known]
+    for name in asked:
+        if name not in names:
+            raise UsageError(
+                f"no {word} is called {one_line(name, 60)!r}: there are {', '.join(names)}"
+            )
 
 
 def problem_of(error: BaseException) -> str:

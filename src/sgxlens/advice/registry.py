@@ -13,9 +13,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 from sgxlens.advice.advice import Advice, Declined
-from sgxlens.errors import UsageError
-from sgxlens.extensions import extended
-from sgxlens.text import one_line
+from sgxlens.extensions import extended, require_known
 
 if TYPE_CHECKING:
     from sgxlens.advice.situation import Situation
@@ -90,12 +88,7 @@ def chosen_rules(only: Sequence[str]) -> tuple[list[Rule], list[BrokenRule]]:
         UsageError: there is no such rule.
     """
     found, broken = rules()
-    names = [*(rule.name for rule in found), *(rule.name for rule in broken)]
-    unknown = [name for name in only if name not in names]
-    if unknown:
-        raise UsageError(
-            f"no rule is called {one_line(unknown[0], 60)!r}: there are {', '.join(names)}"
-        )
+    require_known(only, [*found, *broken], "rule")
     if not only:
         return found, broken
     return (

@@ -36,10 +36,10 @@ def find(situation: Situation) -> tuple[Advice, ...] | Declined:
     gains = [situation.startup_gain(one.startup) for one in (sealed, allowed)]
     advice = []
     if situation.is_worth(gains[0]):
-        advice.append(_sealed(situation, paths, gains[0]))
+        advice.append(_sealed(situation, paths, gains[0], sealed))
     # What gives up more must save more.
     if gains[1].share - max(gains[0].share, 0) >= WORTH_SHARE:
-        advice.append(_allowed(situation, paths, gains[1]))
+        advice.append(_allowed(situation, paths, gains[1], allowed))
     if not advice:
         share = max(gain.share for gain in gains)
         return Declined(f"what the runtime hashes of the model is {max(share, 0):.1%} of the start")
@@ -116,9 +116,8 @@ def _finding(paths: list[str]) -> str:
     return f"The runtime hashes {names}{rest} twice when first looked up, and again as it is read."
 
 
-def _sealed(situation: Situation, paths: list[str], gain: Gain) -> Advice:
+def _sealed(situation: Situation, paths: list[str], gain: Gain, after: Evaluation) -> Advice:
     path = one_line(paths[0])
-    after = _again(situation, paths, "encrypted")
     return Advice(
         title="Seal the model file instead of hashing it (encrypted file)",
         finding=_finding(paths),
@@ -146,9 +145,8 @@ def _sealed(situation: Situation, paths: list[str], gain: Gain) -> Advice:
     )  # fmt: skip
 
 
-def _allowed(situation: Situation, paths: list[str], gain: Gain) -> Advice:
+def _allowed(situation: Situation, paths: list[str], gain: Gain, after: Evaluation) -> Advice:
     path = one_line(paths[0])
-    after = _again(situation, paths, "allowed")
     return Advice(
         title="Let the program check the model itself (allowed file)",
         finding=_finding(paths),

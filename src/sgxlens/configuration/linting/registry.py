@@ -12,9 +12,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from sgxlens.errors import UsageError
-from sgxlens.extensions import extended
-from sgxlens.text import one_line
+from sgxlens.extensions import extended, require_known
 
 if TYPE_CHECKING:
     from sgxlens.configuration.linting.finding import Finding
@@ -101,12 +99,7 @@ def chosen_checks(ignored: Sequence[str]) -> tuple[list[Check], list[BrokenCheck
         UsageError: there is no such check.
     """
     found, broken = checks()
-    names = [*(check.name for check in found), *(check.name for check in broken)]
-    for name in ignored:
-        if name not in names:
-            raise UsageError(
-                f"no check is called {one_line(name, 60)!r}: there are {', '.join(names)}"
-            )
+    require_known(ignored, [*found, *broken], "check")
     return (
         [check for check in found if check.name not in ignored],
         [check for check in broken if check.name not in ignored],
