@@ -12,7 +12,7 @@ from importlib import import_module
 
 from sgxlens.errors import UsageError
 from sgxlens.text import one_line
-from sgxlens.verification.transformations.transformation import (
+from sgxlens.verification.transformations.contract import (
     ModelContext,
     Transformation,
     TransformationError,

@@ -11,16 +11,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sgxlens.verification.transformations.onnx_files import loaded, saved
-from sgxlens.verification.transformations.transformation import (
+from sgxlens.verification.transformations.contract import (
     Transformation,
     TransformationError,
 )
+from sgxlens.verification.transformations.onnx_files import loaded, saved
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from sgxlens.verification.transformations.transformation import ModelContext
+    from sgxlens.verification.transformations.contract import ModelContext
 
 _NAME = "batch"
 

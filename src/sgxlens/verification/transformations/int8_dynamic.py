@@ -9,16 +9,16 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
-from sgxlens.verification.transformations.onnx_files import loaded, told
-from sgxlens.verification.transformations.transformation import (
+from sgxlens.verification.transformations.contract import (
     Transformation,
     TransformationError,
 )
+from sgxlens.verification.transformations.onnx_files import loaded, told
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from sgxlens.verification.transformations.transformation import ModelContext
+    from sgxlens.verification.transformations.contract import ModelContext
 
 _DENSE = ("MatMul", "Gemm")
 _QUANTISED = ("MatMulInteger", "DynamicQuantizeMatMul", "QGemm", "MatMulIntegerToFloat")

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 from sgxlens.recording.session import catching_signals
 from sgxlens.text import one_line
-from sgxlens.verification.transformations.transformation import TransformationError
+from sgxlens.verification.transformations.contract import TransformationError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
-    from sgxlens.verification.transformations.transformation import ModelContext
+    from sgxlens.verification.transformations.contract import ModelContext
 
 #: A protobuf of 2 GiB or more cannot be written; weights of such models stay in a file beside it.
 _PROTOBUF_BYTES_MAX = (1 << 31) - (1 << 20)

@@ -5,13 +5,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from sgxlens.verification.transformations.contract import Transformation
 from sgxlens.verification.transformations.onnx_files import rewritten
-from sgxlens.verification.transformations.transformation import Transformation
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from sgxlens.verification.transformations.transformation import ModelContext
+    from sgxlens.verification.transformations.contract import ModelContext
 
 
 def apply(source: Path, folder: Path, context: ModelContext) -> Path:
