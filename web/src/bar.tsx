@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import { CAUSES, type Cause, type Change, type OperatorTime, type PhaseTime, type Range } from "./data";
-import { seconds, sentence } from "./format";
+import { range, ratio, seconds, sentence, shown } from "./format";
 
 const WIDTH = 1000;
 
@@ -41,7 +41,7 @@ interface Props {
 }
 
 /** The time inside, stacked by what it consists of, with its range as a whisker. */
-export function TimeBar({ steady, titles, most_seconds }: Props) {
+function TimeBar({ steady, titles, most_seconds }: Props) {
   const x = (value: number) => (value / most_seconds) * WIDTH;
   const parts = [
     { kind: "native", title: "natively", seconds: steady.native.median_seconds },
@@ -64,6 +64,25 @@ export function TimeBar({ steady, titles, most_seconds }: Props) {
       <Stack parts={parts} most_seconds={most_seconds} />
       <path class="whisker" d={`M${x(low)} 10H${x(high)}M${x(low)} 6v8M${x(high)} 6v8`} />
     </svg>
+  );
+}
+
+/** Cells of a table: the time inside as a bar, in figures, and as a multiple of the native one. */
+export function TimeCells({ steady, titles, most_seconds }: Props) {
+  return (
+    <>
+      <td class="wide">
+        <TimeBar steady={steady} titles={titles} most_seconds={most_seconds} />
+      </td>
+      <td class="number" data-value={steady.sgx_seconds.likely}>
+        {shown(seconds(steady.sgx_seconds.likely))}
+        <small>{shown(range(steady.sgx_seconds, seconds))}</small>
+      </td>
+      <td class="number" data-value={steady.slowdown.likely}>
+        <strong>{ratio(steady.slowdown.likely)}&times;</strong>
+        <small>{range(steady.slowdown, ratio)}</small>
+      </td>
+    </>
   );
 }
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import { FirstChange } from "./advice";
-import { TimeBar } from "./bar";
+import { TimeCells } from "./bar";
 import { CAUSES, type PageReport, type Prediction } from "./data";
 import { bytes, range, ratio, seconds, sentence, shown } from "./format";
 import { countCell, DataTable, Legend, Sentences } from "./parts";
@@ -110,17 +110,7 @@ function Platforms({ report, chosen, choose }: Props) {
                 <td class="number" data-value={deployment.epc_bytes.likely}>
                   {shown(bytes(deployment.epc_bytes.likely))}
                 </td>
-                <td class="wide">
-                  <TimeBar steady={steady} titles={report.titles.causes} most_seconds={most} />
-                </td>
-                <td class="number" data-value={steady.sgx_seconds.likely}>
-                  {shown(seconds(steady.sgx_seconds.likely))}
-                  <small>{shown(range(steady.sgx_seconds, seconds))}</small>
-                </td>
-                <td class="number" data-value={steady.slowdown.likely}>
-                  <strong>{ratio(steady.slowdown.likely)}&times;</strong>
-                  <small>{range(steady.slowdown, ratio)}</small>
-                </td>
+                <TimeCells steady={steady} titles={report.titles.causes} most_seconds={most} />
               </tr>
             );
           })}

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-import { TimeBar } from "../bar";
+import { TimeCells } from "../bar";
 import { CAUSES, type Side } from "../data";
-import { count, range, ratio, seconds, sentence, shown, signedSeconds } from "../format";
+import { count, range, seconds, sentence, shown, signedSeconds } from "../format";
 import { Legend, Sentences } from "../parts";
 import { Scroll } from "../scroll";
 import { type Chosen, Direction } from "./values";
@@ -112,19 +112,7 @@ function Recordings({ chosen, chooseOther }: { chosen: Chosen; chooseOther: (ind
                 </label>
               </th>
               {steady !== undefined && (
-                <>
-                  <td class="wide">
-                    <TimeBar steady={steady} titles={page.titles.causes} most_seconds={most} />
-                  </td>
-                  <td class="number" data-value={steady.sgx_seconds.likely}>
-                    {shown(seconds(steady.sgx_seconds.likely))}
-                    <small>{shown(range(steady.sgx_seconds, seconds))}</small>
-                  </td>
-                  <td class="number" data-value={steady.slowdown.likely}>
-                    <strong>{ratio(steady.slowdown.likely)}&times;</strong>
-                    <small>{range(steady.slowdown, ratio)}</small>
-                  </td>
-                </>
+                <TimeCells steady={steady} titles={page.titles.causes} most_seconds={most} />
               )}
             </tr>
           );
