@@ -59,7 +59,7 @@ def parse_seconds(text: str) -> float:
 
 
 def format_bytes(size_bytes: float) -> str:
-    """`size_bytes` in binary units and three digits: ``12.3 MiB``."""
+    """`size_bytes` in binary units and three digits: ``12.3 MiB``; ``8 GiB`` is exact."""
     return _scaled(size_bytes, 1024, _BINARY)
 
 
@@ -69,7 +69,7 @@ def format_needed_bytes(size_bytes: float) -> str:
 
 
 def format_count(count: float) -> str:
-    """`count` in decimal units and three digits: ``1.24 G``; whole up to 9,999."""
+    """`count` in decimal units and three digits: ``1.24 G``; whole up to 9,999, ``50 k`` exact."""
     if abs(count) < 10_000 and float(count).is_integer():
         return f"{int(count):,}"
     return _scaled(count, 1000, _DECIMAL)
@@ -115,11 +115,22 @@ def format_seconds_range(low: float, high: float, *, signed: bool = False) -> st
     if not high and first.count(" ") == 1:
         number, _, unit = first.rpartition(" ")
         return f"{number} to 0 {unit}"
-    unit = last.rpartition(" ")[2]
-    if not low:
-        return f"0 to {last}"
-    same = first.count(" ") == last.count(" ") == 1 and first.endswith(f" {unit}")
-    return f"{first.removesuffix(f' {unit}') if same else first} to {last}"
+    return f"0 to {last}" if not low else join_range(first, last)
+
+
+def join_range(low: str, high: str) -> str:
+    """Bounds as text, the unit once: ``4.18 to 64.2 MiB``; one of them where both look alike."""
+    if low == high:
+        return low
+    unit = high.rpartition(" ")[2]
+    is_same = low.count(" ") == high.count(" ") == 1 and low.endswith(f" {unit}")
+    return f"{low.removesuffix(f' {unit}') if is_same else low} to {high}"
+
+
+def format_signed_ratio(ratio: float) -> str:
+    """A difference of ratios: ``+0.15``, ``-31.1``, ``0.00``."""
+    text = format_ratio(abs(ratio))
+    return text if text == "0.00" else f"{'+' if ratio > 0 else '-'}{text}"
 
 
 def format_ratio(ratio: float) -> str:
@@ -140,10 +151,8 @@ def _scaled(value: float, base: int, units: tuple[str, ...], *, up: bool = False
     while abs(scaled) >= (base if index == 0 else 999.5) and index < len(units) - 1:
         scaled /= base
         index += 1
-    digits = 0 if index == 0 or abs(scaled) >= 99.95 else 1 if abs(scaled) >= 9.995 else 2
+    is_whole = index == 0 or abs(scaled) >= 99.95 or scaled.is_integer()
+    digits = 0 if is_whole else 1 if abs(scaled) >= 9.995 else 2
     if up:
         scaled = math.ceil(scaled * 10**digits) / 10**digits
-    text = f"{scaled:,.{digits}f}"
-    if "." in text:
-        text = text.rstrip("0").rstrip(".")
-    return f"{text} {units[index]}".rstrip()
+    return f"{scaled:,.{digits}f} {units[index]}".rstrip()

@@ -18,8 +18,8 @@ from sgxlens.report.terminal.values import (
     of_native,
     seconds_range,
     signed_count,
-    signed_number,
     signed_range,
+    value_range,
 )
 from sgxlens.units import (
     format_bytes,
@@ -27,6 +27,7 @@ from sgxlens.units import (
     format_needed_bytes,
     format_ratio,
     format_seconds,
+    format_signed_ratio,
     format_signed_seconds,
 )
 
@@ -45,7 +46,7 @@ TWINS: dict[str, Callable[[float], str]] = {
 SIGNED_TWINS: dict[str, Callable[[float], str]] = {
     "signedCount": signed_count,
     "signedSeconds": format_signed_seconds,
-    "signedNumber": signed_number,
+    "signedRatio": format_signed_ratio,
 }
 RUN = """
 const f = require(process.argv[1]);
@@ -57,6 +58,8 @@ const both = values.concat(values.map(v => -v));
 for (const name of %s) out[name] = both.map(v => f[name](v));
 out.signedRange = pairs.map(([a, b]) => f.range({low: -b, high: a}, f.signedSeconds));
 out.range = pairs.map(([a, b]) => f.range({low: a, high: b}, f.seconds));
+out.sizeRange = pairs.map(([a, b]) => f.range({low: a, high: b}, f.bytes));
+out.countRange = pairs.map(([a, b]) => f.range({low: a, high: b}, f.expectedCount));
 console.log(JSON.stringify(out));
 """
 
@@ -98,4 +101,6 @@ def test_formats_are_those_of_python(tmp_path: Path, node: str) -> None:
     ranges = [Range(low, high, high) for low, high in pairs]
     assert found["range"] == [seconds_range(one) for one in ranges]
     differences = [Range(-high, -high, low) for low, high in pairs]
+    assert found["sizeRange"] == [value_range(one, format_bytes) for one in ranges]
+    assert found["countRange"] == [value_range(one, expected_count) for one in ranges]
     assert found["signedRange"] == [signed_range(one) for one in differences]

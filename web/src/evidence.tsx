@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import { type PageReport, type Prediction } from "./data";
 import { Exits, SystemCalls } from "./exits";
-import { bytes, count, number, quoted, range, seconds, share, shown } from "./format";
+import { bytes, count, number, quoted, range, ratio, seconds, share, shown } from "./format";
 import { DataTable, Section, Sentences } from "./parts";
 import { Reuse } from "./reuse";
 
@@ -94,7 +94,7 @@ function Recorded({ report }: { report: PageReport }) {
             { content: `${phase.phase} ${phase.name}`, ...(phase.is_selected ? { note: "this report" } : {}) },
             natively === undefined ? "-" : { content: shown(seconds(natively)), value: natively },
             { content: shown(seconds(phase.elapsed_seconds)), value: phase.elapsed_seconds },
-            natively ? `${number(phase.elapsed_seconds / natively)}\u00d7` : "-",
+            natively ? `${ratio(phase.elapsed_seconds / natively)}\u00d7` : "-",
             { content: shown(count(phase.line_access_count)), value: phase.line_access_count },
             shown(bytes(phase.footprints.line?.size_bytes ?? 0)),
             shown(bytes(phase.footprints.page?.size_bytes ?? 0)),

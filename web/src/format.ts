@@ -50,11 +50,10 @@ function scaled(value: number, base: number, units: readonly string[], isNeeded 
     rest /= base;
     index += 1;
   }
-  const digits = index === 0 || Math.abs(rest) >= 99.95 ? 0 : Math.abs(rest) >= 9.995 ? 1 : 2;
+  const isWhole = index === 0 || Math.abs(rest) >= 99.95 || Number.isInteger(rest);
+  const digits = isWhole ? 0 : Math.abs(rest) >= 9.995 ? 1 : 2;
   if (isNeeded) rest = Math.ceil(rest * 10 ** digits) / 10 ** digits;
-  let text = grouped(fixed(rest, digits));
-  if (text.includes(".")) text = text.replace(/\.?0+$/, "");
-  return `${text} ${units[index]}`.trimEnd();
+  return `${grouped(fixed(rest, digits))} ${units[index]}`.trimEnd();
 }
 
 export function bytes(size: number): string {
@@ -71,9 +70,15 @@ export function count(value: number): string {
   return scaled(value, 1000, DECIMAL);
 }
 
-/** A count that may be an average: `0.41`, `4.1`, `12`. */
+/** A count that may be an average: `<0.01`, `0.41`, `4.1`, `12`. */
 export function expectedCount(value: number): string {
-  return value >= 9.95 || Number.isInteger(value) ? count(value) : general(value, 2);
+  if (value >= 9.95 || Number.isInteger(value)) return count(value);
+  return value < 0.01 ? "<0.01" : fixed(value, value < 0.0995 ? 3 : value < 0.995 ? 2 : 1);
+}
+
+/** An expected count beside others that are far more: a part of one does not matter. */
+export function wholeCount(value: number): string {
+  return value > 0 && value < 0.5 ? "<1" : count(Math.round(value));
 }
 
 export function seconds(value: number): string {
@@ -108,15 +113,19 @@ export function percent(value: number): string {
   if (hundred === 0) return "0 %";
   if (hundred < 0.001) return "<0.001 %";
   if (hundred === 100) return "100 %";
-  const text = hundred >= 10 ? fixed(hundred, 1) : general(hundred, 3);
-  return `${text === "100.0" ? ">99.9" : text} %`;
+  if (hundred >= 10) {
+    const text = fixed(hundred, 1);
+    return `${text === "100.0" ? ">99.9" : text} %`;
+  }
+  const exponent = Number(hundred.toExponential(2).split("e")[1]);
+  return `${fixed(hundred, 2 - exponent)} %`;
 }
 
 export function share(part: number, whole: number): string {
   if (!whole) return "-";
   const value = part / whole;
   if (value > 0 && value < 1e-4) return "<0.01 %";
-  return percent(value < 0.1 ? Number(fixed(value, 4)) : value);
+  return value > 0 && value < 0.09995 ? `${fixed(100 * value, 2)} %` : percent(value);
 }
 
 export function ofNative(added: number, native: number): string {
@@ -150,9 +159,10 @@ export function signedCount(value: number): string {
   return signed(value, count(Math.abs(value)));
 }
 
-/** A difference of numbers. */
-export function signedNumber(value: number): string {
-  return signed(value, number(Math.abs(value)));
+/** A difference of ratios. */
+export function signedRatio(value: number): string {
+  const text = ratio(Math.abs(value));
+  return signed(text === "0.00" ? 0 : value, text);
 }
 
 /** A quantity for reading: with micro and minus signs, and without a line break. */

@@ -3,7 +3,7 @@ import { useMemo } from "preact/hooks";
 import { AddedBar } from "./bar";
 import { BlockUse } from "./blocks";
 import type { MemoryUse, OperatorTime, PageReport, Prediction } from "./data";
-import { bytes, clip, expectedCount, seconds, share } from "./format";
+import { bytes, clip, expectedCount, seconds, share, wholeCount } from "./format";
 import { Section } from "./parts";
 import { type Column, SortedTable } from "./table";
 import { Timeline } from "./timeline";
@@ -100,12 +100,18 @@ function columnsOf(report: PageReport, prediction: Prediction | undefined): Colu
   const most = (prediction?.steady.operators ?? [])
     .filter((row) => row.index !== null)
     .reduce((found, row) => Math.max(found, row.added_seconds.likely), 0);
-  const counted = (id: string, title: string, cause: string, help: string): Column<Row> => ({
+  const counted = (
+    id: string,
+    title: string,
+    cause: string,
+    help: string,
+    text: (value: number) => string,
+  ): Column<Row> => ({
     id,
     title,
     help,
     value: (row) => (row.time === undefined ? null : (row.counts[cause] ?? 0)),
-    text: (row) => expectedCount(row.counts[cause] ?? 0),
+    text: (row) => text(row.counts[cause] ?? 0),
   });
   const predicted: Column<Row>[] = [
     {
@@ -141,9 +147,9 @@ function columnsOf(report: PageReport, prediction: Prediction | undefined): Colu
     ...(prediction === undefined
       ? []
       : [
-          counted("loads", "page loads", "paging", "pages loaded into the EPC"),
-          counted("misses", "line misses", "encryption", "lines that enter or leave the last-level cache"),
-          counted("exits", "exits", "transitions", "OCALLs and other exits"),
+          counted("loads", "page loads", "paging", "pages loaded into the EPC", wholeCount),
+          counted("misses", "line misses", "encryption", "lines that enter or leave the last-level cache", wholeCount),
+          counted("exits", "exits", "transitions", "OCALLs and other exits", expectedCount),
         ]),
     {
       id: "source",

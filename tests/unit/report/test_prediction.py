@@ -234,9 +234,9 @@ def test_ranges_are_short() -> None:
     assert seconds_range(Range(125, 180, 245)) == "2 min 05 s to 4 min 05 s"
     assert value_range(Range(12.04, 12.1, 12.1), format_ratio) == "12.0 to 12.1"
     assert value_range(Range(1, 2, 2), format_count) == "1 to 2"
-    counts = (0, 0.041, 0.97, 3, 3.94, 12.4, 12_400)
+    counts = (0, 0.0041, 0.041, 0.97, 3, 3.94, 12.4, 12_400)
     assert [expected_count(c) for c in counts] == [
-        "0", "0.041", "0.97", "3", "3.9", "12", "12.4 k",
+        "0", "<0.01", "0.041", "0.97", "3", "3.9", "12", "12.4 k",
     ]  # fmt: skip
     assert [format_ratio(v) for v in (1, 9.994, 12.34, 123.4)] == ["1.00", "9.99", "12.3", "123"]
-    assert [of_native(v, 2.0) for v in (0, 0.064, 17.4)] == ["0 %", "3.2 %", "870 %"]
+    assert [of_native(v, 2.0) for v in (0, 0.064, 17.4)] == ["0 %", "3.20 %", "870 %"]

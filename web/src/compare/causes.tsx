@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { Change, TimeChanges } from "../data";
-import { number, range, ratio, shown, signedNumber, signedSeconds } from "../format";
+import { number, range, ratio, shown, signedRatio, signedSeconds } from "../format";
 import { type Cell, DataTable, Section, Swatch } from "../parts";
 import { changeCells, changeHeadings, type Chosen, COUNT, differenceCell, Direction } from "./values";
 
@@ -70,7 +70,7 @@ export function Why({ chosen, times }: { chosen: Chosen; times: TimeChanges }) {
                 "slower by",
                 { content: `${ratio(times.slowdown.before.likely)}\u00d7`, value: times.slowdown.before.likely },
                 { content: `${ratio(times.slowdown.after.likely)}\u00d7`, value: times.slowdown.after.likely },
-                differenceCell(times.slowdown, { one: ratio, signed: signedNumber }),
+                differenceCell(times.slowdown, { one: ratio, signed: signedRatio }),
                 { content: <Direction page={page} change={times.slowdown} /> },
               ],
               ["start-up", ...withoutBar(changeCells(page, times.startup_seconds, []))],

@@ -21,7 +21,7 @@ from sgxlens.report.terminal.layout import (
     warning_line,
     with_rest,
 )
-from sgxlens.report.terminal.values import number, signed_count, signed_number, signed_range
+from sgxlens.report.terminal.values import number, signed_count, signed_range, value_range
 from sgxlens.report.titles import CAUSE_TITLES, DIRECTION_TITLES, SIZE_TITLES, SOURCE_TITLES
 from sgxlens.text import one_line
 from sgxlens.units import (
@@ -29,6 +29,7 @@ from sgxlens.units import (
     format_count,
     format_ratio,
     format_seconds,
+    format_signed_ratio,
     format_signed_seconds,
 )
 
@@ -175,7 +176,7 @@ def _details(
 
 def _times(times: TimeChanges, labels: tuple[str, str], width: int) -> RenderableType:
     slowdown = times.slowdown
-    ends = [signed_number(end) for end in (slowdown.difference.low, slowdown.difference.high)]
+    difference = slowdown.difference
     rows = [
         ["natively", *_cells(times.native_seconds)],
         ["added by the enclave", *_cells(times.added_seconds)],
@@ -184,8 +185,8 @@ def _times(times: TimeChanges, labels: tuple[str, str], width: int) -> Renderabl
             "slower by",
             f"{format_ratio(slowdown.before.likely)} x",
             f"{format_ratio(slowdown.after.likely)} x",
-            signed_number(slowdown.difference.likely),
-            f"{ends[0]} to {ends[1]}" if ends[0] != ends[1] else ends[0],
+            format_signed_ratio(difference.likely),
+            value_range(difference, format_signed_ratio),
             DIRECTION_TITLES[slowdown.direction],
         ],
         ["start-up", *_cells(times.startup_seconds)],
@@ -247,12 +248,11 @@ def _counts(times: TimeChanges, labels: tuple[str, str], width: int) -> Renderab
 
 def _count_cells(change: Change) -> list[str]:
     difference = change.difference
-    low, high = (signed_count(value) for value in (difference.low, difference.high))
     return [
         format_count(change.before.likely),
         format_count(change.after.likely),
         signed_count(difference.likely),
-        "" if change.direction == "same" else low if low == high else f"{low} to {high}",
+        "" if change.direction == "same" else value_range(difference, signed_count),
         DIRECTION_TITLES[change.direction],
     ]
 

@@ -184,8 +184,10 @@ def percent(ratio: float) -> str:
         return "<0.001 %"
     if percent == 100:
         return "100 %"
-    text = f"{percent:.1f}" if percent >= 10 else f"{percent:.3g}"
-    return f"{'>99.9' if text == '100.0' else text} %"
+    if percent >= 10:
+        text = f"{percent:.1f}"
+        return f"{'>99.9' if text == '100.0' else text} %"
+    return f"{percent:.{2 - _exponent(percent)}f} %"
 
 
 def share(part: float, whole: float) -> str:
@@ -193,7 +195,14 @@ def share(part: float, whole: float) -> str:
     if not whole:
         return "-"
     ratio = part / whole
-    return "<0.01 %" if 0 < ratio < 1e-4 else percent(round(ratio, 4) if ratio < 0.1 else ratio)
+    if 0 < ratio < 1e-4:
+        return "<0.01 %"
+    return f"{100 * ratio:.2f} %" if 0 < ratio < 0.09995 else percent(ratio)
+
+
+def _exponent(value: float) -> int:
+    """The power of ten of the first of three digits: -2 of 0.0123, 0 of 9.99."""
+    return int(f"{value:.2e}".partition("e")[2])
 
 
 def not_recorded() -> Text:

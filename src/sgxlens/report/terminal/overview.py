@@ -12,7 +12,13 @@ from rich.text import Text
 from sgxlens.recording.format import ACCESS_CLASSES, BLOCK_BYTES
 from sgxlens.report.terminal.layout import ROWS_MAX, cell, named_texts, new_table, with_rest
 from sgxlens.text import one_line
-from sgxlens.units import format_bytes, format_count, format_seconds
+from sgxlens.units import (
+    format_bytes,
+    format_count,
+    format_ratio,
+    format_seconds,
+    format_seconds_range,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -97,8 +103,9 @@ def overview(document: Document) -> RenderableType:
         if native is not None:
             facts.append(
                 f"natively {format_seconds(native.median_seconds)} (median of"
-                f" {native.sample_count:,}: {format_seconds(native.min_seconds)} to"
-                f" {format_seconds(native.max_seconds)}), {elapsed} under the tracer"
+                f" {native.sample_count:,}:"
+                f" {format_seconds_range(native.min_seconds, native.max_seconds)}), {elapsed}"
+                " under the tracer"
             )
         else:
             facts.append(f"{elapsed} under the tracer; not timed natively")
@@ -128,7 +135,7 @@ def native_times(document: Document) -> RenderableType:
             format_seconds(time.max_seconds),
             format_count(time.sample_count),
             format_seconds(elapsed),
-            f"{elapsed / time.median_seconds:,.3g} x" if time.median_seconds > 0 else "-",
+            f"{format_ratio(elapsed / time.median_seconds)} x" if time.median_seconds > 0 else "-",
         )
     return with_rest(table, len(rows) - _PHASES_MAX, "phases")
 

@@ -34,7 +34,13 @@ from sgxlens.report.terminal.values import (
 from sgxlens.report.titles import CAUSE_TITLES
 from sgxlens.report.verdict import verdict
 from sgxlens.text import one_line
-from sgxlens.units import format_bytes, format_ratio, format_seconds, format_signed_seconds
+from sgxlens.units import (
+    format_bytes,
+    format_ratio,
+    format_seconds,
+    format_seconds_range,
+    format_signed_seconds,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -125,7 +131,7 @@ def _native(native: NativeBasis, threads: int) -> str:
         return f"{time} as given, {many}"
     return (
         f"{time}, {many} (median of {native.sample_count:,}; half of them"
-        f" {format_seconds(native.low_seconds)} to {format_seconds(native.high_seconds)})"
+        f" {format_seconds_range(native.low_seconds, native.high_seconds)})"
     )
 
 

@@ -11,7 +11,7 @@ from rich.text import Text
 from sgxlens.report.bars import bar
 from sgxlens.report.reuse_section import QUANTILES
 from sgxlens.report.terminal.layout import new_table, percent, titled
-from sgxlens.units import format_bytes, format_count
+from sgxlens.units import format_bytes, format_count, join_range
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -141,7 +141,7 @@ def _ratio(curve: MissRatioCurve, index: int) -> str:
     high = percent(float(curve.miss_ratio[index]))
     if curve.is_exact[index]:
         return high
-    return f"{percent(float(curve.miss_ratio_low[index]))} to {high}"
+    return join_range(percent(float(curve.miss_ratio_low[index])), high)
 
 
 def _share(count: int, histogram: ReuseHistogram) -> str:
@@ -155,15 +155,14 @@ def _quantile(histogram: ReuseHistogram, fraction: float) -> str:
     if span is None:
         return "cold"
     low, high = span
-    blocks = format_count(low) if low == high else f"{format_count(low)} to {format_count(high)}"
-    return f"{blocks} blocks"
+    return f"{join_range(format_count(low), format_count(high))} blocks"
 
 
 def _span(start: int, end: int) -> str:
     if end - start <= 1:
         return str(start)
     if start < 1024:
-        return f"{start} to {end - 1}"
+        return f"{start:,} to {end - 1:,}"
     return f"{_binary(start)} to {_binary(end)}"
 
 

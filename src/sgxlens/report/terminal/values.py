@@ -6,7 +6,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sgxlens.report.terminal.layout import percent
-from sgxlens.units import format_count, format_seconds_range
+from sgxlens.units import format_count, format_seconds_range, join_range
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,14 +24,17 @@ def number(value: float) -> str:
 
 
 def expected_count(count: float) -> str:
-    """A count that may be an average: ``0.41``, ``4.1``, ``12``, ``1.24 M``."""
-    return format_count(count) if count >= 9.95 or count == round(count) else f"{count:.2g}"
+    """A count that may be an average: ``<0.01``, ``0.41``, ``4.1``, ``12``, ``1.24 M``."""
+    if count >= 9.95 or count == round(count):
+        return format_count(count)
+    if count < 0.01:
+        return "<0.01"
+    return f"{count:.{3 if count < 0.0995 else 2 if count < 0.995 else 1}f}"
 
 
 def value_range(value: Range, format_one: Callable[[float], str]) -> str:
     """``12 to 14``, or one of them where they look alike."""
-    low, high = format_one(value.low), format_one(value.high)
-    return low if low == high else f"{low} to {high}"
+    return join_range(format_one(value.low), format_one(value.high))
 
 
 def seconds_range(seconds: Range) -> str:
@@ -44,18 +47,9 @@ def signed_range(seconds: Range) -> str:
     return format_seconds_range(seconds.low, seconds.high, signed=True)
 
 
-def signed_number(value: float) -> str:
-    """A difference of numbers: ``+12.3``, ``-0.05``, ``0``."""
-    return f"{_sign(value)}{number(abs(value))}"
-
-
 def signed_count(value: float) -> str:
     """A difference of counts: ``+1.2 k``, ``-3``, ``0``."""
-    return f"{_sign(value)}{format_count(abs(value))}"
-
-
-def _sign(value: float) -> str:
-    return "+" if value > 0 else "-" if value < 0 else ""
+    return f"{'+' if value > 0 else '-' if value < 0 else ''}{format_count(abs(value))}"
 
 
 def of_native(added_seconds: float, native_seconds: float) -> str:
