@@ -19,7 +19,7 @@ def test_lru_loads_are_the_misses_of_the_page_curve(tmp_path: Path) -> None:
     recording = record(tmp_path / "r", "/usr/bin/sort", "--parallel=1", str(tmp_path / "text"))
     filter_page_count = recording.metadata.settings.visit_page_count
     assert filter_page_count is not None
-    visits = PageVisits.from_table(recording.table("page_visits"), filter_page_count)
+    visits = PageVisits.from_rows(recording.table("page_visits"), filter_page_count)
     # Reuse distances are kept in bins, which meet at powers of two.
     capacities = [256, 512, 1024]
     curve = miss_ratio_curve(recording.reuse("page"), capacities)

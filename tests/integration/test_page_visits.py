@@ -73,7 +73,7 @@ def check(
 ) -> None:
     filter_page_count = recording.metadata.settings.visit_page_count
     assert filter_page_count is not None
-    visits = PageVisits.from_table(recording.table("page_visits"), filter_page_count)
+    visits = PageVisits.from_rows(recording.table("page_visits"), filter_page_count)
     simulated = simulate_all(recording, decoder, capacities, policies)
     for (policy, capacity), full in simulated.items():
         found = simulate_visits(visits, policy, capacity)

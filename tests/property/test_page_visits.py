@@ -220,7 +220,7 @@ def test_visits_are_taken_from_the_table_of_a_recording() -> None:
         "idle": [None, None, None, 2],
     }
     table = pa.table(rows, schema=TABLES["page_visits"].schema)
-    visits = PageVisits.from_table(table, 2, process=1)
+    visits = PageVisits.from_rows(table.slice(1), 2)
     assert visits.page.tolist() == [6, 7, 8]
     assert visits.written.tolist() == [True, False, True]
     assert visits.ended.tolist() == [0, 0, 2]

@@ -10,6 +10,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
     import numpy.typing as npt
 
     from sgxlens.recording.bitmaps import Integers
@@ -17,32 +19,39 @@ if TYPE_CHECKING:
 
 #: Beyond so many pieces of a table a copy is better.
 _RUNS_MAX: Final = 64
-_LONGEST = "reuse_sources"
 
 
-def rows_of(recording: Recording, table: str, process: int) -> pa.Table:
-    """The rows of a process."""
-    found = recording.coded_table(table) if table == _LONGEST else recording.table(table)
+def rows_of(recording: Recording, table: str, process: int, columns: Sequence[str]) -> pa.Table:
+    """Some columns of the rows of a process, as `Recording.columns` reads them."""
+    found = recording.columns(table, columns)
     if len(recording.metadata.processes) == 1:
         return found
-    return found.filter(pc.equal(found["process"], process))
+    of = recording.columns(table, ["process"])["process"]
+    return found.filter(pc.equal(of, process))
 
 
 class RunsByKey:
     """Where rows with the same key follow each other: they come in few runs, which take no copy.
 
     Args:
-        key: a number for each row, at least 0.
+        rows: the rows of a table.
+        columns: those that the key follows from.
+        key_of: for rows of these columns a number each, at least 0.
     """
 
-    def __init__(self, key: Integers) -> None:
+    def __init__(
+        self, rows: pa.Table, columns: Sequence[str], key_of: Callable[[pa.Table], Integers]
+    ) -> None:
+        # Where nothing changes that the key follows from, it is not asked for.
+        changes = np.flatnonzero(_is_new(rows[name] for name in columns))
+        key = key_of(rows.select(list(columns)).take(pa.array(changes)))
         is_new = np.ones(key.size, dtype=bool)
         np.not_equal(key[1:], key[:-1], out=is_new[1:])
-        first = np.flatnonzero(is_new)
-        stop = np.append(first, key.size)[1:]
+        first = changes[is_new]
+        stop = np.append(first, rows.num_rows)[1:]
         self._runs: dict[int, list[tuple[int, int]]] = {}
         for value, start, end in zip(
-            key[first].tolist(), first.tolist(), stop.tolist(), strict=True
+            key[is_new].tolist(), first.tolist(), stop.tolist(), strict=True
         ):
             self._runs.setdefault(value, []).append((start, end))
 
@@ -54,6 +63,21 @@ class RunsByKey:
         return pa.concat_tables(
             [table.slice(0, 0), *(table.slice(start, end - start) for start, end in runs)]
         )
+
+
+def _is_new(columns: Iterable[pa.ChunkedArray]) -> npt.NDArray[np.bool_]:
+    """Of each row whether it differs from the one before; a row that does not may be said to."""
+    result: npt.NDArray[np.bool_] = np.zeros(0, dtype=bool)
+    for column in columns:
+        is_new = np.ones(len(column), dtype=bool)
+        start = 0
+        for chunk in column.chunks:
+            values = chunk.indices if pa.types.is_dictionary(chunk.type) else chunk
+            found = values.to_numpy(zero_copy_only=False)
+            np.not_equal(found[1:], found[:-1], out=is_new[start + 1 : start + found.size])
+            start += found.size
+        result = result | is_new if result.size else is_new
+    return result
 
 
 def distinct(column: pa.ChunkedArray | Integers) -> tuple[npt.NDArray[np.uint64], Integers]:

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from sgxlens.attribution.columns import RunsByKey, codes, distinct, integers, rows_of, unsigned
 from sgxlens.attribution.reuse_rows import Origins, ReuseRows
@@ -29,7 +28,7 @@ from sgxlens.recording.reader import Phase, Recording
 from sgxlens.recording.region_map import NO_REGION, Pieces, RegionMap
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from sgxlens.recording.reader import Operator, Region
 
@@ -57,6 +56,14 @@ _PHASE_NAMES: tuple[tuple[Callable[[str], object], str], ...] = (
 #: Stands for "between operators" where operators are numbered.
 NO_OPERATOR = -1
 _TABLES = ("contexts", "reuse_sources", "page_use")
+_CONTEXT_COLUMNS = (
+    *("context", "phase", "operator", "span", "thread", "start_position", "end_position"),
+    "line_access_count",
+)
+_USE_COLUMNS = ("context", "page", "lines", "written_lines", "fetched_lines")
+_LINE_USE_COLUMNS = ("context", "line", "bytes", "written_bytes")
+_REUSE_COLUMNS = ("context", "region", "distance_min", "distance_max", "count")
+_EXTENT_COLUMNS = ("region", "address", "size_bytes", "start_position")
 #: All tables that facts are made from.
 FACT_TABLES = (*_TABLES, "phases", "operators", "regions", "extents", "line_use")
 
@@ -128,7 +135,7 @@ class PhaseFacts:
         self.regions: tuple[Region, ...] = tuple(
             r for r in recording.regions if r.process == phase.process
         )
-        self._all_contexts = rows_of(recording, "contexts", phase.process)
+        self._all_contexts = rows_of(recording, "contexts", phase.process, _CONTEXT_COLUMNS)
         numbers = integers(self._all_contexts["context"])
         order = np.argsort(numbers)
         if np.any(np.diff(numbers[order]) == 0):
@@ -169,7 +176,7 @@ class PhaseFacts:
 
     @cached_property
     def _page_use(self) -> tuple[npt.NDArray[np.uint64], Uses]:
-        rows = self._rows_here("page_use")
+        rows = self._rows_here("page_use", _USE_COLUMNS)
         pages, page = np.unique(unsigned(rows["page"]), return_inverse=True)
         uses = Uses(
             context=self._index(rows["context"], self.contexts.number, "page_use", "context"),
@@ -208,7 +215,7 @@ class PhaseFacts:
     @cached_property
     def line_uses(self) -> LineUses:
         """Which bytes of lines the contexts access; of regions as `use_pieces`."""
-        rows = self._rows_here("line_use")
+        rows = self._rows_here("line_use", _LINE_USE_COLUMNS)
         context = self._index(rows["context"], self.contexts.number, "line_use", "context")
         line = integers(rows["line"])
         pieces = self._pieces((line // LINES_PER_PAGE).astype(np.uint64), context)
@@ -230,7 +237,7 @@ class PhaseFacts:
         return self._recording.derived(key, self._map_regions, ("extents", "regions"))
 
     def _map_regions(self) -> RegionMap:
-        extents = rows_of(self._recording, "extents", self.phase.process)
+        extents = rows_of(self._recording, "extents", self.phase.process, _EXTENT_COLUMNS)
         address, size_bytes = unsigned(extents["address"]), unsigned(extents["size_bytes"])
         if np.any(address + np.maximum(size_bytes, np.uint64(1)) - np.uint64(1) < address):
             raise self.corrupted("extents", "it holds a range beyond the last address")
@@ -276,10 +283,7 @@ class PhaseFacts:
         return self._reuse[granularity]
 
     def _read_reuse(self, granularity: str) -> ReuseRows:
-        rows = self._reuse_here(granularity)
-        is_cold = pc.is_null(rows["distance_min"])
-        if pc.any(pc.not_equal(is_cold, pc.is_null(rows["source"]))).as_py():
-            raise self.corrupted("reuse_sources", "a cold access has a source, or another none")
+        rows = self._reuse_here(granularity, _REUSE_COLUMNS)
         context = self._index(rows["context"], self.contexts.number, "reuse_sources", "context")
         region = self._index(rows["region"], self._region_numbers, "reuse_sources", "region")
         operator = self.contexts.operator[context]
@@ -292,6 +296,9 @@ class PhaseFacts:
 
         def find_origins() -> Origins:
             is_warm = bin_of_row < bins.size
+            rows = self._reuse_here(granularity, ("source", "access"))
+            if np.any(is_warm != rows["source"].is_valid().to_numpy()):
+                raise self.corrupted("reuse_sources", "a cold access has a source, or another none")
             source = integers(rows["source"])
             source[is_warm] = self._index_of(
                 source[is_warm], self._all_numbers, "reuse_sources", "source"
@@ -364,28 +371,34 @@ class PhaseFacts:
     def _region_numbers(self) -> Integers:
         return np.array([r.number for r in self.regions], dtype=np.int64)
 
-    def _rows_here(self, name: str) -> pa.Table:
-        """The rows of a table with contexts of the phase."""
-        rows = rows_of(self._recording, name, self.phase.process)
-        runs = self._recording.derived(
-            (RunsByKey, name, self.phase.process),
-            lambda: RunsByKey(self._phases_of(integers(rows["context"]), name)),
-            (name, "contexts"),
-        )
-        return runs.rows(rows, self.phase.index)
-
-    def _reuse_here(self, granularity: str) -> pa.Table:
-        """The rows of reuse of the phase for blocks of one size."""
-        name, sizes = "reuse_sources", tuple(BLOCK_BYTES)
-        rows = rows_of(self._recording, name, self.phase.process)
+    def _rows_here(self, name: str, columns: Sequence[str]) -> pa.Table:
+        """Some columns of the rows of a table with contexts of the phase."""
+        process = self.phase.process
 
         def find_runs() -> RunsByKey:
-            phases = self._phases_of(integers(rows["context"]), name)
-            return RunsByKey(phases * len(sizes) + codes(rows["granularity"], sizes))
+            rows = rows_of(self._recording, name, process, ["context"])
+            return RunsByKey(
+                rows, ["context"], lambda some: self._phases_of(integers(some["context"]), name)
+            )
 
-        key = (RunsByKey, name, self.phase.process)
-        runs = self._recording.derived(key, find_runs, (name, "contexts"))
-        return runs.rows(rows, self.phase.index * len(sizes) + sizes.index(granularity))
+        runs = self._recording.derived((RunsByKey, name, process), find_runs, (name, "contexts"))
+        return runs.rows(rows_of(self._recording, name, process, columns), self.phase.index)
+
+    def _reuse_here(self, granularity: str, columns: Sequence[str]) -> pa.Table:
+        """Some columns of the rows of reuse of the phase for blocks of one size."""
+        name, sizes, process = "reuse_sources", tuple(BLOCK_BYTES), self.phase.process
+
+        def key_of(rows: pa.Table) -> Integers:
+            phases = self._phases_of(integers(rows["context"]), name)
+            return phases * len(sizes) + codes(rows["granularity"], sizes)
+
+        def find_runs() -> RunsByKey:
+            on = ["context", "granularity"]
+            return RunsByKey(rows_of(self._recording, name, process, on), on, key_of)
+
+        runs = self._recording.derived((RunsByKey, name, process), find_runs, (name, "contexts"))
+        key = self.phase.index * len(sizes) + sizes.index(granularity)
+        return runs.rows(rows_of(self._recording, name, process, columns), key)
 
     def _index_operators(self) -> Integers:
         numbers = [o.number for o in self._recording.operators if o.process == self.phase.process]
@@ -455,7 +468,7 @@ def facts_of(
 
 def column(recording: Recording, process: int, table: str, name: str) -> Integers:
     """A column of a process's rows of a table, 0 where it is null."""
-    return integers(rows_of(recording, table, process)[name])
+    return integers(rows_of(recording, table, process, [name])[name])
 
 
 def has_attribution(recording: Recording) -> bool:

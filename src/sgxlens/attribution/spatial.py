@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from sgxlens._native import NativeEpcVisitsError
+from sgxlens.attribution.columns import rows_of
 from sgxlens.attribution.facts import column, facts_of
 from sgxlens.errors import RecordingError, UsageError
 from sgxlens.recording.bitmaps import LINES_PER_PAGE, popcount, union
 from sgxlens.recording.format import PAGE_BYTES
-from sgxlens.reuse.page_visits import PageVisits, last_accesses, lru_loads
+from sgxlens.reuse.page_visits import VISIT_COLUMNS, PageVisits, last_accesses, lru_loads
 
 if TYPE_CHECKING:
     from sgxlens.attribution.facts import PhaseFacts
@@ -146,9 +147,8 @@ def _stays(recording: Recording, facts: PhaseFacts, memory_bytes: int) -> Stays:
             f"a memory of {capacity} pages is too small: what stays in it can be told from"
             f" {filter_pages} pages on"
         )
-    visits = PageVisits.from_table(
-        recording.table("page_visits"), filter_pages, facts.phase.process
-    )
+    rows = rows_of(recording, "page_visits", facts.phase.process, VISIT_COLUMNS)
+    visits = PageVisits.from_rows(rows, filter_pages)
     try:
         loads = lru_loads(visits, capacity)
     except NativeEpcVisitsError as error:

@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from sgxlens._native import NativeEpcVisitsError
+from sgxlens.attribution.columns import rows_of
 from sgxlens.attribution.facts import FACT_TABLES, PhaseFacts, column, facts_of
 from sgxlens.enclave.epc import EpcPolicy, EpcSimulation
 from sgxlens.errors import RecordingError
 from sgxlens.recording.bitmaps import popcount
 from sgxlens.recording.phase_names import is_inference, is_warm_up
 from sgxlens.recording.region_map import NO_REGION
-from sgxlens.reuse.page_visits import PageVisits
+from sgxlens.reuse.page_visits import VISIT_COLUMNS, PageVisits
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -54,9 +55,8 @@ class ProcessVisits:
     """
 
     def __init__(self, recording: Recording, facts: PhaseFacts, filter_page_count: int) -> None:
-        visits = PageVisits.from_table(
-            recording.table("page_visits"), filter_page_count, facts.phase.process
-        )
+        rows = rows_of(recording, "page_visits", facts.phase.process, VISIT_COLUMNS)
+        visits = PageVisits.from_rows(rows, filter_page_count)
         self.context = column(recording, facts.phase.process, "page_visits", "context")
         self.phase = facts.phases_of(self.context).astype(np.uint32)
         try:

@@ -26,7 +26,7 @@ from sgxlens.recording.format import (
 from sgxlens.recording.native_times.summary import NativeSummary, phase_keys
 from sgxlens.recording.phase_names import is_inference
 from sgxlens.recording.schemas import REQUIRED_TABLES, TABLES
-from sgxlens.recording.table_file import read_table
+from sgxlens.recording.table_file import TableFile
 from sgxlens.reuse.histogram import ReuseHistogram
 
 if TYPE_CHECKING:
@@ -172,7 +172,7 @@ class Recording:
         self.path = path
         self.metadata = metadata
         self._tables: dict[str, pa.Table] = {}
-        self._coded_tables: dict[str, pa.Table] = {}
+        self._files: dict[str, TableFile] = {}
         self._derived: dict[Hashable, Any] = {}
         #: Of one that `with_tables` made: what it was made from, and the tables that differ.
         self._origin: Recording | None = None
@@ -193,26 +193,24 @@ class Recording:
         if self._origin is not None:
             return self._origin.table(name)
         if name not in self._tables:
-            self._tables[name] = self._read_table(name)
+            self._tables[name] = self._file(name).table()
         return self._tables[name]
 
-    def coded_table(self, name: str) -> pa.Table:
-        """As `table`, but columns of few values are dictionary arrays: read in a tenth of the time.
+    def columns(self, name: str, columns: Sequence[str]) -> pa.Table:
+        """Some columns of a table; those that nothing asks for are never read.
 
-        Where `table` has read it already, it is that.
+        Columns of few values may be dictionary arrays: they are read in a tenth of the time.
 
         Raises:
             RecordingError: the table is damaged or was not recorded.
         """
         if name in self._replaced:
-            return self._replaced[name]
+            return self._replaced[name].select(list(columns))
         if self._origin is not None:
-            return self._origin.coded_table(name)
+            return self._origin.columns(name, columns)
         if name in self._tables:
-            return self._tables[name]
-        if name not in self._coded_tables:
-            self._coded_tables[name] = self._read_table(name, is_coded=True)
-        return self._coded_tables[name]
+            return self._tables[name].select(list(columns))
+        return self._file(name).columns(columns)
 
     def derived(
         self, key: Hashable, make: Callable[[], _Derived], tables: Sequence[str] | None = None
@@ -453,13 +451,14 @@ class Recording:
         )
         return pc.and_(mask, pc.is_in(pairs, pa.array(wanted, pa.uint64())))
 
-    def _read_table(self, name: str, *, is_coded: bool = False) -> pa.Table:
+    def _file(self, name: str) -> TableFile:
         if name not in TABLES:
             raise UsageError(f"no table is called {name!r}: there are {', '.join(TABLES)}")
         if name not in self.metadata.tables:
             raise RecordingError(f"{self.path} has no table {name}: it was not recorded")
-        info = self.metadata.tables[name]
-        return read_table(self.path, TABLES[name], info, is_coded=is_coded)
+        if name not in self._files:
+            self._files[name] = TableFile(self.path, TABLES[name], self.metadata.tables[name])
+        return self._files[name]
 
     def __repr__(self) -> str:
         accesses = sum(p.line_access_count for p in self.metadata.processes)

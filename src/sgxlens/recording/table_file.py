@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Reads one table of a recording, and refuses one that is not as it was written."""
+"""Reads tables of a recording, and refuses those that are not as they were written."""
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,53 +20,93 @@ if TYPE_CHECKING:
     from sgxlens.recording.metadata import TableInfo
 
 
-def read_table(folder: Path, expected: Table, info: TableInfo, *, is_coded: bool) -> pa.Table:
-    """The rows of the table `expected` in the recording in `folder`.
+class TableFile:
+    """The file of a table, of which columns are read when they are first asked for.
 
     Args:
         folder: the recording.
         expected: the table, as every recording has it.
         info: what ``recording.json`` says of its file.
-        is_coded: whether columns of few values are dictionary arrays: read in a tenth of the time.
 
     Raises:
-        RecordingError: the file is damaged, or cannot be read.
+        RecordingError: the file cannot be read, is damaged, or holds another table.
     """
-    file = folder / expected.file_name
-    try:
-        content = file.read_bytes()
-    except OSError as error:
-        raise RecordingError(f"cannot read {file}: {error.strerror}") from error
-    # Page checksums cover neither page headers nor the footer; this one covers every byte.
-    if hashlib.sha256(content).hexdigest() != info.sha256:
-        raise RecordingError(f"{folder} is corrupted: {file.name} was changed after it was written")
-    try:
-        coded = [column.name for column in expected.columns if column.values]
-        table = pq.read_table(
-            pa.BufferReader(content),
-            page_checksum_verification=True,
-            read_dictionary=coded if is_coded else None,
-        )
+
+    def __init__(self, folder: Path, expected: Table, info: TableInfo) -> None:
+        self._folder = folder
+        self._expected = expected
+        file = folder / expected.file_name
+        try:
+            content = file.read_bytes()
+        except OSError as error:
+            raise RecordingError(f"cannot read {file}: {error.strerror}") from error
+        # Page checksums cover neither page headers nor the footer; this one covers every byte.
+        if hashlib.sha256(content).hexdigest() != info.sha256:
+            raise RecordingError(
+                f"{folder} is corrupted: {file.name} was changed after it was written"
+            )
+        self._content = pa.py_buffer(content)
+        self._columns: dict[str, pa.ChunkedArray] = {}
+        with self._refusing():
+            coded = [column.name for column in expected.columns if column.values]
+            self._file = pq.ParquetFile(self._content, read_dictionary=coded)
+            _check_shape(self._file, expected, info.row_count)
+
+    def table(self) -> pa.Table:
+        """All columns.
+
+        Raises:
+            RecordingError: the file is damaged.
+        """
+        with self._refusing():
+            table = pq.ParquetFile(self._content).read()
+            self._check(table)
+        return table
+
+    def columns(self, names: Sequence[str]) -> pa.Table:
+        """Some columns; those of few values are dictionary arrays: read in a tenth of the time.
+
+        Raises:
+            RecordingError: the file is damaged.
+        """
+        missing = [name for name in names if name not in self._columns]
+        if missing:
+            with self._refusing():
+                table = self._file.read(columns=missing)
+                self._check(table)
+            self._columns.update(zip(table.column_names, table.columns, strict=True))
+        return pa.table({name: self._columns[name] for name in names})
+
+    def _check(self, table: pa.Table) -> None:
         table.validate(full=True)
-        _check(table, expected, info.row_count)
-    except (pa.ArrowException, OSError, ValueError) as error:
-        raise RecordingError(f"{folder} is corrupted: {file.name}: {error}") from error
-    return table
+        for column in self._expected.columns:
+            if column.name not in table.column_names:
+                continue
+            found = table[column.name]
+            if found.null_count and not column.nullable:
+                raise ValueError(f"{column.name} holds null")
+            if column.values:
+                for value in pc.unique(found).to_pylist():
+                    if value not in column.values:
+                        raise ValueError(f"{column.name} holds {value!r}")
+
+    @contextmanager
+    def _refusing(self) -> Iterator[None]:
+        try:
+            yield
+        except (pa.ArrowException, OSError, ValueError) as error:
+            raise RecordingError(
+                f"{self._folder} is corrupted: {self._expected.file_name}: {error}"
+            ) from error
 
 
-def _check(table: pa.Table, expected: Table, row_count: int) -> None:
-    if not _decoded(table.schema).equals(expected.schema, check_metadata=False):
-        found = ", ".join(f"{field.name} {field.type}" for field in table.schema)
+def _check_shape(file: pq.ParquetFile, expected: Table, row_count: int) -> None:
+    schema = _decoded(file.schema_arrow)
+    if not schema.equals(expected.schema, check_metadata=False):
+        found = ", ".join(f"{field.name} {field.type}" for field in schema)
         raise ValueError(f"it has other columns than it should: {found}")
-    if table.num_rows != row_count:
-        raise ValueError(f"it has {table.num_rows} rows instead of {row_count}")
-    for column in expected.columns:
-        if table[column.name].null_count and not column.nullable:
-            raise ValueError(f"{column.name} holds null")
-        if column.values:
-            for value in pc.unique(table[column.name]).to_pylist():
-                if value not in column.values:
-                    raise ValueError(f"{column.name} holds {value!r}")
+    if file.metadata.num_rows != row_count:
+        raise ValueError(f"it has {file.metadata.num_rows} rows instead of {row_count}")
 
 
 def _decoded(schema: pa.Schema) -> pa.Schema:

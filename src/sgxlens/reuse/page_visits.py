@@ -45,6 +45,9 @@ import pyarrow.compute as pc
 from sgxlens._native import EpcVisits
 from sgxlens.reuse.page_memory import PagingCounts, Policy
 
+#: Columns of the table ``page_visits`` that `PageVisits.from_rows` takes.
+VISIT_COLUMNS = ("page", "written", "ended", "idle")
+
 
 @dataclass(frozen=True)
 class PageVisits:
@@ -66,11 +69,8 @@ class PageVisits:
     filter_page_count: int
 
     @classmethod
-    def from_table(cls, table: pa.Table, filter_page_count: int, process: int = 0) -> PageVisits:
-        """The visits of one process in the table ``page_visits`` of a recording."""
-        # Columns that are not needed would be copied.
-        columns = table.select(["page", "written", "ended", "idle"])
-        rows = columns.filter(pc.equal(table["process"], process))
+    def from_rows(cls, rows: pa.Table, filter_page_count: int) -> PageVisits:
+        """The visits of one process: its rows of the table ``page_visits`` of a recording."""
         return cls(
             rows["page"].to_numpy(),
             rows["written"].to_numpy(),

@@ -42,13 +42,17 @@ def test_what_was_written_is_read(make_recording: MakeRecording) -> None:
     assert "1 processes, 1,000 line accesses, exited" in repr(recording)
 
 
-def test_a_table_is_the_same_when_its_names_are_coded(make_recording: MakeRecording) -> None:
+def test_columns_are_those_of_the_table(make_recording: MakeRecording) -> None:
     path = make_recording()
-    plain, coded = open_recording(path).table("reuse"), open_recording(path).coded_table("reuse")
-    assert pa.types.is_dictionary(coded["granularity"].type)
-    assert coded.to_pylist() == plain.to_pylist()
-    both = open_recording(path)
-    assert both.table("reuse") is both.coded_table("reuse")
+    table = open_recording(path).table("reuse")
+    recording = open_recording(path)
+    for names in (["granularity"], ["count", "granularity"], table.column_names):
+        some = recording.columns("reuse", names)
+        assert pa.types.is_dictionary(some["granularity"].type)
+        assert some.to_pylist() == table.select(names).to_pylist()
+    replaced = recording.with_tables(reuse=table.slice(1))
+    assert replaced.columns("reuse", ["count"]).equals(table.select(["count"]).slice(1))
+    assert replaced.columns("phases", ["name"]).equals(recording.columns("phases", ["name"]))
 
 
 def test_parquet_opens_by_itself(make_recording: MakeRecording) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from sgxlens.attribution.columns import rows_of
 from sgxlens.enclave import linux
 from sgxlens.enclave.mappings.history import (
     Action,
@@ -88,8 +89,7 @@ def _touches(recording: Recording, process: int) -> Touches | None:
     """Starts of page visits, among which every first access to a page is."""
     if not recording.has_table("page_visits") or recording.metadata.settings.sampling_rate < 1:
         return None
-    table = recording.table("page_visits")
-    rows = table.filter(pc.equal(table["process"], process))
+    rows = rows_of(recording, "page_visits", process, ("page", "position", "context"))
     threads = [t for of, t in background_threads(recording) if of == process]
     contexts = []
     if threads and recording.has_table("contexts"):

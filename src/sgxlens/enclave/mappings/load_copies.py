@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 
+from sgxlens.attribution.columns import rows_of
 from sgxlens.recording.format import PAGE_BYTES
 from sgxlens.recording.schemas import TABLES
 
@@ -85,8 +85,7 @@ def load_copies(
     """
     if not recording.has_table("page_visits") or recording.metadata.settings.sampling_rate < 1:
         return None
-    visits = recording.table("page_visits")
-    mine = visits.filter(pc.equal(visits["process"], load.process))
+    mine = rows_of(recording, "page_visits", load.process, ("page", "position"))
     page = mine["page"].to_numpy().astype(np.int64)
     position = mine["position"].to_numpy().astype(np.int64)
     after = (position >= load.end_position) & (position < last.end_position)
