@@ -1,35 +1,23 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
-import json
 import os
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
 import pytest
 
 import attributed
-import paged
 import predictable
-import sgxlens
 from browser import Browser, Page
-from hostile import HOSTILE_NAMES
 from looking import OVERLAPS, WIDTHS, printed, show_all, values
 from page_data import page_data
 from real_models import record
 from recordings import PROGRAMS, compile_program, needs_tracer
-from sgxlens.advice import Advisory
-from sgxlens.advice.advice import Verified
 from sgxlens.cli.main import main
-from sgxlens.enclave.quantities import Range
-from sgxlens.prediction.several import predict_on
 from sgxlens.recording.reader import open_recording
-from sgxlens.report.advice import json_text as advice_json
-from sgxlens.report.html import write_html
-from sgxlens.report.page import page_report
 from simulated import Extent, Program, Span
 
 MakeRecording = Callable[..., Path]
@@ -232,83 +220,6 @@ def test_hostile_names_stay_text(browser: Browser, hostile: Path, tmp_path: Path
     text = page.do("document.querySelector('#operators').textContent")
     assert "</script><script>" in text
     page.close()
-
-
-def test_advice_is_that_of_json_and_can_be_copied(
-    browser: Browser, advised: Path, tmp_path: Path
-) -> None:
-    recording = sgxlens.open(advised)
-    platforms = ("xeon-gold-6326", "xeon-e-2288g")
-    predictions, _ = predict_on(recording, platforms, epc=paged.SMALL_EPC)
-    advisory = with_verified(sgxlens.advise(recording, platforms[0], epc=paged.SMALL_EPC))
-    report = page_report(recording, predictions, advisories=[advisory, None])
-    path = tmp_path / "advised.html"
-    write_html(report, path)
-    found = json.loads(advice_json(recording.metadata, advisory))
-    shown, other = page_data(path.read_text())["advice"]
-    facts = shown.pop("facts")
-    assert shown == {name: found[name] for name in ("advice", "silent", "broken")}
-    assert other is None
-    page = browser.open(path, ready=READY)
-    page.fill("#platform", "0")
-    gains = []
-    for row in found["advice"]:
-        verified = row["advice"]["verified"]
-        for index, gain in enumerate(row["advice"]["gains"]):
-            real = verified["gains"][index] if verified else None
-            gains += [
-                gain["saved"],
-                *([real["saved"]] if real else []),
-                gain["before"],
-                gain["after"],
-            ]
-            gains += [real["after"]] if real else []
-    assert page.do(
-        "[...document.querySelectorAll('.gain [data-value]')].map(e => +e.dataset.value)"
-    ) == [one["likely"] for one in gains]
-    text = page.do("document.querySelector('#advice').textContent")
-    for row in found["advice"]:
-        advice = row["advice"]
-        for said in (advice["finding"], *(step["snippet"] for step in advice["steps"])):
-            assert re.sub(r"(?<=[0-9] )us\b", "\u00b5s", said) in text
-    assert all(row["reason"] in text for row in found["silent"])
-    assert facts[0]
-    assert all(sentence in text for of_one in facts for _, sentence in of_one)
-    assert HOSTILE_NAMES[0] in text
-    assert page.do("document.querySelectorAll('main img, main b, main script').length") == 0
-    snippet = "document.querySelector('.snippet code').textContent"
-    page.click(".snippet button")
-    assert page.do("getSelection().toString()").strip() == page.do(snippet).strip()
-    page.do("document.querySelector('.first-change a').focus()")
-    page.press("Enter", 13)
-    assert page.do("location.hash") == "#advice-1"
-    # Of the other platform nobody asked.
-    page.fill("#platform", "1")
-    assert page.do(snippet).startswith("sgxlens advise ")
-    page.resize(390, 900)
-    page.fill("#platform", "0")
-    page.do("document.querySelectorAll('details').forEach(one => { one.open = true })")
-    page.settle()
-    assert page.do("document.documentElement.scrollWidth") <= 390
-    assert page.do(OVERLAPS) == []
-    assert page.problems == []
-    page.close()
-
-
-def with_verified(advisory: Advisory) -> Advisory:
-    """The advice, the first of it as if a new recording had been made."""
-    first, *others = advisory.advice
-    gains = first.advice.gains
-    verified = Verified(
-        gains=tuple(replace(gain, after=gain.after.scaled(0.5)) for gain in gains),
-        inside=(True,) * len(gains),
-        native_ratio=Range(0.9, 1.0, 1.1),
-        outputs=None,
-        recording=f"verify/{HOSTILE_NAMES[2]}",
-        was_there=True,
-    )
-    changed = replace(first.advice, state="verified", verified=verified)
-    return replace(advisory, advice=(replace(first, advice=changed), *others))
 
 
 @pytest.mark.slow

@@ -93,8 +93,12 @@ class Browser:
         width: int = 1280,
         height: int = 900,
         is_dark: bool = False,
+        fragment: str = "",
     ) -> Page:
-        """Open a file in a page of its own, and wait until it has what `ready` selects."""
+        """Open a file in a page of its own, and wait until it has what `ready` selects.
+
+        With a `fragment`, as in ``#evidence``, it is opened there.
+        """
         target = self.ask("Target.createTarget", url="about:blank")["targetId"]
         session = self.ask("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
         page = Page(self, session, target)
@@ -104,7 +108,7 @@ class Browser:
         page.resize(width, height)
         scheme = {"name": "prefers-color-scheme", "value": "dark" if is_dark else "light"}
         page.ask("Emulation.setEmulatedMedia", features=[scheme])
-        page.ask("Page.navigate", url=path.resolve().as_uri())
+        page.ask("Page.navigate", url=path.resolve().as_uri() + fragment)
         while not page.is_loaded:
             self._read_event()
         page.wait_for(f"document.querySelector({json.dumps(ready)})")

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from browser import Page
 
 WIDTHS = (1280, 390)
-#: Texts that lie upon each other, but for what scrolls.
+#: Texts that lie upon each other, but for what scrolls or is folded away.
 OVERLAPS = """
 (() => {
   const boxes = [];
@@ -22,6 +22,7 @@ OVERLAPS = """
   for (let node; (node = walker.nextNode()); ) {
     const parent = node.parentElement;
     if (!node.data.trim() || parent.closest(".visually-hidden, title")) continue;
+    if (!parent.checkVisibility()) continue;
     const scroll = parent.closest(".scroll")?.getBoundingClientRect();
     const range = document.createRange();
     range.selectNodeContents(node);

@@ -1,17 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // What to change: each change with its gain, what it was found from, what it costs and how to do it.
-import type { ComponentChildren } from "preact";
-import { GainBar } from "./bar";
-import type { Advice, AdvicePart, Evidence, Gain, PageReport, RankedAdvice } from "./data";
-import { bytes, clip, count, number, percent, quoted, range, ratio, seconds, sentence, shown } from "./format";
-import { DataTable, Section, Sentences } from "./parts";
+import { useEffect, useState } from "preact/hooks";
+import { AdviceItem, amount, capital, TEXT_MAX } from "./advice_item";
+import type { AdvicePart, PageReport } from "./data";
+import { clip, quoted, sentence, shown } from "./format";
+import { DataTable, Section } from "./parts";
 import { Snippet } from "./snippet";
-
-const TEXT_MAX = 400;
-const EVIDENCE_MAX = 140;
-/** As `sgxlens.advice.advice.Gain.unit`. */
-const text = (gain: Gain) => (gain.of === "memory" ? bytes : seconds);
-const FORMATS = { count, bytes, seconds, ratio: number } as const;
 
 interface Props {
   report: PageReport;
@@ -24,7 +18,7 @@ export function WhatToChange({ report, chosen, choose }: Props) {
   return (
     <Section id="advice" title="What to change">
       {part ? (
-        <Part report={report} part={part} />
+        <Part key={chosen} report={report} part={part} />
       ) : (
         <Elsewhere report={report} chosen={chosen} choose={choose} />
       )}
@@ -47,7 +41,7 @@ export function FirstChange({ report, chosen }: { report: PageReport; chosen: nu
           Change first:{" "}
           <a href="#advice-1">{clip(first.advice.title, TEXT_MAX)}</a>
           {`. ${capital(report.titles.gains[gain.of] ?? gain.of)} takes `}
-          {shown(text(gain)(gain.after.likely))} instead of {shown(text(gain)(gain.before.likely))}
+          {shown(amount(gain)(gain.after.likely))} instead of {shown(amount(gain)(gain.before.likely))}
           {part.advice.length > 1 && (
             <>
               ; <a href="#advice">{more(part.advice.length - 1)}</a>
@@ -62,10 +56,6 @@ export function FirstChange({ report, chosen }: { report: PageReport; chosen: nu
 
 function more(others: number): string {
   return `${others} more ${others === 1 ? "change" : "changes"}`;
-}
-
-function capital(text: string): string {
-  return text.charAt(0).toUpperCase() + text.slice(1);
 }
 
 /** For a platform whose advice was not asked for: where there is some, and how to get this. */
@@ -108,22 +98,39 @@ function Elsewhere({ report, chosen, choose }: Props) {
 function Part({ report, part }: { report: PageReport; part: AdvicePart }) {
   const { advice, silent, broken, facts } = part;
   const isVerified = advice.some((row) => row.advice.verified != null);
+  const [open, setOpen] = useState(advice.map((_, index) => index === 0));
+  const isAllOpen = open.every(Boolean);
+  useEffect(() => shownOnPaper(), []);
   return (
     <>
       {advice.length > 0 ? (
         <p class="lead">
-          Each gain is of one change alone: gains do not add up. Gains are predicted from this
-          recording
-          {isVerified
-            ? "; where a new recording of the changed program was made, what that says is beside them."
-            : ". sgxlens advise --verify makes what changes a machine can make, and records them."}
+          {advice.length > 1 && `${report.titles.advice_order} `}
+          Each gain is of one change alone: gains do not add up. Gains are predicted from this recording
+          {isVerified && "; where a new recording of the changed program was made, what that says is beside them"}
+          . A change is automatic where no person is needed; <code>sgxlens advise --verify</code> makes
+          and records those of the program and its model.
         </p>
       ) : (
         <p class="verdict">{report.titles.no_advice}</p>
       )}
-      {advice.length > 1 && <Overview report={report} rows={advice} />}
+      {advice.length > 1 && (
+        <p class="tools">
+          <button type="button" id="advice-all" onClick={() => setOpen(open.map(() => !isAllOpen))}>
+            {isAllOpen ? "Close all" : "Open all"}
+          </button>
+        </p>
+      )}
       {advice.map((row, index) => (
-        <Item key={index} report={report} row={row} facts={facts[index] ?? []} place={index + 1} />
+        <AdviceItem
+          key={index}
+          report={report}
+          row={row}
+          facts={facts[index] ?? []}
+          place={index + 1}
+          isOpen={open[index] === true}
+          setOpen={(isOpen) => setOpen((all) => all.map((one, at) => (at === index ? isOpen : one)))}
+        />
       ))}
       {broken.length > 0 && (
         <DataTable
@@ -153,178 +160,20 @@ function Part({ report, part }: { report: PageReport; part: AdvicePart }) {
   );
 }
 
-function factor({ before, after }: Gain): string {
-  return after.likely > 0 ? `${ratio(before.likely / after.likely)}\u00d7` : "-";
-}
-
-function Overview({ report, rows }: { report: PageReport; rows: readonly RankedAdvice[] }) {
-  const isVerified = rows.some((row) => row.advice.verified != null);
-  return (
-    <DataTable
-      id="advice-overview"
-      caption="In this order"
-      headings={["change", "n:now", "n:then", "n:factor", ...(isVerified ? ["n:verified"] : [])]}
-      rows={rows.map(({ advice }, index) => {
-        const gain = advice.gains[0];
-        const title = (
-          <>
-            {index + 1}. <a href={`#advice-${index + 1}`}>{clip(advice.title, EVIDENCE_MAX)}</a>
-          </>
-        );
-        if (gain === undefined) return [{ content: title }, "", "", ""];
-        const verified = advice.verified?.gains[0];
-        const { before, after } = gain;
-        return [
-          { content: title, note: report.titles.gains[gain.of] ?? gain.of },
-          { content: shown(text(gain)(before.likely)), value: before.likely },
-          { content: shown(text(gain)(after.likely)), value: after.likely },
-          factor(gain),
-          ...(isVerified ? [verified === undefined ? "-" : factor(verified)] : []),
-        ];
-      })}
-    />
-  );
-}
-
-function Item(props: {
-  report: PageReport;
-  row: RankedAdvice;
-  facts: readonly (readonly [string, string])[];
-  place: number;
-}) {
-  const { report, row, facts, place } = props;
-  const { advice } = row;
-  const { assumptions = [], verified, unverified = "" } = advice;
-  const id = `advice-${place}`;
-  return (
-    <article class="advice" id={id} aria-labelledby={`${id}-title`}>
-      <h3 id={`${id}-title`}>
-        {place}. {clip(advice.title, TEXT_MAX)}
-      </h3>
-      <p class="finding">{sentence(clip(advice.finding, TEXT_MAX))}</p>
-      <div class="columns">
-        <div>
-          {advice.gains.map((gain, index) => (
-            <GainTable
-              key={index}
-              gain={gain}
-              verified={verified?.gains[index]}
-              of={report.titles.gains[gain.of] ?? gain.of}
-            />
-          ))}
-          {facts.length > 0 && <Named title="What the new recording says">{facts}</Named>}
-          {unverified !== "" && <p class="none">Not verified: {sentence(clip(unverified, TEXT_MAX))}</p>}
-          <Named title="What it costs">
-            {[["changes", report.titles.changes[advice.changes]] as const, ...advice.costs.map((cost) => [cost.of, cost.text] as const)]}
-          </Named>
-          {assumptions.length > 0 && (
-            <>
-              <h4>Taken for granted</h4>
-              <Sentences items={assumptions.map((text) => sentence(clip(text, TEXT_MAX)))} />
-            </>
-          )}
-        </div>
-        <EvidenceTable rows={advice.evidence} place={place} />
-      </div>
-      <How advice={advice} />
-      <p class="none">
-        Found by rule <code>{clip(row.rule)}</code>.
-      </p>
-    </article>
-  );
-}
-
-/** Before and after on one scale; the thin lines are the ranges. */
-function GainTable({ gain, verified, of }: { gain: Gain; verified: Gain | undefined; of: string }) {
-  const { before, after } = gain;
-  const most = Math.max(before.high, after.high, verified?.after.high ?? 0);
-  const row = (title: string, kind: string, value: typeof before) => (
-    <tr>
-      <th scope="row">{title}</th>
-      <td class="wide">
-        <GainBar kind={kind} value={value} most={most} />
-      </td>
-      <td class="number" data-value={value.likely}>
-        {shown(text(gain)(value.likely))}
-        <small>{shown(range(value, text(gain)))}</small>
-      </td>
-    </tr>
-  );
-  return (
-    <table class="gain">
-      <caption>
-        {capital(of)}: <Saved gain={gain} state="predicted" />
-        {verified !== undefined && (
-          <>
-            ; <Saved gain={verified} state="verified" />
-          </>
-        )}
-      </caption>
-      <tbody>
-        {row("now", "k-native", before)}
-        {row(verified === undefined ? "then" : "predicted", "k-then", after)}
-        {verified !== undefined && row("verified", "k-verified", verified.after)}
-      </tbody>
-    </table>
-  );
-}
-
-function Saved({ gain, state }: { gain: Gain; state: string }) {
-  const { before, saved } = gain;
-  const part = before.likely > 0 ? Math.max(saved.likely / before.likely, 0) : 0;
-  return (
-    <>
-      {state} to save <strong data-value={saved.likely}>{shown(text(gain)(saved.likely))}</strong> (
-      {shown(range(saved, text(gain)))}), {shown(percent(part))}
-    </>
-  );
-}
-
-function EvidenceTable({ rows, place }: { rows: readonly Evidence[]; place: number }) {
-  return (
-    <DataTable
-      id={`evidence-${place}`}
-      caption="Evidence"
-      headings={["what", "n:value"]}
-      none="None."
-      rows={rows.map((row) => [
-        {
-          content: <span title={row.origin}>{sentence(clip(row.what, EVIDENCE_MAX))}</span>,
-          note: clip(row.origin, EVIDENCE_MAX),
-        },
-        { content: shown(range(row.value, FORMATS[row.unit])), value: row.value.likely },
-      ])}
-    />
-  );
-}
-
-function Named(props: { title: string; children: readonly (readonly [string, string | undefined])[] }) {
-  return (
-    <>
-      <h4>{props.title}</h4>
-      <dl class="costs">
-        {props.children.map(([name, text], index) => (
-          <div key={index}>
-            <dt>{name}</dt>
-            <dd>{sentence(clip(text ?? "", TEXT_MAX))}</dd>
-          </div>
-        ))}
-      </dl>
-    </>
-  );
-}
-
-function How({ advice }: { advice: Advice }) {
-  const steps: ComponentChildren[] = advice.steps.map((step, index) => (
-    <li key={index}>
-      {sentence(clip(step.text, TEXT_MAX))}
-      {step.snippet && <Snippet language={step.language ?? "text"} text={step.snippet} />}
-    </li>
-  ));
-  return (
-    <>
-      <h4>How</h4>
-      {advice.steps.length === 1 ? <ul class="steps">{steps}</ul> : <ol class="steps">{steps}</ol>}
-    </>
-  );
+/** Paper cannot be opened: it shows every change whole. */
+function shownOnPaper() {
+  let opened: HTMLDetailsElement[] = [];
+  const before = () => {
+    opened = [...document.querySelectorAll<HTMLDetailsElement>("details.advice:not([open])")];
+    for (const one of opened) one.open = true;
+  };
+  const after = () => {
+    for (const one of opened) one.open = false;
+  };
+  window.addEventListener("beforeprint", before);
+  window.addEventListener("afterprint", after);
+  return () => {
+    window.removeEventListener("beforeprint", before);
+    window.removeEventListener("afterprint", after);
+  };
 }

@@ -86,6 +86,7 @@ export interface PageReport {
     gains: Record<string, string>;
     changes: Record<Advice["changes"], string>;
     no_advice: string;
+    advice_order: string;
   };
   verdicts: string[];
   first: number;

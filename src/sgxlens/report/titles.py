@@ -74,11 +74,16 @@ SIZE_TITLES: Final = {
 NO_ADVICE: Final = (
     "Nothing is worth changing: no rule found a change that likely saves 2 % or more."
 )
+#: As `sgxlens.advice.advise` ranks it.
+ADVICE_ORDER: Final = (
+    "First what makes an inference faster, then the start, then what saves memory; of each, first"
+    " what changes only the program or its configuration, then the model, then the machine."
+)
 
 
 @dataclass(frozen=True)
 class Titles:
-    """All of them; ``no_advice`` is said where there is none."""
+    """All of them; ``no_advice`` is said where there is none, ``advice_order`` where there is."""
 
     causes: dict[Cause, str]
     sources: dict[str, str]
@@ -86,10 +91,17 @@ class Titles:
     gains: dict[str, str]
     changes: dict[Change, str]
     no_advice: str
+    advice_order: str
 
 
 TITLES: Final = Titles(
-    CAUSE_TITLES, SOURCE_TITLES, POLICY_TITLES, GAIN_TITLES, CHANGE_TITLES, NO_ADVICE
+    CAUSE_TITLES,
+    SOURCE_TITLES,
+    POLICY_TITLES,
+    GAIN_TITLES,
+    CHANGE_TITLES,
+    NO_ADVICE,
+    ADVICE_ORDER,
 )
 
 

@@ -18,7 +18,7 @@ from sgxlens.report.terminal.layout import (
     titled,
 )
 from sgxlens.report.terminal.values import number, seconds_range, value_range
-from sgxlens.report.titles import CHANGE_TITLES, GAIN_TITLES, NO_ADVICE
+from sgxlens.report.titles import ADVICE_ORDER, CHANGE_TITLES, GAIN_TITLES, NO_ADVICE
 from sgxlens.report.verdict import verdict
 from sgxlens.report.verified import verified_facts
 from sgxlens.text import one_line
@@ -50,7 +50,8 @@ def print_advice(advisory: Advisory, file: TextIO | None = None) -> None:
         console.print(titled("What to change", _overview(advisory.advice, width)))
         states = {row.advice.state for row in advisory.advice}
         told = "" if "verified" in states else " All are predicted."
-        console.print(Text(f"Each gain is of one change alone: gains do not add up.{told}"))
+        order = f"{ADVICE_ORDER} " if len(advisory.advice) > 1 else ""
+        console.print(Text(f"{order}Each gain is of one change alone: gains do not add up.{told}"))
     else:
         console.print(Text(f"\n{NO_ADVICE}", style="bold"))
     for index, row in enumerate(advisory.advice, 1):
