@@ -12,6 +12,7 @@ import pytest
 from memory_runtimes import runtime_with
 from recordings import PROGRAMS, compile_program, needs_tracer, record
 from sgxlens.enclave.charges import Charge
+from sgxlens.enclave.mappings.events import recorded_stacks
 from sgxlens.enclave.memory import PhaseMemory, memory_needs
 from sgxlens.enclave.platform import load_platform
 from sgxlens.enclave.quantities import Range
@@ -96,8 +97,12 @@ def test_threads_and_kinds(recording: Recording) -> None:
     assert needs.inaccessible_bytes == 46 * _MIB
     with_more = memory_needs(recording, runtime, threads=4 + 2)
     assert with_more.max_threads == needs.max_threads + 2
-    assert with_more.added_threads_bytes.low == 2 * 8 * _MIB
-    assert with_more.total_bytes.low > needs.total_bytes.low + 2 * 8 * _MIB
+    assert with_more.added_threads_bytes.low == 2 * ((256 << 10) + 4096)
+    assert with_more.total_bytes.low > needs.total_bytes.low + with_more.added_threads_bytes.low
+    # The program asks for stacks of 1 MiB.
+    stacks = recorded_stacks(recording, 0)
+    assert stacks.threads == ()
+    assert 0 < stacks.first_bytes < _MIB
 
 
 def test_resident_memory_is_near_that_of_a_native_run(program: Path, recording: Recording) -> None:

@@ -40,6 +40,7 @@ BUILT_IN = (
     "dynamic_memory",
     "enclave_size",
     "allocator_arenas",
+    "stacks",
     "telemetry",
     "load_copies",
     "prepacked_weights",

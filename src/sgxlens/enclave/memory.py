@@ -15,9 +15,10 @@ import numpy as np
 import pyarrow.compute as pc
 
 from sgxlens.enclave.mappings.arenas import ARENA_BYTES
-from sgxlens.enclave.mappings.events import address_space
+from sgxlens.enclave.mappings.events import recorded_stacks
 from sgxlens.enclave.mappings.history import AddressSpaceHistory, Integers
 from sgxlens.enclave.quantities import Range
+from sgxlens.enclave.stacks import inside_address_space, mapped_stack_bytes, stack_bytes
 from sgxlens.errors import UsageError
 from sgxlens.recording.format import MAPPING_KINDS, PAGE_BYTES
 from sgxlens.recording.phase_names import is_inference
@@ -28,11 +29,7 @@ if TYPE_CHECKING:
     from sgxlens.enclave.runtime import Runtime
     from sgxlens.recording.reader import Phase, Recording
 
-#: What a thread that was not recorded takes: the stack that glibc gives it (RLIMIT_STACK), and an
-#: arena of its heap, for which twice as much is mapped at first to align it.
-_STACK_BYTES = 8 << 20
 _MEBIBYTE = 1 << 20
-_STACK_UNIT_BYTES = 64 << 10
 
 
 @dataclass(frozen=True)
@@ -84,6 +81,7 @@ class MemoryNeeds:
         copied_bytes: what of it is an old block beside its copy, for lack of ``mremap``.
         live_thread_count: most threads of the program at a time.
         max_threads: threads that must be set: those and the runtime's own.
+        deepest_stack_bytes: the most that a thread used of its stack; 0: not known.
         added_threads_bytes: stacks and heaps of threads beyond those recorded.
         threads_bytes: memory of the runtime for all threads.
         own_bytes: memory of the runtime itself.
@@ -104,6 +102,7 @@ class MemoryNeeds:
     copied_bytes: int
     live_thread_count: int
     max_threads: int
+    deepest_stack_bytes: int
     added_threads_bytes: Range
     threads_bytes: Range
     own_bytes: Range
@@ -120,6 +119,7 @@ def memory_needs(
     *,
     threads: int = 1,
     process: int | None = None,
+    stack_size_bytes: int | None = None,
 ) -> MemoryNeeds:
     """The sizes of a recorded program in an enclave.
 
@@ -129,6 +129,8 @@ def memory_needs(
         threads: threads that an operator will use. Each beyond those recorded takes a stack and an
             arena more: those of an operator, or all of a program that chooses for itself.
         process: which process; None: that of the last inference, or the first one.
+        stack_size_bytes: what is set for stacks; None: the runtime's default. Where more of one was
+            used, that and some to spare counts.
 
     Raises:
         UsageError: there is no such process, or fewer than one thread.
@@ -140,31 +142,47 @@ def memory_needs(
     if process is None:
         process = inference.process if inference else recording.phases[0].process
     phases = recording.select_phases(None, process)
-    history = address_space(recording, process)
     memory = runtime.memory
+    history = inside_address_space(recording, process, memory, stack_size_bytes)
     committed = _committed_bytes(history, memory)
     peak = int(np.argmax(committed))
     by_phase = _by_phase(recording, phases, history, committed)
     live = live_thread_count(recording, process)
     added = max(threads - (_operator_threads(recording) or live), 0)
+    # A thread that was not recorded takes a stack and an arena of its heap, for which twice as much
+    # is mapped at first to align it.
+    of_thread = mapped_stack_bytes(recording, process, memory, stack_size_bytes)
     added_bytes = Range(
-        added * _STACK_BYTES,
-        added * (_STACK_BYTES + ARENA_BYTES),
-        added * (_STACK_BYTES + 2 * ARENA_BYTES),
+        added * of_thread,
+        added * (of_thread + ARENA_BYTES),
+        added * (of_thread + 2 * ARENA_BYTES),
     )
     max_threads = max(live + added + round(runtime.threads.own.high), memory.threads_min)
-    threads_bytes = memory.slot_bytes.range.scaled(max_threads) + memory.thread_bytes.range.scaled(
-        live + added
-    )
+    of_stacks = recorded_stacks(recording, process)
+    stack = stack_bytes(recording, process, memory, stack_size_bytes)
+    slot_bytes = memory.slot_bytes.range
+    own_bytes = memory.own_bytes.range
+    if memory.thread_stacks == "set":
+        slot_bytes += Range.exact(max(stack - int(memory.stack_bytes.likely), 0))
+    else:
+        # The first thread's: what it used of it is counted already.
+        own_bytes += Range.exact(max(stack - of_stacks.first_bytes, 0))
+    threads_bytes = slot_bytes.scaled(max_threads) + memory.thread_bytes.range.scaled(live + added)
     kinds = {kind: int(history.kind_bytes(kind)[peak]) for kind in MAPPING_KINDS}
-    stack = _main_stack_bytes(history)
-    own_bytes = memory.own_bytes.range + _above(memory.stack_bytes.range, stack)
     total = Range.exact(int(committed[peak])) + added_bytes + threads_bytes + own_bytes
     resident = _largest(by_phase)
     reserved = int((_reserved_bytes(history, memory) + _copied_bytes(history, memory)).max())
     addresses = Range.exact(reserved - int(committed[peak])) + total
     settings = tuple(
-        _settings(memory, history, addresses, reserved + added_bytes.high, max_threads)
+        _settings(
+            memory,
+            history,
+            enclave_bytes=addresses,
+            program_bytes=reserved + added_bytes.high,
+            max_threads=max_threads,
+            stack=stack,
+            stack_is_given=stack_size_bytes is not None,
+        )
     )
     return MemoryNeeds(
         resident_bytes=resident.resident_bytes if resident else None,
@@ -176,6 +194,7 @@ def memory_needs(
         copied_bytes=int(_copied_bytes(history, memory)[peak]),
         live_thread_count=live,
         max_threads=max_threads,
+        deepest_stack_bytes=of_stacks.deepest_bytes,
         added_threads_bytes=added_bytes,
         threads_bytes=threads_bytes,
         own_bytes=own_bytes,
@@ -278,47 +297,35 @@ def _operator_threads(recording: Recording) -> int | None:
     return known if isinstance(known, int) and known > 0 else None
 
 
-def _main_stack_bytes(history: AddressSpaceHistory) -> int:
-    """The stack of the first thread, which is mapped before there is another."""
-    stacks = history.kind_bytes("stack")
-    present = stacks[stacks > 0]
-    return int(present[0]) if present.size else 0
-
-
-def _above(least: Range, recorded: int) -> Range:
-    """What a reserved size adds to what is recorded of it and counted already."""
-    return Range(
-        max(least.low - recorded, 0), max(least.likely - recorded, 0), max(least.high - recorded, 0)
-    )
-
-
 def _settings(
     memory: Memory,
     history: AddressSpaceHistory,
-    total: Range,
+    *,
+    enclave_bytes: Range,
     program_bytes: float,
     max_threads: int,
+    stack: int,
+    stack_is_given: bool,
 ) -> list[Setting]:
     names = memory.settings
     kinds = [MAPPING_KINDS.index(kind) for kind in ("anonymous", "shared_memory", "heap")]
     allocated = _rounded(int(history.accessible_bytes(kinds).max()), _MEBIBYTE)
-    enclave = power_of_two(total.high)
+    enclave = power_of_two(enclave_bytes.high)
     reason = "all that must fit, at its most, as a power of two"
-    if power_of_two(total.likely) < enclave:
-        reason += f"; {format_bytes(power_of_two(total.likely))} are likely enough"
+    if power_of_two(enclave_bytes.likely) < enclave:
+        reason += f"; {format_bytes(power_of_two(enclave_bytes.likely))} are likely enough"
     program = _rounded(program_bytes, _MEBIBYTE)
-    stack = _rounded(_main_stack_bytes(history), _STACK_UNIT_BYTES)
     heap = _rounded(int(history.kind_bytes("heap").max(initial=0)), _MEBIBYTE)
     found = [
         Setting(names.enclave, enclave, "bytes", reason),
         Setting(names.program, program, "bytes", "all that the program maps at its peak"),
         Setting(names.allocated, allocated, "bytes", "what the program allocates and may access"),
         Setting(names.threads, max_threads, "threads", "the program's and the runtime's own"),
-        Setting(names.stack, stack, "bytes", "what the first thread used of its stack"),
+        Setting(names.stack, stack, "bytes", "what the deepest stack used, and some to spare"),
         Setting(names.heap, heap, "bytes", "what the program got with brk"),
     ]
     enough = {names.heap} if heap == 0 else set()
-    if stack <= memory.stack_bytes.likely:
+    if stack <= memory.stack_bytes.likely and not stack_is_given:
         enough.add(names.stack)
     return [setting for setting in found if setting.name and setting.name not in enough]
 

@@ -25,7 +25,7 @@ class SettingNames(_Part):
         program: size of what the program maps.
         allocated: size of what it maps without a file and may access, and gets with ``brk``.
         threads: number of threads.
-        stack: size of the stack of the first thread.
+        stack: size of stacks.
         heap: size up to which ``brk`` can grow.
     """
 
@@ -48,16 +48,20 @@ class Memory(_Part):
         mremap: ``moves``: it works; ``copies``: it fails, and the C library gets a new block,
             copies the old one and then frees it.
         settings: names of the settings.
+        thread_stacks: ``mapped``: the C library maps a stack for each thread that it starts, as
+            large as the runtime says (RLIMIT_STACK); ``set``: each thread that is set has one.
         threads_min: the least number of threads that may be set.
         slot_bytes: enclave memory of each thread that is set, whether it runs or not.
         thread_bytes: further memory of each thread that runs.
         own_bytes: images, heap and tables of the runtime itself.
-        stack_bytes: stack of the first thread, if the program needs no larger one.
+        stack_bytes: a stack, if the program needs no larger one; where ``thread_stacks`` is
+            ``set``, `slot_bytes` holds it.
     """
 
     commits: Commits
     holds_inaccessible: bool = Field(default=True, strict=True)
     mremap: Literal["moves", "copies"]
+    thread_stacks: Literal["mapped", "set"] = "mapped"
     settings: SettingNames
     threads_min: int = Field(default=1, strict=True, ge=1, le=1 << 20)
     slot_bytes: Constant

@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from sgxlens.enclave.charges import Charge
-from sgxlens.enclave.mappings.events import address_space
 from sgxlens.enclave.page_loads import fitting_page_count
 from sgxlens.enclave.quantities import Range
+from sgxlens.enclave.stacks import inside_address_space
 from sgxlens.enclave.system_calls.callers import OperatorFinder, background_threads
 from sgxlens.enclave.transition_counts import count_transitions
 from sgxlens.recording.format import LINE_BYTES, MAPPING_KINDS, PAGE_BYTES
@@ -99,7 +99,8 @@ def runtime_charges(
         UsageError: a rule gives no number for a call.
     """
     counts = count_transitions(recording, platform, runtime, files)
-    history = _foreground(recording, phase, address_space(recording, phase.process))
+    space = inside_address_space(recording, phase.process, runtime.memory)
+    history = _foreground(recording, phase, space)
     cleared = list(_cleared(recording, phase, history, runtime))
     charges = [
         Charge("runtime", "memory cleared", runtime.work.clear_byte_ns, size, operator)

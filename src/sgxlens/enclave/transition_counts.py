@@ -14,10 +14,12 @@ import pyarrow.compute as pc
 from sgxlens.enclave.files import Classifier, Disk, FileKinds
 from sgxlens.enclave.mappings.events import is_tracer_file
 from sgxlens.enclave.quantities import Range
+from sgxlens.enclave.stacks import mapped_stack_lengths
 from sgxlens.enclave.system_calls.callers import CallerClasses, OperatorFinder, background_threads
 from sgxlens.enclave.system_calls.effects import Effect, EffectFinder, Facts
 from sgxlens.enclave.system_calls.facts import NO_FACTS, FactFinder
 from sgxlens.enclave.system_calls.replay import replay_calls
+from sgxlens.recording.format import PAGE_BYTES
 from sgxlens.text import one_line
 
 if TYPE_CHECKING:
@@ -138,10 +140,16 @@ def count_transitions(
     kinds = files or FileKinds()
     # Of all mappings, what is loaded before the first instruction is what counts.
     loads = recording.derived(_loads, lambda: _loads(recording), ("mappings",))
+    # Of anonymous mappings, pages count only where they are added one by one.
+    stacks = (
+        ()
+        if runtime.memory.commits == "at_build"
+        else mapped_stack_lengths(recording, runtime.memory)
+    )
     # The runtime is kept with its counts, so that no other takes its id.
     _, counts = recording.derived(
-        (count_transitions, id(runtime), kinds, loads),
-        lambda: (runtime, _Counter(recording, runtime, kinds, loads).counted()),
+        (count_transitions, id(runtime), kinds, loads, stacks),
+        lambda: (runtime, _Counter(recording, runtime, kinds, loads, dict(stacks)).counted()),
         _TABLES,
     )
     return counts.trapping if platform.traps.rdtsc == "traps" else counts.native
@@ -188,10 +196,16 @@ class _Counter:
     """Counts the transitions of one recording."""
 
     def __init__(
-        self, recording: Recording, runtime: Runtime, kinds: FileKinds, loads: tuple[_Load, ...]
+        self,
+        recording: Recording,
+        runtime: Runtime,
+        kinds: FileKinds,
+        loads: tuple[_Load, ...],
+        stack_lengths: Mapping[tuple[int, int], int],
     ) -> None:
         self._recording = recording
         self._loads = loads
+        self._stack_lengths = stack_lengths
         self._replay = recording.derived(
             replay_calls, lambda: replay_calls(recording), ("syscalls", "threads")
         )
@@ -234,6 +248,9 @@ class _Counter:
         for call in self._replay.calls:
             caller = self._callers.name_of(call.caller)
             facts, maybe = self._facts.facts_of(call, caller)
+            length = self._stack_lengths.get((call.process, call.position))
+            if length is not None and call.name == "mmap":
+                facts |= {"length": length, "pages": length // PAGE_BYTES}
             is_background = (call.process, call.thread) in background
             reason = self._reason_to_leave_out(call, profiled, is_background=is_background)
             if reason is not None:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import resource
 import shutil
 import tempfile
 from pathlib import Path
@@ -27,6 +28,9 @@ TRACER_FILES = (
 SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 -- the session makes a private folder in it
 # A ring takes 8 MiB, and each process that is followed has one. Docker gives 64 MiB.
 SHARED_MEMORY_BYTES_WANTED = 32 << 20
+
+# glibc: ARCH_STACK_DEFAULT_SIZE where there is no limit, and PTHREAD_STACK_MIN.
+_UNLIMITED_STACK_BYTES, _STACK_BYTES_MIN = 2 << 20, 16 << 10
 
 _COERCED_LOCALES = ("C.UTF-8", "C.utf8", "UTF-8")
 
@@ -137,7 +141,16 @@ def host_info() -> HostInfo:
         cores=len(os.sched_getaffinity(0)),
         kernel=platform.release(),
         memory_bytes=max(memory_bytes, 0),
+        thread_stack_bytes=_thread_stack_bytes(),
     )
+
+
+def _thread_stack_bytes() -> int:
+    """What glibc gives a thread on x86-64 that does not ask for a size (pthread_create(3))."""
+    limit, _ = resource.getrlimit(resource.RLIMIT_STACK)
+    if limit == resource.RLIM_INFINITY:
+        return _UNLIMITED_STACK_BYTES
+    return -(-max(limit, _STACK_BYTES_MIN) // resource.getpagesize()) * resource.getpagesize()
 
 
 def inherited_environment() -> dict[str, str]:

@@ -70,12 +70,17 @@ class TargetInfo(_Record):
 
 
 class HostInfo(_Model):
-    """The machine that recorded."""
+    """The machine that recorded.
+
+    ``thread_stack_bytes``: what glibc gives a thread that does not ask for a size, from the limit
+    of stacks (RLIMIT_STACK); null: an older sgxlens did not know.
+    """
 
     cpu: str
     cores: int = Field(ge=1)
     kernel: str
     memory_bytes: int = Field(ge=0)
+    thread_stack_bytes: int | None = Field(default=None, ge=1)
 
 
 class TracerInfo(_Model):

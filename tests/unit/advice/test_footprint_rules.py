@@ -135,13 +135,40 @@ def test_telemetry_should_be_off_where_its_threads_take_memory(make: Make) -> No
     assert [row.value.likely for row in advice.evidence[1:3]] == [7, 5]
     memory = next(gain for gain in advice.gains if gain.of == "memory")
     # Stack and arena, and what the runtime has for a thread.
-    assert memory.saved.likely > (8 + 128) * MIB
-    assert memory.saved.likely < (8 + 128 + 2) * MIB
+    assert memory.saved.likely > 128 * MIB + 256 * 1024
+    assert memory.saved.likely < (128 + 2) * MIB
     assert "ORT_DISABLE_TELEMETRY" in advice.steps[0].snippet
     off = make(mappings=mappings, threads=threads, syscalls=calls[:1])
     assert "not seen to gather" in declined("telemetry", off, SGX2)
     little = make(threads=threads[:2], syscalls=calls[:2])
     assert "hardly larger" in declined("telemetry", little, SGX2)
+
+
+def test_threads_should_have_smaller_stacks_where_they_are_held_whole(make: Make) -> None:
+    count, size = 12, 8 * MIB + 4096
+    ends = [FREE_ADDRESS + (number + 1) * 2 * size for number in range(count)]
+    stacks = [mapped("map", end - size, size, "rw-") for end in ends]
+    threads = [thread(1, None, 0), *(thread(n + 2, 1, 2, end) for n, end in enumerate(ends))]
+    path = make(mappings=[predictable.MAPPING, *stacks], threads=threads)
+    assert "less is not advised" in declined("stacks", path, SGX2)
+    assert "stack for each thread that is set" in declined("stacks", path, SGX2, "sdk")
+
+    def reaching_down(page_count: int) -> Path:
+        """With one stack that is used so far: what was page 10 is a page of it."""
+        lowest = ends[3] // 4096 - page_count
+        visits = [
+            {**row, "page": lowest if row["page"] == 10 else row["page"]}
+            for row in paged.tables()["page_visits"]
+        ]
+        return make(mappings=[predictable.MAPPING, *stacks], threads=threads, page_visits=visits)
+
+    (advice,) = asked("stacks", reaching_down(16), SGX2, "occlum")
+    memory = next(gain for gain in advice.gains if gain.of == "memory")
+    assert memory.saved.likely == (count + 1) * (4 * MIB - 256 * 1024)
+    assert advice.steps[0].snippet == '"default_stack_size": "256KB"'
+    assert advice.evidence[1].value.likely == 64 * 1024
+    assert "one used 3.91 MiB" in declined("stacks", reaching_down(1000), SGX2, "occlum")
+    assert "no thread" in declined("stacks", make(mappings=[predictable.MAPPING]), SGX2)
 
 
 COPIED_PAGES = 200

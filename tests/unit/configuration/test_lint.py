@@ -262,9 +262,28 @@ def test_a_stack_that_was_used_must_be_given(tmp_path: Path, make_recording: Mak
     path = make_recording(tables, **predictable.metadata())
     report = sgxlens.lint(manifest("minimal"), recording=path)
     (text,) = problems(report, "stack_size")
-    assert text == "the stack has 256 KiB, and the recorded program's first thread used 1 MiB"
+    assert text == "stacks have 256 KiB, and a thread of the recorded program used 1 MiB"
     wider = planted(tmp_path, "minimal", "sgx.debug", 'sys.stack.size = "1M"\nsgx.debug')
     assert problems(sgxlens.lint(wider, recording=path), "stack_size") == []
+
+
+def test_stacks_that_nobody_uses_make_an_enclave_larger(
+    tmp_path: Path, make_recording: MakeRecording
+) -> None:
+    stack = {**predictable.MAPPING, "kind": "stack", "size_bytes": 1 << 17, "address": 1 << 40}
+    tables = {**predictable.tables(), "mappings": [predictable.MAPPING, stack]}
+    path = make_recording(tables, **predictable.metadata())
+
+    def of(line: str) -> list[str]:
+        wider = planted(tmp_path, "minimal", "sgx.debug", f"{line}\nsgx.debug")
+        return problems(sgxlens.lint(wider, recording=path), "stack_size")
+
+    (text,) = of('sys.stack.size = "128M"')
+    assert text.startswith("each thread has a stack of 128 MiB, and of the 1 that were")
+    # The enclave is of the same size with it.
+    assert of('sys.stack.size = "1M"') == []
+    assert of('sgx.edmm_enable = true\nsys.stack.size = "128M"') == [text]
+    assert of('sgx.edmm_enable = true\nsys.stack.size = "1M"') == []
 
 
 def test_a_platform_says_what_its_processor_and_epc_lack(tmp_path: Path) -> None:

@@ -11,13 +11,14 @@ import pytest
 
 import attributed
 from memory_runtimes import runtime_with
-from sgxlens.enclave.mappings.events import address_space
+from sgxlens.enclave.mappings.events import address_space, recorded_stacks
 from sgxlens.enclave.memory import live_thread_count, memory_needs, power_of_two
 from sgxlens.enclave.platform import load_platform
 from sgxlens.enclave.quantities import Range
 from sgxlens.enclave.runtime import load_runtime
 from sgxlens.enclave.runtime_work import runtime_charges
 from sgxlens.enclave.system_calls.callers import background_threads
+from sgxlens.enclave.transition_counts import count_transitions
 from sgxlens.errors import RecordingError, UsageError
 from sgxlens.recording.reader import Recording, open_recording
 
@@ -25,6 +26,8 @@ MakeRecording = Callable[..., Path]
 
 _PAGE = 4096
 _MIB = 1 << 20
+#: What the C library maps for a thread in Gramine: sys.stack.size, and a page that guards it.
+_STACK = (256 << 10) + _PAGE
 
 
 def _mapping(position: int, event: str, page: int, pages: int, **more: Any) -> dict[str, Any]:
@@ -103,6 +106,83 @@ def test_a_mapping_in_which_a_thread_starts_is_its_stack(recorded: Any) -> None:
     kinds = [change.event.state.kind for change in history.changes]
     assert kinds[0] == kinds[2] != kinds[1]
     assert history.kind_bytes("stack").max() == 4 * _PAGE
+
+
+_STACK_PAGES = 2049
+
+
+def _with_stack(**changes: Any) -> dict[str, Any]:
+    """Tables of a program with a thread: pages 30 to 2078 are its stack and its guard page."""
+    mappings = [
+        _mapping(10, "map", 30, _STACK_PAGES, protection="---"),
+        _mapping(11, "protect", 31, _STACK_PAGES - 1, protection="rw-"),
+    ]
+    end = (30 + _STACK_PAGES) * _PAGE
+    # What threads use of it reaches down to page 2070; page 40 was used before it was mapped.
+    visits = [(5, 40), (20, 2078), (30, 2070)]
+    tables = attributed.tables()
+    (row, *_) = tables["page_visits"]
+    visited = [{**row, "process": 0, "position": at, "page": page} for at, page in visits]
+    threads = [_thread(1, 0, None), _thread(2, 15, None, end - 64)]
+    return {"mappings": mappings, "threads": threads, "page_visits": visited, **changes}
+
+
+def test_threads_have_the_stacks_that_the_runtime_gives(recorded: Any) -> None:
+    recording = recorded(**_with_stack())
+    assert recorded_stacks(recording, 0).deepest_bytes == 9 * _PAGE
+    for name, size in (("gramine", _STACK), ("occlum", (4 << 20) + _PAGE), ("sdk", 0)):
+        needs = memory_needs(recording, load_runtime(name))
+        assert needs.kind_bytes["stack"] == needs.committed_bytes == size
+        assert needs.deepest_stack_bytes == 9 * _PAGE
+    given = memory_needs(recording, load_runtime("gramine"), stack_size_bytes=16 << 20)
+    assert given.committed_bytes == (16 << 20) + _PAGE
+    least = memory_needs(recording, load_runtime("gramine"), stack_size_bytes=8 * _PAGE)
+    # One of 32 KiB would not do for what was used.
+    assert least.committed_bytes == _STACK
+    assert ("sys.stack.size", 256 << 10) in {(s.name, s.value) for s in least.settings}
+
+
+def test_a_stack_of_its_own_size_stays_as_it_is(recorded: Any) -> None:
+    tables = _with_stack()
+    rows = [{**row, "size_bytes": row["size_bytes"] - 5 * _PAGE} for row in tables["mappings"]]
+    tables["threads"][1]["stack_pointer"] -= 8 * _PAGE
+    needs = memory_needs(recorded(**{**tables, "mappings": rows}), load_runtime("gramine"))
+    assert needs.committed_bytes == (_STACK_PAGES - 5) * _PAGE
+
+
+def test_a_stack_that_is_gone_leaves_nothing(recorded: Any) -> None:
+    tables = _with_stack()
+    tables["mappings"] += [
+        _mapping(40, "unmap", 30, _STACK_PAGES),
+        _mapping(50, "map", 30, _STACK_PAGES),
+        _mapping(60, "unmap", 31, 5),
+    ]
+    recording = recorded(**tables)
+    for size in (0, _STACK, 16 << 20):
+        history = address_space(recording, 0, size)
+        mapped = [history.mapped_bytes[history.position <= at][-1] for at in (49, 59, 60)]
+        assert mapped == [0, _STACK_PAGES * _PAGE, (_STACK_PAGES - 5) * _PAGE]
+
+
+def test_what_is_done_with_a_stack_is_done_with_what_there_is_of_it(recorded: Any) -> None:
+    tables = _with_stack()
+    unused = {"arg0": 31 * _PAGE, "arg1": 2040 * _PAGE, "arg2": 4}
+    tables["syscalls"] = [_syscall(35, "madvise", thread=2, **unused)]
+    tables["mappings"] += [_mapping(40, "unmap", 30, _STACK_PAGES)]
+    changes = address_space(recorded(**tables), 0, _STACK).changes
+    sizes = {change.event.action: change.event.size_bytes for change in changes}
+    # Of the stack, the 65 last pages of 2,049 are there; the call spares the last 8.
+    assert sizes == {"map": 65 * _PAGE, "discard": (65 - 8) * _PAGE, "unmap": 65 * _PAGE}
+
+
+def test_pages_of_a_stack_are_added_once_each(recorded: Any) -> None:
+    tables = _with_stack()
+    length = {"result": 30 * _PAGE, "arg1": _STACK_PAGES * _PAGE, "arg2": 3, "arg3": 0x20022}
+    tables["syscalls"] = [_syscall(10, "mmap", **length)]
+    platform = load_platform("xeon-gold-6326")
+    counts = count_transitions(recorded(**tables), platform, load_runtime("gramine-edmm"))
+    (row,) = (row for row in counts.rows if row.name == "mmap")
+    assert row.aex == Range.exact(65)
 
 
 def test_threads_that_end_make_room_for_others(recorded: Any) -> None:
@@ -278,14 +358,14 @@ def test_threads_beyond_those_recorded_take_stacks_and_arenas(
         tables = {**attributed.tables(), "threads": threads, "mappings": []}
         recording = open_recording(make_recording(tables, force=True, **target))
         needs = memory_needs(recording, load_runtime("gramine"), threads=count)
-        assert needs.max_threads == 3 + 3 + needs.added_threads_bytes.low // (8 * _MIB)
+        assert needs.max_threads == 3 + 3 + needs.added_threads_bytes.low // _STACK
         return needs.added_threads_bytes.low
 
     # A program that chooses its threads has those that it had.
     assert added(3) == 0
-    assert added(5) == 2 * 8 * _MIB
+    assert added(5) == 2 * _STACK
     model = {"kind": "torch", "source": "m:f", "warm_up": 1, "inferences": 2, "threads": 1}
-    assert added(3, target=model) == 2 * 8 * _MIB
+    assert added(3, target=model) == 2 * _STACK
 
 
 def test_what_may_not_be_accessed_takes_no_memory_in_the_sdk(recorded: Any) -> None:

@@ -117,6 +117,8 @@ def test_the_host_is_described() -> None:
     assert 1 <= host.cores <= (os.cpu_count() or 1)
     assert re.match(r"\d+\.\d+", host.kernel)
     assert host.memory_bytes > 1 << 28
+    assert host.thread_stack_bytes is not None
+    assert host.thread_stack_bytes >= 16 << 10
 
 
 def test_a_host_without_proc_is_described_too(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -23,8 +23,8 @@ from sgxlens.advice.advice import Advice, Cost, Declined, Evidence, Step
 from sgxlens.advice.registry import Rule
 from sgxlens.advice.rules.clock_reads import mapped_openblas
 from sgxlens.advice.steps import environment_step
-from sgxlens.enclave.mappings.events import address_space
 from sgxlens.enclave.quantities import Range
+from sgxlens.enclave.stacks import inside_address_space
 from sgxlens.recording.format import MAPPING_KINDS, PAGE_BYTES
 from sgxlens.recording.schemas import TABLES
 from sgxlens.text import one_line
@@ -111,7 +111,7 @@ def _hardly_used(situation: Situation) -> list[_Mapping]:
         if row["event"] == "map" and row["name"] not in libraries - {""}
     }
     found = []
-    for change in address_space(recording, process).changes:
+    for change in inside_address_space(recording, process, situation.runtime.memory).changes:
         event = change.event
         place = event.position, event.address
         kind = MAPPING_KINDS[event.state.kind]

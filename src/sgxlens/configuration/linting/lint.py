@@ -6,6 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from sgxlens.configuration import gramine_keys, occlum_keys
 from sgxlens.configuration.linting.finding import SEVERITIES, Finding, Severity
 from sgxlens.configuration.linting.observed import observe
 from sgxlens.configuration.linting.registry import (
@@ -97,13 +98,21 @@ def lint(
     source = recording
     if source is not None and not isinstance(source, Recording):
         source = open_recording(source)
+    stack_bytes = _stack_size_bytes(document, inside)
     subject = Subject(
         document=document,
         runtime=inside,
         platform=place,
-        observed=None if source is None else observe(source, inside),
+        observed=None if source is None else observe(source, inside, stack_bytes),
     )
     return checked(subject, wanted, broken)
+
+
+def _stack_size_bytes(document: Document, runtime: Runtime) -> int | None:
+    """What a file sets for stacks; None: nothing that is known."""
+    value = document.get(runtime.memory.settings.stack)
+    parse = gramine_keys if document.family == "gramine" else occlum_keys
+    return parse.parse_size(value) if isinstance(value, str) else None
 
 
 def checked(

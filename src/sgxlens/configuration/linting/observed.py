@@ -46,8 +46,13 @@ class Observed:
     children: tuple[str, ...]
 
 
-def observe(recording: Recording, runtime: Runtime) -> Observed:
+def observe(recording: Recording, runtime: Runtime, stack_size_bytes: int | None) -> Observed:
     """What a recording tells.
+
+    Args:
+        recording: the recording.
+        runtime: the runtime.
+        stack_size_bytes: what the file sets for stacks; None: nothing that is known.
 
     Raises:
         RecordingError: it is damaged, or lacks system calls or mappings.
@@ -60,7 +65,13 @@ def observe(recording: Recording, runtime: Runtime) -> Observed:
         recording=recording,
         phase=phase,
         program=recorded_program(recording, phase.process, runtime, FileKinds()),
-        needs=memory_needs(recording, runtime, threads=threads, process=phase.process),
+        needs=memory_needs(
+            recording,
+            runtime,
+            threads=threads,
+            process=phase.process,
+            stack_size_bytes=stack_size_bytes,
+        ),
         threads=threads,
         raw_calls=raw,
         raw_inference_calls=raw_inference,

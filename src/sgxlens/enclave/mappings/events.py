@@ -21,6 +21,14 @@ from sgxlens.enclave.mappings.history import (
     Touches,
     replay,
 )
+from sgxlens.enclave.mappings.stacks import (
+    Stacks,
+    first_stack_start,
+    stack_rows,
+    stacks,
+    thread_starts,
+    with_stacks_of,
+)
 from sgxlens.enclave.system_calls.callers import background_threads
 from sgxlens.errors import RecordingError
 from sgxlens.recording.format import MAPPING_KINDS, PAGE_BYTES
@@ -29,9 +37,6 @@ from sgxlens.recording.reader import Recording
 _ADDRESSES = 1 << 64
 # No program makes as many accesses.
 _POSITIONS = 1 << 63
-# How far below the first stack what is not mapped is the stack itself, which grows without an
-# event; as in the regions of a recording.
-_STACK_BYTES_MAX = 64 << 20
 _CALLS = ("mmap", "munmap", "brk", "mremap", "madvise")
 _ACTIONS: dict[str, Action] = {
     "map": "map",
@@ -47,19 +52,40 @@ _STACK = MAPPING_KINDS.index("stack")
 _OF_MAPPINGS, _OF_CALLS, _OF_PHASES = range(3)
 
 
-def address_space(recording: Recording, process: int) -> AddressSpaceHistory:
+def address_space(
+    recording: Recording, process: int, stack_bytes: int | None = None
+) -> AddressSpaceHistory:
     """What a process had mapped and accessed over time; a phase starts an interval of its own.
 
     The tracer's own mappings are left out. The stack of the first thread counts from its start on
     with all pages that it comes to use.
 
+    Args:
+        recording: the recording.
+        process: the process.
+        stack_bytes: what the C library maps for the stack of a thread, with its guard page, where
+            the program does not ask for its own size; None: as recorded.
+
     Raises:
         RecordingError: the recording holds no mappings, or is damaged.
     """
-    return recording.derived((address_space, process), lambda: _replayed(recording, process))
+    return recording.derived(
+        (address_space, process, stack_bytes), lambda: _replayed(recording, process, stack_bytes)
+    )
 
 
-def _replayed(recording: Recording, process: int) -> AddressSpaceHistory:
+def recorded_stacks(recording: Recording, process: int) -> Stacks:
+    """The stacks of the threads of a process.
+
+    Raises:
+        RecordingError: the recording holds no mappings, or is damaged.
+    """
+    return recording.derived(
+        (recorded_stacks, process), lambda: stacks(recording, process, _touches(recording, process))
+    )
+
+
+def _replayed(recording: Recording, process: int, stack_bytes: int | None) -> AddressSpaceHistory:
     touches = _touches(recording, process)
     phases = recording.select_phases(None, process)
     calls = _Calls(recording, process)
@@ -74,7 +100,11 @@ def _replayed(recording: Recording, process: int) -> AddressSpaceHistory:
         )
     # Stable: within a table the order of the rows is kept.
     numbered.sort(key=lambda item: (item[1].position, item[0]))
-    return replay([event for _, event in numbered], touches)
+    events = [event for _, event in numbered]
+    if stack_bytes is not None:
+        threads = recorded_stacks(recording, process).threads
+        events = list(with_stacks_of(events, threads, stack_bytes))
+    return replay(events, touches)
 
 
 def _rows(recording: Recording, table: str, process: int, *columns: str) -> list[dict[str, Any]]:
@@ -116,7 +146,7 @@ def _mapping_events(
         "from_address",
     )
     rows = [row for row in rows if row["size_bytes"] and not is_tracer_file(row["name"])]
-    stacks = _stack_rows(recording, process, rows)
+    of_threads = stack_rows(rows, thread_starts(recording, process))
     for number, row in enumerate(rows):
         position, address = row["position"], row["address"]
         # Linux maps whole pages; sizes of files and heaps need not be.
@@ -127,9 +157,9 @@ def _mapping_events(
                 f"{recording.path} is corrupted: mappings has a range beyond the last address"
             )
         if row["kind"] == "stack":
-            start = _stack_start(start, rows, touches)
+            start = first_stack_start(start, rows, touches)
         state = State(
-            _STACK if number in stacks else MAPPING_KINDS.index(row["kind"] or "anonymous"),
+            _STACK if number in of_threads else MAPPING_KINDS.index(row["kind"] or "anonymous"),
             is_accessible=any(letter in row["protection"] for letter in "rwx"),
             is_lazy=bool(calls.map_flags.get((position, address), 0) & linux.MAP_NORESERVE),
         )
@@ -198,34 +228,3 @@ class _Calls:
 
 def _pages_bytes(size_bytes: int) -> int:
     return -(-size_bytes // PAGE_BYTES) * PAGE_BYTES
-
-
-def _stack_rows(recording: Recording, process: int, rows: list[dict[str, Any]]) -> set[int]:
-    """The anonymous mappings that threads have for a stack, as indices into `rows`."""
-    if not recording.has_table("threads"):
-        return set()
-    maps = [i for i, row in enumerate(rows) if row["event"] == "map" and row["kind"] == "anonymous"]
-    positions = np.array([rows[i]["position"] for i in maps], dtype=np.uint64)
-    starts = np.array([rows[i]["address"] for i in maps], dtype=np.uint64)
-    sizes = np.array([rows[i]["size_bytes"] for i in maps], dtype=np.uint64)
-    found = set()
-    for thread in _rows(recording, "threads", process, "stack_pointer", "start_position"):
-        # A stack pointer may be just above what it will push first.
-        below = np.uint64(max(thread["stack_pointer"] - 1, 0))
-        holds = (starts <= below) & (below - starts < sizes)
-        holds &= positions <= np.uint64(thread["start_position"])
-        if holds.any():
-            found.add(maps[int(np.flatnonzero(holds)[-1])])
-    return found
-
-
-def _stack_start(start: int, rows: list[dict[str, Any]], touches: Touches | None) -> int:
-    """Where the first stack, mapped from `start` on, ends below once it is as large as ever."""
-    floor = max(start - _STACK_BYTES_MAX, 0)
-    ends = (row["address"] + row["size_bytes"] for row in rows if row["event"] == "map")
-    floor = max([floor, *(end for end in ends if floor < end <= start)])
-    if touches is None:
-        return start
-    first, last = np.uint64(-(-floor // PAGE_BYTES)), np.uint64(start // PAGE_BYTES)
-    below = touches.page[(touches.page >= first) & (touches.page < last)]
-    return int(below.min()) * PAGE_BYTES if below.size else start

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from sgxlens.enclave.mappings.stacks import stack_rows
 from sgxlens.recording.schemas import TABLES
 
 if TYPE_CHECKING:
@@ -41,7 +42,8 @@ def without_threads(
     ]
     calls = _mapping_positions(recording, process, gone)
     mappings = recording.table("mappings").to_pylist()
-    stacks = {_stack_row(mappings, process, row) for row in gone}
+    mine = [number for number, row in enumerate(mappings) if row["process"] == process]
+    stacks = {mine[i] for i in stack_rows([mappings[number] for number in mine], gone)}
     kept = [
         row
         for number, row in enumerate(mappings)
@@ -74,20 +76,3 @@ def _mapping_positions(recording: Recording, process: int, gone: list[dict[str, 
             for thread, start, end in lives
         )
     }
-
-
-def _stack_row(mappings: list[dict[str, Any]], process: int, thread: dict[str, Any]) -> int:
-    """The number of the mapping that holds the stack of a thread; -1: it is not known."""
-    below = thread["stack_pointer"] - 1
-    return next(
-        (
-            number
-            for number, row in reversed(list(enumerate(mappings)))
-            if row["process"] == process
-            and row["event"] == "map"
-            and row["kind"] == "anonymous"
-            and row["position"] <= thread["start_position"]
-            and row["address"] <= below < row["address"] + row["size_bytes"]
-        ),
-        -1,
-    )
