@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from sgxlens.advice.situation import Situation
     from sgxlens.enclave.charges import Charge
-    from sgxlens.prediction.predict import Evaluation
+    from sgxlens.prediction.evaluation import Evaluation
     from sgxlens.recording.reader import Phase
 
 #: Operators whose weights ONNX Runtime packs when it loads a model.
@@ -91,7 +91,7 @@ class Loading:
         ]
         memory = situation.memory_gain(likely, more_bytes=least_bytes)
         # Pieces that are not quite empty stay when the model is loaded.
-        most_total = most.prediction.sizing.total_bytes.high
+        most_total = most.sizing.total_bytes.high
         least_saved = min(memory.saved.low, memory.before.high - most_total) - _PIECE_BYTES
         memory = replace(
             memory,

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 
 from sgxlens.advice.advice import Evidence, Gain
 from sgxlens.enclave.quantities import Range
-from sgxlens.prediction.predict import Evaluation, Settings, evaluate
+from sgxlens.prediction.evaluation import Evaluation
+from sgxlens.prediction.predict import Settings, evaluate
 from sgxlens.prediction.ranges import added_seconds, difference_seconds
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from sgxlens.enclave.files import FileKinds
     from sgxlens.enclave.platform import Platform
     from sgxlens.enclave.runtime import Runtime
-    from sgxlens.prediction.model import OperatorTime
+    from sgxlens.prediction.model import OperatorTime, PhaseTime
     from sgxlens.prediction.result import Prediction
     from sgxlens.recording.reader import Phase, Recording
 
@@ -141,7 +142,7 @@ class Situation:
             after: the prediction with the change.
             more_bytes: what may be saved beyond that.
         """
-        before, then = (one.prediction.sizing.total_bytes for one in (self.evaluation, after))
+        before, then = (one.sizing.total_bytes for one in (self.evaluation, after))
         # What the runtime itself takes is as uncertain, and the same, on both sides.
         ends = (before.low - then.low, before.likely - then.likely, before.high - then.high)
         return Gain(
@@ -165,7 +166,7 @@ class Situation:
             Evidence(what, Range.exact(size), "bytes", "sgxlens predict --json: sizing")
             for what, size in (
                 ("size of the enclave", self.prediction.sizing.enclave_bytes),
-                ("the same then", after.prediction.sizing.enclave_bytes),
+                ("the same then", after.sizing.enclave_bytes),
             )
             if size is not None
         )
@@ -190,12 +191,12 @@ class Situation:
         ]
 
 
-def gain_elsewhere(before: Prediction, after: Prediction) -> Gain:
-    """What the steady inference gains on another machine, whose constants are others.
+def gain_elsewhere(before: PhaseTime, after: PhaseTime) -> Gain:
+    """What an inference gains on another machine, whose constants are others.
 
     Errors of the two predictions are independent.
     """
-    one, other = before.steady.sgx_seconds, after.steady.sgx_seconds
+    one, other = before.sgx_seconds, after.sgx_seconds
     likely = one.likely - other.likely
     return Gain(
         of="inference",

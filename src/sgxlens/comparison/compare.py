@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from sgxlens.enclave.epc import EpcPolicy
     from sgxlens.enclave.platform import Platform
     from sgxlens.enclave.runtime import Runtime
-    from sgxlens.prediction.predict import Evaluation
+    from sgxlens.prediction.evaluation import Evaluation
 
 #: Labels of recordings are letters, and more than a few side by side can be read by nobody.
 RECORDINGS_MAX: Final = 16

@@ -32,8 +32,8 @@ if TYPE_CHECKING:
 
     from sgxlens.comparison.model import GraphMatch
     from sgxlens.enclave.charges import Charge
+    from sgxlens.prediction.evaluation import Evaluation
     from sgxlens.prediction.model import NativeBasis, OperatorTime
-    from sgxlens.prediction.predict import Evaluation
     from sgxlens.prediction.result import Prediction
 
 Key = TypeVar("Key", bound=Hashable)

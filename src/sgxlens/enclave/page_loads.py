@@ -38,7 +38,7 @@ from sgxlens.recording.format import PAGE_BYTES
 from sgxlens.units import format_bytes
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from sgxlens.enclave.epc import EpcRun
     from sgxlens.enclave.phase_visits import PhaseVisits, Simulation
@@ -190,12 +190,16 @@ class PagedPhase:
             known[simulation] = bool((self._kinds(run)[2] == _KINDS.index("again")).any())
         return known[simulation]
 
-    def loads(self, epc_bytes: int) -> dict[LoadKey, int]:
+    def loads(self, epc_bytes: int) -> Mapping[LoadKey, int]:
         """Pages loaded in the phase with an EPC of this size."""
         capacity = self._capacity(epc_bytes)
         if capacity is None:
             return {}
-        return self._by_key(self._process.kept_run(self._simulation(capacity)))
+        simulation = self._simulation(capacity)
+        known = self._phase.loads
+        if simulation not in known:
+            known[simulation] = self._by_key(self._process.kept_run(simulation))
+        return known[simulation]
 
     def _kinds(self, run: EpcRun) -> tuple[Integers, Integers, Integers]:
         """Of each page loaded in the phase: the visit, the index of the page, and of its kind."""

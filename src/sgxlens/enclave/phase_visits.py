@@ -22,11 +22,12 @@ from sgxlens.recording.region_map import NO_REGION
 from sgxlens.reuse.page_visits import VISIT_COLUMNS, PageVisits
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     import numpy.typing as npt
 
     from sgxlens.enclave.epc import Counts, EpcRun
+    from sgxlens.enclave.page_loads import LoadKey
     from sgxlens.recording.bitmaps import Integers
     from sgxlens.recording.reader import Phase, Recording
 
@@ -120,6 +121,7 @@ class PhaseVisits:
         repeats: the inference or warm-up just before, where the phase is an inference; None: it is
             not.
         loads_again: whether a simulation loads pages in the phase that `repeats` used, too.
+        loads: what a simulation loads in the phase, by key.
     """
 
     def __init__(
@@ -129,6 +131,7 @@ class PhaseVisits:
         self.process = process
         self.repeats = repeats
         self.loads_again: dict[Simulation, bool] = {}
+        self.loads: dict[Simulation, Mapping[LoadKey, int]] = {}
 
     def simulation(self, policy: EpcPolicy, capacity_pages: int, replicas: int) -> Simulation:
         """What is simulated for the phase."""

@@ -14,7 +14,8 @@ from sgxlens.advice.advise import situation_of
 from sgxlens.enclave.quantities import Range
 from sgxlens.enclave.runtime import load_runtime
 from sgxlens.errors import SgxlensError, UsageError
-from sgxlens.prediction.predict import Evaluation, evaluate
+from sgxlens.prediction.evaluation import Evaluation
+from sgxlens.prediction.predict import evaluate
 from sgxlens.prediction.ranges import added_seconds, difference_seconds
 from sgxlens.verification.original import original_of
 from sgxlens.verification.paired_times import inference_ratio, startup_ratio
@@ -335,7 +336,7 @@ def _is_waiting(charge: Charge) -> bool:
 
 def _memory_gain(situation: Situation, _: Variant, whole: Evaluation) -> Gain:
     before = situation.prediction.sizing.total_bytes
-    after = whole.prediction.sizing.total_bytes
+    after = whole.sizing.total_bytes
     # What the runtime needs itself is uncertain alike on both sides.
     ends = sorted(
         one - other

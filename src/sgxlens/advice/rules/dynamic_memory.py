@@ -41,7 +41,7 @@ def find(situation: Situation) -> tuple[Advice, ...] | Declined:
             f"adding pages at another time saves {startup.share:.1%} of the start and"
             f" {inference.share:.1%} of an inference"
         )
-    sizes = [one.prediction.sizing.built_bytes for one in (situation.evaluation, after)]
+    sizes = [one.sizing.built_bytes for one in (situation.evaluation, after)]
     is_dynamic = other in _DYNAMIC.values()
     origin = "sgxlens predict --json: sizing.built_bytes"
     return (

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
     from sgxlens.advice.advice import Gain
     from sgxlens.advice.situation import Situation
-    from sgxlens.prediction.predict import Evaluation
+    from sgxlens.prediction.evaluation import Evaluation
     from sgxlens.recording.reader import Recording
 
 #: Mappings that are smaller, or of which more is used, are left alone.

@@ -36,7 +36,7 @@ def _smaller(situation: Situation) -> list[Advice]:
     if not sizing.is_given or sizing.enclave_bytes is None:
         return []
     after = situation.again(enclave_size=None)
-    enough = after.prediction.sizing.enclave_bytes
+    enough = after.sizing.enclave_bytes
     gain = situation.startup_gain(after.startup)
     if enough is None or enough >= sizing.enclave_bytes or not situation.is_worth(gain):
         return []

@@ -132,6 +132,6 @@ def _elsewhere(situation: Situation, needed_bytes: float) -> tuple[Gain, str] | 
             after = situation.again(platform=place)
         except UsageError:  # the runtime or the threads do not go with it
             continue
-        gain = gain_elsewhere(situation.prediction, after.prediction)
+        gain = gain_elsewhere(situation.evaluation.steady_time, after.steady_time)
         found.append((gain, name))
     return max(found, key=lambda one: one[0].saved.likely, default=None)

@@ -12,7 +12,7 @@ from sgxlens.enclave.quantities import Range
 
 if TYPE_CHECKING:
     from sgxlens.advice.situation import Situation
-    from sgxlens.prediction.predict import Evaluation
+    from sgxlens.prediction.evaluation import Evaluation
 
 #: Throughput must grow by this share: fewer replicas are slower wherever processors, not the EPC,
 #: are what is short.
@@ -46,7 +46,7 @@ def find(situation: Situation) -> tuple[Advice, ...] | Declined:
                 *(
                     Evidence(
                         f"time of an inference with {number} replicas",
-                        *(other.prediction.steady.sgx_seconds, "seconds", origin),
+                        *(other.steady_time.sgx_seconds, "seconds", origin),
                     )
                     for number, other in others.items()
                 ),
@@ -73,5 +73,5 @@ RULE = Rule("fewer_replicas", "replicas that page each other out", find)
 
 def _rate(evaluation: Evaluation, replicas: int) -> Range:
     """Inferences a second of all replicas together."""
-    time = evaluation.prediction.steady.sgx_seconds
+    time = evaluation.steady_time.sgx_seconds
     return Range(replicas / time.high, replicas / time.likely, replicas / time.low)

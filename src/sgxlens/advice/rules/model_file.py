@@ -16,7 +16,7 @@ from sgxlens.text import one_line
 if TYPE_CHECKING:
     from sgxlens.advice.advice import Gain
     from sgxlens.advice.situation import Situation
-    from sgxlens.prediction.predict import Evaluation
+    from sgxlens.prediction.evaluation import Evaluation
 
 _SUFFIXES = (*MODEL_SUFFIXES, ".bin", ".data", ".ort", ".weights")
 _HASHED = "files hashed"

@@ -63,7 +63,7 @@ def find(situation: Situation) -> tuple[Advice, ...] | Declined:
                     "sgxlens predict --json: sizing.max_threads",
                 ),
                 Evidence(
-                    *("the same then", Range.exact(after.prediction.sizing.max_threads), "count"),
+                    *("the same then", Range.exact(after.sizing.max_threads), "count"),
                     "sgxlens predict --json: sizing.max_threads",
                 ),
                 *situation.size_evidence(after),

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
     from sgxlens.enclave.charges import Charge
     from sgxlens.enclave.transitions import TransitionCounts
+    from sgxlens.prediction.evaluation import Evaluation
     from sgxlens.prediction.model import PhaseTime
-    from sgxlens.prediction.predict import Evaluation
     from sgxlens.recording.reader import Phase, Recording
     from sgxlens.report.export.timing import Clock
 

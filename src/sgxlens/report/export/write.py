@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from sgxlens.enclave.platform import Platform
-    from sgxlens.prediction.predict import Evaluation, Settings
+    from sgxlens.prediction.evaluation import Evaluation
+    from sgxlens.prediction.predict import Settings
     from sgxlens.prediction.result import Prediction
     from sgxlens.recording.reader import Recording
     from sgxlens.report.document import Document
@@ -74,6 +75,8 @@ class Source:
                 phase=phase,
                 native_seconds=native_seconds,
             )
+            # All of it now: what cannot be predicted is known before anything is written.
+            _ = found.prediction
             return place, found
 
         try:
