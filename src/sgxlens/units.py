@@ -69,10 +69,10 @@ def format_needed_bytes(size_bytes: float) -> str:
 
 
 def format_count(count: float) -> str:
-    """`count` in decimal units and three digits: ``1.24 G``; whole up to 9,999, ``50 k`` exact."""
+    """`count` in decimal units and three digits: ``1.24 G``, ``50.0 k``; whole up to 9,999."""
     if abs(count) < 10_000 and float(count).is_integer():
         return f"{int(count):,}"
-    return _scaled(count, 1000, _DECIMAL)
+    return _scaled(count, 1000, _DECIMAL, is_exact_short=False)
 
 
 def format_seconds(seconds: float) -> str:
@@ -144,14 +144,21 @@ def _three_digits(value: float) -> str:
     return f"{value:.{2 if abs(value) < 9.995 else 1 if abs(value) < 99.95 else 0}f}"
 
 
-def _scaled(value: float, base: int, units: tuple[str, ...], *, up: bool = False) -> str:
+def _scaled(
+    value: float,
+    base: int,
+    units: tuple[str, ...],
+    *,
+    up: bool = False,
+    is_exact_short: bool = True,
+) -> str:
     scaled = float(value)
     index = 0
     # Three digits: 1,000 KiB is 0.98 MiB, and 999.5 k is 1 M.
     while abs(scaled) >= (base if index == 0 else 999.5) and index < len(units) - 1:
         scaled /= base
         index += 1
-    is_whole = index == 0 or abs(scaled) >= 99.95 or scaled.is_integer()
+    is_whole = index == 0 or abs(scaled) >= 99.95 or (is_exact_short and scaled.is_integer())
     digits = 0 if is_whole else 1 if abs(scaled) >= 9.995 else 2
     if up:
         scaled = math.ceil(scaled * 10**digits) / 10**digits

@@ -125,7 +125,7 @@ def _counts(
     return {(charge.cause, charge.what): charge.count for charge in charges}
 
 
-_CLEARED = ("runtime", "memory cleared")
+_CLEARED = ("runtime", "bytes of memory cleared")
 _FAULTS = ("transitions", "first faults of enclave pages")
 _LOADS = ("paging", "pages loaded to be cleared")
 
@@ -217,7 +217,7 @@ def test_bytes_of_system_calls_are_priced_by_the_runtime(recording: Recording) -
     charges = runtime_charges(recording, start, runtime, platform, 128 * _MIB)
     rows = count_transitions(recording, platform, runtime).of_phase(start)
     for what, constant, field in (
-        ("files hashed", runtime.work.hash_byte_ns, "hashed_bytes"),
+        ("bytes of files hashed", runtime.work.hash_byte_ns, "hashed_bytes"),
         ("bytes copied across the border", runtime.work.copy_byte_ns, "copied_bytes"),
     ):
         (charge,) = [charge for charge in charges if charge.what == what]

@@ -51,7 +51,7 @@ def test_bytes_that_are_needed_are_not_less_than_shown(value: float, text: str) 
 
 @pytest.mark.parametrize(
     ("value", "text"),
-    [(0, "0"), (9999, "9,999"), (10_000, "10 k"), (999_600, "1.00 M"), (1_240_000_000, "1.24 G")],
+    [(0, "0"), (9999, "9,999"), (10_000, "10.0 k"), (999_600, "1.00 M"), (1_240_000_000, "1.24 G")],
 )
 def test_counts(value: int, text: str) -> None:
     assert format_count(value) == text

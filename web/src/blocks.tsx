@@ -68,7 +68,7 @@ function PageUse({ report }: { report: PageReport }) {
     <DataTable
       id="page-use"
       caption="Pages that are used, by role"
-      headings={["role", "pages by lines used", "n:pages", "n:share", "n:written", "n:lines used"]}
+      headings={["role", "pages by lines used", "n:size", "n:share", "n:written", "n:lines used"]}
       rows={spatial.roles.map((one) => row(one.role, one.use))}
       footer={row("all", spatial.total)}
     />
@@ -89,7 +89,11 @@ function lineCells(use: LineByteCounts): (Cell | string)[] {
 
 function LineUse({ report }: { report: PageReport }) {
   const lines = report.show.line_bytes;
-  if (lines === null) return <p class="none">Bytes used of each line were not recorded.</p>;
+  if (lines === null) return (
+      <p class="none">
+        Bytes used of each line were not recorded: <code>sgxlens record --line-use</code> does that.
+      </p>
+    );
   const names = operatorNames(report.show);
   const unused = (use: LineByteCounts) => use.line_count * LINE_BYTES - use.byte_count;
   const worst = [...lines.operators].sort((a, b) => unused(b.use) - unused(a.use)).slice(0, WORST);

@@ -28,7 +28,7 @@ export function Causes({ report, prediction }: Props) {
   const time = (value: number) => ({ content: shown(seconds(value)), value });
   const ranged = (value: Range) => ({
     ...time(value.likely),
-    note: shown(range(value, seconds)),
+    ...(value.low === value.high ? {} : { note: shown(range(value, seconds)) }),
   });
   const all = [
     ranged(steady.added_seconds),
@@ -64,11 +64,13 @@ export function Causes({ report, prediction }: Props) {
               "What makes the range: the time inside with one value changed" +
               (others > 0 ? `; ${others} more matter less` : "")
             }
-            headings={["constant or count", "n:low to high", "n:time inside", "from low to high"]}
+            headings={["constant or count", "n:time inside", "from low to high"]}
             none="Nothing: everything is known exactly."
             rows={swings.map((swing) => [
-              swing.name.replace(/^platform\./, ""),
-              shown(range(swing.value, swing.kind === "constant" ? number : expectedCount)),
+              {
+                content: swing.name.replace(/^platform\./, ""),
+                note: shown(range(swing.value, swing.kind === "constant" ? number : expectedCount)),
+              },
               shown(
                 range(
                   { low: swing.low_seconds, likely: swing.low_seconds, high: swing.high_seconds },

@@ -98,6 +98,11 @@ function placed(markers: readonly Marker[], x: (value: number) => number, width:
     });
 }
 
+/** Ticks are round: 1.50 s is 1.5 s. */
+function tickText(text: string): string {
+  return text.replace(/(\.\d*?)0+(?= )/, "$1").replace(/\.(?= )/, "");
+}
+
 export function LineChart(props: Props) {
   const { id, xs, series, markers = [], yText, describe, height = 260 } = props;
   const [ref, width] = useWidth();
@@ -159,7 +164,7 @@ export function LineChart(props: Props) {
             <g key={tick}>
               <line class="grid" x1={LEFT} x2={width - RIGHT} y1={y(tick)} y2={y(tick)} />
               <text class="tick" x={LEFT - 8} y={y(tick) + 4} text-anchor="end">
-                {shown(yText(tick))}
+                {shown(tickText(yText(tick)))}
               </text>
             </g>
           ))}

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import { LineChart, type Marker } from "./chart";
 import type { PageReport, Prediction } from "./data";
-import { bytes, count, neededBytes, ofNative, range, seconds, shown } from "./format";
+import { bytes, clip, count, neededBytes, ofNative, range, seconds, shown } from "./format";
 import { type Cell, DataTable, Section } from "./parts";
 
 const PAGE_BYTES = 4096;
@@ -15,20 +15,21 @@ interface Props {
 export function HowLarge({ report, prediction }: Props) {
   const { epc, steady, deployment } = prediction;
   const native = steady.native.median_seconds;
+  const what = phaseName(steady.name);
   const size = (value: number): Cell => ({ content: shown(bytes(value)), value });
   const needed = (value: number): Cell => ({ content: shown(neededBytes(value)), value });
   const sizes: [string, Cell | string][] = [
-    ["pages that an inference accesses", size(epc.footprint_bytes)],
-    ["what no page of the program can have", size(epc.reserved_bytes)],
+    [`pages that ${what} accesses`, size(epc.footprint_bytes)],
+    ["kept for the runtime and for metadata of pages", size(epc.reserved_bytes)],
     ...epc.for_overhead.map((row): [string, Cell] => [
       `EPC for paging of at most ${row.overhead_percent} % of the native time`,
       { content: shown(range(row.epc_bytes, neededBytes)), value: row.epc_bytes.likely },
     ]),
   ];
   if (epc.cliff_bytes !== null) {
-    sizes.push(["EPC below which a tenth of its pages is loaded each time", needed(epc.cliff_bytes)]);
+    sizes.push(["the cliff: EPC below which a tenth of its pages is loaded each time", needed(epc.cliff_bytes)]);
   }
-  sizes.push(["EPC in which everything fits for good", needed(epc.fitting_bytes)]);
+  sizes.push(["EPC in which everything fits, so that no page is loaded twice", needed(epc.fitting_bytes)]);
   return (
     <Section id="how-large" title="How large">
       <EpcCurve report={report} prediction={prediction} />
@@ -103,7 +104,7 @@ function EpcCurve({ report, prediction }: Props) {
           [0, Math.floor(epc.curve.length / 2), epc.curve.length - 1].map(point).join("; ")
         }
         xLabel="size of the EPC"
-        yLabel="What paging adds to one inference; the band is the range."
+        yLabel={`What paging adds to ${phaseName(steady.name)}; the band is the range.`}
         xs={epc.curve.map((one) => one.epc_bytes)}
         series={[
           {
@@ -150,7 +151,7 @@ function Enclave({ prediction }: { prediction: Prediction }) {
       "natively resident, at its most",
       sizing.resident_bytes === null ? "not known" : size(sizing.resident_bytes),
     ],
-    [`mapped, all of which the enclave holds (${sizing.committed_phase})`, size(sizing.committed_bytes)],
+    [`mapped, all of which the enclave holds (most in phase ${sizing.committed_phase})`, size(sizing.committed_bytes)],
   ];
   for (const [what, value] of [
     ["the runtime itself", sizing.own_bytes],
@@ -228,6 +229,10 @@ function WorkingSets({ report }: { report: PageReport }) {
       rows={rows}
     />
   );
+}
+
+function phaseName(name: string): string {
+  return name.startsWith("inference") ? "an inference" : `phase ${clip(name)}`;
 }
 
 /** A size as manifests have it: `1G`, `512M`. */

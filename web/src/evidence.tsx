@@ -2,8 +2,9 @@
 import { type PageReport, type Prediction } from "./data";
 import { Exits, SystemCalls } from "./exits";
 import { bytes, count, number, quoted, range, ratio, seconds, share, shown } from "./format";
-import { DataTable, Section, Sentences } from "./parts";
+import { DataTable, Prose, Section, Sentences } from "./parts";
 import { Reuse } from "./reuse";
+import { Words } from "./words";
 
 interface Props {
   report: PageReport;
@@ -33,6 +34,7 @@ export function Evidence({ report, prediction }: Props) {
           )}
         </>
       )}
+      <Words />
     </Section>
   );
 }
@@ -51,6 +53,10 @@ interface Metadata {
   native: { host: { cpu: string; cores: number }; threads: number | null; runs: unknown[] } | null;
 }
 
+function outcomeText({ status, exit_code }: Metadata["outcome"]): string {
+  return exit_code === null ? status : `${status} with status ${exit_code}`;
+}
+
 function Recorded({ report }: { report: PageReport }) {
   const { show } = report;
   const metadata = show.recording.metadata as unknown as Metadata;
@@ -60,7 +66,7 @@ function Recorded({ report }: { report: PageReport }) {
     ["recording", show.recording.path],
     ["command", metadata.command.map(quoted).join(" ")],
     ["target", metadata.target.model ? `${metadata.target.kind}: ${metadata.target.model}` : metadata.target.kind],
-    ["outcome", metadata.outcome.message || `${metadata.outcome.status} ${metadata.outcome.exit_code ?? ""}`],
+    ["outcome", metadata.outcome.message || outcomeText(metadata.outcome)],
     ["host", `${host.cpu}, ${host.cores} cores, ${bytes(host.memory_bytes)}, Linux ${host.kernel}`],
     ["tracer", `instruction set shown: ${metadata.tracer.isa}; Valgrind ${metadata.tracer.valgrind}; sgxlens ${metadata.sgxlens_version}`],
     ["recorded", `${metadata.created.replace("T", " ").slice(0, 16)} UTC, ${seconds(metadata.elapsed_seconds)} under the tracer`],
@@ -114,16 +120,15 @@ function Constants({ prediction }: { prediction: Prediction }) {
   return (
     <DataTable
       id="constants"
-      caption="Constants that priced something, and where they are from"
-      headings={["constant", "n:likely", "n:low to high", "source"]}
+      caption="Constants that priced something; a number behind a name is that of the threads"
+      headings={["constant and its source", "n:likely", "n:low to high"]}
       none="None."
       rows={[...known.values()]
         .sort((a, b) => a.name.localeCompare(b.name, "en"))
         .map((swing) => [
-          { content: <code>{swing.name}</code> },
+          { content: <code>{swing.name}</code>, note: <Prose text={swing.source} /> },
           { content: number(swing.value.likely), value: swing.value.likely },
           shown(range(swing.value, number)),
-          swing.source,
         ])}
     />
   );

@@ -8,25 +8,51 @@ const ERRORS_MAX = 3;
 /** What system calls and traps of the phase become in the runtime. */
 export function Exits({ prediction }: { prediction: Prediction }) {
   const { exits, deployment } = prediction;
+  const background = exits.rows.filter((row) => row.is_background);
   return (
     <>
-      <DataTable
+      <Becomes
         id="exits"
         caption={`System calls and traps of the phase, and what becomes of them in ${deployment.runtime_title}`}
-        headings={["call or event", "n:count", "n:OCALLs", "n:traps", "n:AEXs", "why"]}
-        none="The phase makes no system call and no trap."
-        rows={exits.rows.map((row) => [
-          { content: row.name, ...(row.is_background ? { note: "in the background" } : {}) },
-          { content: shown(count(row.count)), value: row.count },
-          { content: shown(range(row.ocalls, count)), value: row.ocalls.likely },
-          { content: shown(range(row.exceptions, count)), value: row.exceptions.likely },
-          { content: shown(range(row.aex, count)), value: row.aex.likely },
-          row.why,
-        ])}
+        rows={exits.rows.filter((row) => !row.is_background)}
+        none={`The phase makes no system call and no trap${background.length > 0 ? " but in the background" : ""}.`}
       />
+      {background.length > 0 && (
+        <details>
+          <summary>In the background: {background.length} kinds</summary>
+          <Becomes
+            id="background-exits"
+            caption="Of threads that work while the phase does, and that it does not wait for: not in its time"
+            rows={background}
+          />
+        </details>
+      )}
       <Counted what="Not counted, in the whole recording" counts={exits.left_out} />
       <Counted what="Not known to the runtime's rules, taken for an OCALL each" counts={exits.unknown} />
     </>
+  );
+}
+
+function Becomes(props: {
+  id: string;
+  caption: string;
+  rows: Prediction["exits"]["rows"];
+  none?: string;
+}) {
+  const { rows, ...others } = props;
+  return (
+    <DataTable
+      {...others}
+      headings={["call or event", "n:count", "n:OCALLs", "n:traps", "n:AEXs", "why"]}
+      rows={rows.map((row) => [
+        row.name,
+        { content: shown(count(row.count)), value: row.count },
+        { content: shown(range(row.ocalls, count)), value: row.ocalls.likely },
+        { content: shown(range(row.exceptions, count)), value: row.exceptions.likely },
+        { content: shown(range(row.aex, count)), value: row.aex.likely },
+        row.why,
+      ])}
+    />
   );
 }
 

@@ -43,14 +43,19 @@ function threeDigits(value: number): string {
   return fixed(value, Math.abs(value) < 9.995 ? 2 : Math.abs(value) < 99.95 ? 1 : 0);
 }
 
-function scaled(value: number, base: number, units: readonly string[], isNeeded = false): string {
+function scaled(
+  value: number,
+  base: number,
+  units: readonly string[],
+  { isNeeded = false, isExactShort = true } = {},
+): string {
   let rest = value;
   let index = 0;
   while (Math.abs(rest) >= (index === 0 ? base : 999.5) && index < units.length - 1) {
     rest /= base;
     index += 1;
   }
-  const isWhole = index === 0 || Math.abs(rest) >= 99.95 || Number.isInteger(rest);
+  const isWhole = index === 0 || Math.abs(rest) >= 99.95 || (isExactShort && Number.isInteger(rest));
   const digits = isWhole ? 0 : Math.abs(rest) >= 9.995 ? 1 : 2;
   if (isNeeded) rest = Math.ceil(rest * 10 ** digits) / 10 ** digits;
   return `${grouped(fixed(rest, digits))} ${units[index]}`.trimEnd();
@@ -62,17 +67,17 @@ export function bytes(size: number): string {
 
 /** Of what must not be less: rounded up. */
 export function neededBytes(size: number): string {
-  return scaled(size, 1024, BINARY, true);
+  return scaled(size, 1024, BINARY, { isNeeded: true });
 }
 
 export function count(value: number): string {
   if (Math.abs(value) < 10_000 && Number.isInteger(value)) return grouped(String(value));
-  return scaled(value, 1000, DECIMAL);
+  return scaled(value, 1000, DECIMAL, { isExactShort: false });
 }
 
 /** A count that may be an average: `<0.01`, `0.41`, `4.1`, `12`. */
 export function expectedCount(value: number): string {
-  if (value >= 9.95 || Number.isInteger(value)) return count(value);
+  if (value >= 9.95 || Number.isInteger(value)) return count(Number(fixed(value, 0)));
   return value < 0.01 ? "<0.01" : fixed(value, value < 0.0995 ? 3 : value < 0.995 ? 2 : 1);
 }
 
@@ -130,7 +135,7 @@ export function share(part: number, whole: number): string {
 
 export function ofNative(added: number, native: number): string {
   const value = added / native;
-  return value < 0.1 ? percent(value) : `${grouped(fixed(100 * value, 0))} %`;
+  return value < 0.9995 ? percent(value) : `${grouped(fixed(100 * value, 0))} %`;
 }
 
 export function range(value: Range, one: (value: number) => string): string {

@@ -9,7 +9,7 @@ export interface Cell {
   content: ComponentChildren;
   /** The number that the text says, as JSON has it. */
   value?: number;
-  note?: string;
+  note?: ComponentChildren;
 }
 
 /** A heading; with `n:` before it that of a column of numbers. */
@@ -102,6 +102,25 @@ export function Section(props: { id: string; title: string; lead?: string; child
   );
 }
 
+const PART_MAX = 24;
+
+/** Text in which names such as E-2288G and options are not broken. */
+export function Prose({ text }: { text: string }) {
+  return (
+    <>
+      {text.split(/(\s+)/).map((word, index) =>
+        word.includes("-") && word.length <= PART_MAX ? (
+          <span key={index} class="whole">
+            {word}
+          </span>
+        ) : (
+          word
+        ),
+      )}
+    </>
+  );
+}
+
 export function Swatch({ kind }: { kind: string }) {
   return (
     <svg class="swatch" viewBox="0 0 10 10" aria-hidden="true">
@@ -127,7 +146,9 @@ export function Sentences({ items }: { items: readonly string[] }) {
   return (
     <ul class="sentences">
       {items.map((item, index) => (
-        <li key={index}>{item}</li>
+        <li key={index}>
+          <Prose text={item} />
+        </li>
       ))}
     </ul>
   );

@@ -39,7 +39,8 @@ export function Timeline({ report }: { report: PageReport }) {
       <p class="lead">
         Each column is an operator, in the order of their starts, or what is done between two. Pages
         stand without gaps by address, the lowest at the bottom: {shown(bytes(picture.page_count * PAGE_BYTES))}{" "}
-        in all. Pale is read, full is written or executed.{thinned}
+        in all. Pale is read, full is written or executed; the strip at the left has the role of each page
+        that is used at all.{thinned}
       </p>
       <Legend items={roles.map((role) => [`k-role-${role}`, role] as const)} />
       <Canvas picture={picture} report={report} names={names} />

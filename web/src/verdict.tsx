@@ -3,7 +3,7 @@ import { FirstChange } from "./advice";
 import { TimeCells } from "./bar";
 import { CAUSES, type PageReport, type Prediction } from "./data";
 import { bytes, range, ratio, seconds, sentence, shown } from "./format";
-import { countCell, DataTable, Legend, Sentences } from "./parts";
+import { countCell, DataTable, Legend, Prose, Sentences } from "./parts";
 
 interface Props {
   report: PageReport;
@@ -34,7 +34,9 @@ export function Verdict({ report, chosen, choose }: Props) {
               <span>{range(prediction.steady.slowdown, ratio)}</span>
             </p>
             <div class="verdict">
-              <p>{sentence(report.verdicts[chosen] ?? "")}</p>
+              <p>
+                <Prose text={sentence(report.verdicts[chosen] ?? "")} />
+              </p>
               <FirstChange report={report} chosen={chosen} />
             </div>
           </div>

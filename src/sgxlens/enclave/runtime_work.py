@@ -103,7 +103,7 @@ def runtime_charges(
     history = _foreground(recording, phase, space)
     cleared = list(_cleared(recording, phase, history, runtime))
     charges = [
-        Charge("runtime", "memory cleared", runtime.work.clear_byte_ns, size, operator)
+        Charge("runtime", "bytes of memory cleared", runtime.work.clear_byte_ns, size, operator)
         for operator, size in _by_operator(cleared).items()
     ]
     extra = sum((item.extra_bytes for item in cleared), _NONE)
@@ -134,7 +134,7 @@ def _byte_charges(rows: tuple[TransitionRow, ...], runtime: Runtime) -> list[Cha
     return [
         Charge("runtime", what, constant, count, operator)
         for what, constant, found in (
-            ("files hashed", work.hash_byte_ns, hashed),
+            ("bytes of files hashed", work.hash_byte_ns, hashed),
             ("bytes encrypted or decrypted", work.encrypt_byte_ns, encrypted),
             ("bytes copied across the border", work.copy_byte_ns, copied),
         )

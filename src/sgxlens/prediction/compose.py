@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 Key = TypeVar("Key", bound=Hashable)
 
 _NS_PER_SECOND = 1e9
+_ROUNDING = 1e-9
 COMPUTE = "nanoseconds of instructions"
 
 
@@ -30,7 +31,7 @@ def compute_charges(
     slowdown: Constant, native: NativeBasis, of_operators: Mapping[int, float]
 ) -> list[Charge]:
     """What the program's own instructions take longer: `slowdown` for each native nanosecond."""
-    rest = max(native.median_seconds - math.fsum(of_operators.values()), 0.0)
+    rest = _left(native.median_seconds, of_operators.values())
     parts: list[tuple[int | None, float]] = [*of_operators.items(), (None, rest)]
     return [
         Charge("compute", COMPUTE, slowdown, Range.exact(seconds * _NS_PER_SECOND), operator=number)
@@ -134,7 +135,7 @@ def _operators(
         index=None,
         name="",
         type="",
-        native_seconds=max(base_seconds - math.fsum(native.values()), 0.0),
+        native_seconds=_left(base_seconds, native.values()),
         added_seconds=added_seconds(rest),
         added_seconds_by_cause=_likely_by_cause(rest),
         likely_counts=_likely_counts(rest),
@@ -148,6 +149,12 @@ def _roles(charges: Sequence[Charge]) -> tuple[RoleTime, ...]:
         for role, group in _groups(charges, lambda charge: charge.role).items()
     ]
     return tuple(sorted(rows, key=lambda row: (-row.added_seconds.likely, row.role or "")))
+
+
+def _left(seconds: float, parts: Iterable[float]) -> float:
+    """What is left of a time; an error of rounding is nothing."""
+    rest = seconds - math.fsum(parts)
+    return rest if rest > _ROUNDING * seconds else 0.0
 
 
 def _likely_by_cause(charges: Iterable[Charge]) -> dict[Cause, float]:

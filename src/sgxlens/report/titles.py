@@ -21,8 +21,8 @@ CAUSE_TITLES: Final[dict[Cause, str]] = {
 #: By `sgxlens.attribution.facts.SOURCE_KINDS`.
 SOURCE_TITLES: Final[dict[str, str]] = {
     "same_operator": "the same operator",
-    "earlier_operator": "an earlier operator of this phase",
-    "outside_operators": "this phase, in no operator",
+    "earlier_operator": "an earlier operator",
+    "outside_operators": "this phase, no operator",
     "previous_inference": "a previous inference",
     "warm_up": "a warm-up",
     "load": "the load of the model",

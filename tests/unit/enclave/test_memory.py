@@ -255,11 +255,11 @@ def test_what_background_threads_map_is_not_the_phases(recorded: Any) -> None:
             128 * _MIB,
         )
         counts[name] = {charge.what: charge for charge in charges}
-    cleared = counts["own"]["memory cleared"]
+    cleared = counts["own"]["bytes of memory cleared"]
     assert cleared.count.high == 50 * _PAGE
     assert cleared.operator == operators[-1]["operator"]
     assert counts["own"]["first faults of enclave pages"].count.high == 50
-    assert not {"memory cleared", "first faults of enclave pages"} & set(counts["other"])
+    assert not {"bytes of memory cleared", "first faults of enclave pages"} & set(counts["other"])
 
 
 def test_pages_that_background_threads_touch_are_not_the_phases(recorded: Any) -> None:
@@ -397,7 +397,7 @@ def test_occlum_clears_what_is_unmapped(recorded: Any) -> None:
     phase = next(p for p in recording.phases if p.start_position <= 300 < p.end_position)
     for name, expected in (("occlum", 50 * _PAGE), ("sdk", 0)):
         charges = runtime_charges(recording, phase, load_runtime(name), platform, 128 * _MIB)
-        cleared = sum(c.count.high for c in charges if c.what == "memory cleared")
+        cleared = sum(c.count.high for c in charges if c.what == "bytes of memory cleared")
         assert cleared == expected
 
 

@@ -271,7 +271,7 @@ def test_a_loop_over_the_clock_is_told_where_it_traps(make_recording: MakeRecord
     tables = predictable.tables()
     tables["traps"][0]["count"] = 1_000_000
     path = make_recording(tables, **predictable.metadata())
-    loops = [s for s in sgxlens.predict(path, PLATFORM).not_modelled if "RDTSC 1 M times" in s]
+    loops = [s for s in sgxlens.predict(path, PLATFORM).not_modelled if "RDTSC 1.00 M times" in s]
     assert "phase 'inference 2'" in loops[0]
     native = sgxlens.predict(path, "xeon-gold-6326").not_modelled
     assert not any("RDTSC" in s for s in native)
@@ -353,7 +353,7 @@ def test_what_files_are_decides_what_is_hashed(make_recording: MakeRecording) ->
 
     def hashed(**kinds: Any) -> list[Range]:
         found = sgxlens.predict(path, PLATFORM, **kinds)
-        return [i.count for i in found.steady.items if i.what == "files hashed"]
+        return [i.count for i in found.steady.items if i.what == "bytes of files hashed"]
 
     # Twice when it is looked up, and once as it is read; it may be twice as long.
     assert hashed() == hashed(trusted=["/no/**"]) == [Range(15_000, 15_000, 30_000)]

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from sgxlens.prediction.evaluation import Evaluation
 
 _SUFFIXES = (*MODEL_SUFFIXES, ".bin", ".data", ".ort", ".weights")
-_HASHED = "files hashed"
+_HASHED = "bytes of files hashed"
 
 
 def find(situation: Situation) -> tuple[Advice, ...] | Declined:

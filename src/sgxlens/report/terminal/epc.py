@@ -50,7 +50,7 @@ def epc_needs(prediction: Prediction, width: int, *, ascii_only: bool) -> Render
 def _sizes(needs: EpcNeeds, width: int) -> RenderableType:
     rows = [
         ["pages that it accesses", format_bytes(needs.footprint_bytes)],
-        ["what no page of the program can have", format_bytes(needs.reserved_bytes)],
+        ["kept for the runtime and for metadata of pages", format_bytes(needs.reserved_bytes)],
     ]
     rows += [
         [
@@ -60,9 +60,14 @@ def _sizes(needs: EpcNeeds, width: int) -> RenderableType:
         for row in needs.for_overhead
     ]
     if needs.cliff_bytes is not None:
-        what = "EPC below which a tenth of its pages is loaded each time"
+        what = "the cliff: EPC below which a tenth of its pages is loaded each time"
         rows.append([what, format_needed_bytes(needs.cliff_bytes)])
-    rows.append(["EPC in which everything fits for good", format_needed_bytes(needs.fitting_bytes)])
+    rows.append(
+        [
+            "EPC in which everything fits, so that no page is loaded twice",
+            format_needed_bytes(needs.fitting_bytes),
+        ]
+    )
     return fitted_table(["what", "size"], rows, width, (0,))
 
 

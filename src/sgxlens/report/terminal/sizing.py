@@ -25,13 +25,14 @@ def sizing(needs: Sizing, width: int) -> RenderableType:
     """How large the enclave must be, what that consists of, and what to set."""
     enclave = "size of the enclave, as given" if needs.is_given else "size that is enough"
     resident = needs.resident_bytes
+    phase = one_line(needs.committed_phase, 20)
     rows = [
         [
             "natively resident, at its most",
             "not known" if resident is None else format_bytes(resident),
         ],
         [
-            f"mapped, all of which the enclave holds ({one_line(needs.committed_phase, 20)})",
+            f"mapped, all of which the enclave holds (most in phase {phase})",
             format_bytes(needs.committed_bytes),
         ],
         *(

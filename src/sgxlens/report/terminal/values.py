@@ -26,7 +26,7 @@ def number(value: float) -> str:
 def expected_count(count: float) -> str:
     """A count that may be an average: ``<0.01``, ``0.41``, ``4.1``, ``12``, ``1.24 M``."""
     if count >= 9.95 or count == round(count):
-        return format_count(count)
+        return format_count(round(count))
     if count < 0.01:
         return "<0.01"
     return f"{count:.{3 if count < 0.0995 else 2 if count < 0.995 else 1}f}"
@@ -53,6 +53,6 @@ def signed_count(value: float) -> str:
 
 
 def of_native(added_seconds: float, native_seconds: float) -> str:
-    """What is added, in percent of a native time: ``870 %``, ``3.2 %``."""
+    """What is added, in percent of a native time: ``870 %``, ``3.20 %``."""
     value = added_seconds / native_seconds
-    return percent(value) if value < 0.1 else f"{100 * value:,.0f} %"
+    return percent(value) if value < 0.9995 else f"{100 * value:,.0f} %"
