@@ -8,7 +8,9 @@
 #include <algorithm>
 #include <nanobind/nanobind.h>
 #include <nanobind/ndarray.h>
+#include <nanobind/stl/optional.h>
 #include <nanobind/stl/string.h>
+#include <optional>
 #include <string>
 
 namespace nb = nanobind;
@@ -41,10 +43,12 @@ nb::list simulate(const EpcVisits &visits, const std::string &policy,
                   const Column<std::uint64_t> &capacities, std::uint32_t replica_count,
                   std::uint32_t scan_page_count, std::uint32_t low_page_count,
                   std::uint32_t high_page_count, std::size_t first_counted_visit,
-                  std::size_t end_counted_visit, bool keep_events, unsigned thread_count) {
-    const EpcSettings settings{policy_of(policy), replica_count,   scan_page_count,
-                               low_page_count,    high_page_count, first_counted_visit,
-                               end_counted_visit, keep_events};
+                  std::size_t end_counted_visit, bool keep_events, unsigned thread_count,
+                  const std::optional<Column<bool>> &marked) {
+    const EpcSettings settings{
+        policy_of(policy), replica_count,   scan_page_count,
+        low_page_count,    high_page_count, first_counted_visit,
+        end_counted_visit, keep_events,     marked ? span_of(*marked) : std::span<const bool>()};
     std::vector<EpcResult> results;
     bool is_interrupted = false;
     {
@@ -62,7 +66,8 @@ nb::list simulate(const EpcVisits &visits, const std::string &policy,
         list.append(nb::make_tuple(array_of(result.load_count), array_of(result.eviction_count),
                                    array_of(result.loads.visit), array_of(result.loads.page),
                                    array_of(result.evictions.visit),
-                                   array_of(result.evictions.page)));
+                                   array_of(result.evictions.page),
+                                   array_of(result.marked_load_count)));
     return list;
 }
 
@@ -111,16 +116,18 @@ void bind_epc(nb::module_ &module) {
              "low_page_count"_a = defaults.low_page_count,
              "high_page_count"_a = defaults.high_page_count, "first_counted_visit"_a = 0,
              "end_counted_visit"_a = defaults.end_counted_visit, "keep_events"_a = false,
-             "thread_count"_a = 1,
+             "thread_count"_a = 1, "marked"_a.noconvert() = nb::none(),
              nb::sig("def simulate(self, policy: str, capacities: NDArray[numpy.uint64], "
                      "replica_count: int = 1, scan_page_count: int = ..., low_page_count: int = "
                      "..., high_page_count: int = ..., first_counted_visit: int = 0, "
                      "end_counted_visit: int = ..., keep_events: bool = False, thread_count: int "
-                     "= 1) -> list[tuple[NDArray[numpy.uint64], NDArray[numpy.uint64], "
+                     "= 1, marked: NDArray[numpy.bool_] | None = None) -> "
+                     "list[tuple[NDArray[numpy.uint64], NDArray[numpy.uint64], "
                      "NDArray[numpy.uint32], NDArray[numpy.uint32], NDArray[numpy.uint32], "
-                     "NDArray[numpy.uint32]]]"),
+                     "NDArray[numpy.uint32], NDArray[numpy.uint64]]]"),
              "For each capacity, in pages: loads and evictions by group; then, if events are kept, "
-             "the visit and the page of each load, and those of each eviction.");
+             "the visit and the page of each load, and those of each eviction; loads of marked "
+             "pages by group, where there is a mark for each page.");
     visits.attr("POLICIES") = nb::tuple(names);
     visits.attr("SCAN_PAGE_COUNT") = defaults.scan_page_count;
     visits.attr("LOW_PAGE_COUNT") = defaults.low_page_count;

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <array>
+#include <atomic>
 #include <chrono>
 #include <condition_variable>
 #include <exception>
@@ -19,6 +20,10 @@ namespace {
 constexpr std::array<std::string_view, 8> kPolicyNames{
     "linux", "out_of_tree", "lru", "fifo", "second_chance", "mru", "pinned", "optimum"};
 constexpr std::chrono::milliseconds kAskEvery{50};
+/// What the states of pages in memories that are simulated at once may take.
+constexpr std::size_t kStatesBytesMax = std::size_t{256} << 20;
+/// A second thread is worth going through the visits once more for so many memories.
+constexpr std::size_t kShared = 8;
 
 bool has_watermarks(EpcPolicy policy) {
     return policy == EpcPolicy::in_kernel || policy == EpcPolicy::out_of_tree;
@@ -30,6 +35,8 @@ void check(const EpcVisits &visits, const EpcSettings &settings,
         throw std::invalid_argument("there is at least one replica");
     if (visits.page_count() * settings.replica_count > UINT32_MAX / 2)
         throw std::invalid_argument("there are too many pages in all replicas to number them");
+    if (!settings.is_marked.empty() && settings.is_marked.size() != visits.page_count())
+        throw std::invalid_argument("there is not one mark for every page");
     if (settings.scan_page_count == 0 || settings.low_page_count == 0 ||
         settings.low_page_count > settings.high_page_count)
         throw std::invalid_argument(
@@ -55,8 +62,9 @@ class Sweep {
     }
 
     std::vector<EpcResult> run(unsigned thread_count, const std::function<bool()> &is_interrupted) {
+        divide(std::max(thread_count, 1u));
         std::vector<std::jthread> threads;
-        const std::size_t count = std::min<std::size_t>(thread_count, capacities_.size());
+        const std::size_t count = std::min<std::size_t>(thread_count, batches_.size());
         try {
             while (threads.size() < std::max<std::size_t>(count, 1)) {
                 {
@@ -79,13 +87,45 @@ class Sweep {
     }
 
   private:
+    /// What is simulated at once: indices of capacities.
+    using Batch = std::vector<std::size_t>;
+
+    bool is_queue() const {
+        switch (settings_.policy) {
+        case EpcPolicy::lru:
+        case EpcPolicy::mru:
+        case EpcPolicy::pinned:
+        case EpcPolicy::optimum:
+            return false;
+        default:
+            return true;
+        }
+    }
+
+    void divide(std::size_t thread_count) {
+        const std::size_t count = capacities_.size();
+        std::size_t batch_count = count;
+        if (is_queue()) {
+            const std::size_t states_bytes =
+                sizeof(std::uint32_t) * visits_.page_count() * settings_.replica_count;
+            const std::size_t most = std::clamp<std::size_t>(
+                kStatesBytesMax / std::max<std::size_t>(states_bytes, 1), 1, epc::kMemoriesMax);
+            batch_count = std::max((count + most - 1) / most,
+                                   std::min(thread_count, (count + kShared - 1) / kShared));
+        }
+        // Every batch has small memories, which take longest, and large ones.
+        batches_.resize(batch_count);
+        for (std::size_t index = 0; index < count; ++index)
+            batches_[index % batches_.size()].push_back(index);
+    }
+
     void work() {
         std::unique_lock lock(mutex_);
-        while (next_ < capacities_.size() && !is_stopped_) {
-            const std::size_t index = next_++;
+        while (next_ < batches_.size() && !is_stopped_) {
+            const Batch &batch = batches_[next_++];
             lock.unlock();
             try {
-                results_[index] = simulate(static_cast<std::size_t>(capacities_[index]));
+                simulate(batch);
             } catch (...) {
                 stop(std::current_exception());
             }
@@ -95,16 +135,21 @@ class Sweep {
         finished_.notify_all();
     }
 
-    EpcResult simulate(std::size_t capacity) const {
-        switch (settings_.policy) {
-        case EpcPolicy::lru:
-        case EpcPolicy::mru:
-        case EpcPolicy::pinned:
-            return epc::simulate_recency(visits_, settings_, capacity);
-        case EpcPolicy::optimum:
-            return epc::simulate_optimum(visits_, settings_, needs_, capacity);
-        default:
-            return epc::simulate_queue(visits_, settings_, capacity);
+    void simulate(const Batch &batch) {
+        if (is_queue()) {
+            std::vector<std::uint64_t> capacities;
+            for (const std::size_t index : batch)
+                capacities.push_back(capacities_[index]);
+            auto found = epc::simulate_queues(visits_, settings_, capacities, is_stopped_);
+            for (std::size_t i = 0; i < batch.size(); ++i)
+                results_[batch[i]] = std::move(found[i]);
+            return;
+        }
+        for (const std::size_t index : batch) {
+            const auto capacity = static_cast<std::size_t>(capacities_[index]);
+            results_[index] = settings_.policy == EpcPolicy::optimum
+                                  ? epc::simulate_optimum(visits_, settings_, needs_, capacity)
+                                  : epc::simulate_recency(visits_, settings_, capacity);
         }
     }
 
@@ -129,13 +174,14 @@ class Sweep {
     const EpcSettings &settings_;
     std::span<const std::uint64_t> capacities_;
     epc::Needs needs_;
+    std::vector<Batch> batches_;
     std::vector<EpcResult> results_;
+    std::atomic<bool> is_stopped_ = false;
 
     std::mutex mutex_; // of what follows
     std::condition_variable finished_;
     std::size_t next_ = 0;
     std::size_t working_ = 0;
-    bool is_stopped_ = false;
     std::exception_ptr error_;
 };
 

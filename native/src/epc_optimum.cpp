@@ -114,7 +114,7 @@ Needs needs_of(const EpcVisits &visits, std::uint32_t replica_count) {
 
 EpcResult simulate_optimum(const EpcVisits &visits, const EpcSettings &settings, const Needs &needs,
                            std::size_t capacity) {
-    Ledger ledger(visits, settings.keeps_events);
+    Ledger ledger(visits, settings);
     std::vector<bool> is_resident(visits.page_count() * settings.replica_count);
     BitTree needed_at(needs.page.size()); // pages in memory by their next accesses
     std::vector<std::uint32_t> done;      // pages in memory that are not needed any more

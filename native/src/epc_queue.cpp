@@ -3,6 +3,9 @@
 // Policies that know when pages were loaded, and at most whether they were accessed since they were
 // looked at: queues of pages.
 //
+// Several memories see the same visits at once: a visit to a page that is in all of them takes the
+// time of one.
+//
 // They end: of each enclave at most as many pages are in a visit as the filter has, and there is
 // room for all of those and more (EpcSettings::capacity_min), so that the second time round a queue
 // has a page that is not young.
@@ -14,8 +17,6 @@
 namespace sgxlens::epc {
 
 namespace {
-
-constexpr std::uint32_t kAbsent = ~std::uint32_t{0};
 
 class Queue {
   public:
@@ -34,47 +35,73 @@ class Queue {
 
 template <EpcPolicy kPolicy> class QueueSimulation {
   public:
-    QueueSimulation(const EpcVisits &visits, const EpcSettings &settings, std::size_t capacity)
-        : visits_(visits), settings_(settings), capacity_(capacity),
+    QueueSimulation(const EpcVisits &visits, const EpcSettings &settings,
+                    std::span<const std::uint64_t> capacities, const std::atomic<bool> &is_stopped)
+        : visits_(visits), settings_(settings), is_stopped_(is_stopped),
           page_count_(static_cast<std::uint32_t>(visits.page_count())),
-          filter_page_count_(visits.filter_page_count()), ledger_(visits, settings.keeps_events),
-          states_(visits.page_count() * settings.replica_count), now_(settings.replica_count) {
-        const std::size_t most = std::min(capacity + 1, states_.size());
-        if (kPolicy == EpcPolicy::out_of_tree)
-            for (std::uint32_t i = 0; i < settings.replica_count; ++i)
-                queues_.emplace_back(std::min(most, visits.page_count()));
-        else
-            queues_.emplace_back(most);
+          filter_page_count_(visits.filter_page_count()),
+          last_(visits.page_count() * settings.replica_count),
+          absent_(last_.size(), ~std::uint64_t{0} >> (64 - capacities.size())),
+          now_(settings.replica_count) {
+        for (const std::uint64_t capacity : capacities)
+            memories_.emplace_back(visits, settings, static_cast<std::size_t>(capacity));
         // A page is awaited for a quarter of the filter at most.
         const std::size_t delays = std::bit_ceil(filter_page_count_ / 4 + 1);
-        awaited_.resize(settings.replica_count, std::vector<std::vector<std::uint32_t>>(delays));
+        awaited_.resize(settings.replica_count, std::vector<std::vector<Awaited>>(delays));
         awaited_counts_.resize(settings.replica_count);
     }
 
-    EpcResult run() {
+    std::vector<EpcResult> run() {
         const std::uint32_t *const pages = visits_.page().data();
         const std::uint32_t *const last = visits_.last().data();
         const auto count = static_cast<std::uint32_t>(visits_.size());
         const std::uint32_t replicas = settings_.replica_count;
         for (std::uint32_t number = 0; number < count; ++number) {
+            if (number % kAskEvery == 0 && is_stopped_.load(std::memory_order_relaxed))
+                break;
             for (std::uint32_t replica = 0; replica < replicas; ++replica) {
                 if (awaited_counts_[replica] != 0)
                     load_awaited(replica, number);
                 now_[replica] = number + 1;
                 const std::uint32_t page = replica * page_count_ + pages[number];
-                State &state = states_[page];
-                state.last = last[number];
-                if (state.looked_at == kAbsent)
-                    load(page, replica, number);
+                last_[page] = last[number];
+                for (std::uint64_t absent = absent_[page]; absent != 0; absent &= absent - 1)
+                    load(static_cast<std::uint32_t>(std::countr_zero(absent)), page, replica,
+                         number);
             }
         }
-        return ledger_.take();
+        std::vector<EpcResult> results;
+        for (Memory &memory : memories_)
+            results.push_back(memory.ledger.take());
+        return results;
     }
 
   private:
-    struct State {
-        std::uint32_t last = 0;            ///< last access in the latest visit
-        std::uint32_t looked_at = kAbsent; ///< when the page was last taken to be not accessed
+    static constexpr std::uint32_t kAskEvery = 1u << 16;
+
+    struct Memory {
+        Memory(const EpcVisits &visits, const EpcSettings &settings, std::size_t pages)
+            : capacity(pages), ledger(visits, settings),
+              looked_at(visits.page_count() * settings.replica_count) {
+            const std::size_t most = std::min(capacity + 1, looked_at.size());
+            if (kPolicy == EpcPolicy::out_of_tree)
+                for (std::uint32_t i = 0; i < settings.replica_count; ++i)
+                    queues.emplace_back(std::min(most, visits.page_count()));
+            else
+                queues.emplace_back(most);
+        }
+
+        std::size_t capacity;
+        Ledger ledger;
+        /// By page that is there: when it was last taken to be not accessed.
+        std::vector<std::uint32_t> looked_at;
+        std::vector<Queue> queues;
+        std::size_t turn = 0;
+        std::size_t resident_count = 0; ///< in_kernel, out_of_tree
+    };
+    struct Awaited {
+        std::uint32_t memory;
+        std::uint32_t page;
     };
 
     void load_awaited(std::uint32_t replica, std::uint32_t number) {
@@ -83,52 +110,57 @@ template <EpcPolicy kPolicy> class QueueSimulation {
         // Loading may add to the list.
         for (std::size_t i = 0; i < lists[at].size(); ++i) {
             --awaited_counts_[replica];
-            load(lists[at][i], replica, number);
+            const Awaited awaited = lists[at][i];
+            load(awaited.memory, awaited.page, replica, number);
         }
         lists[at].clear();
     }
 
-    void load(std::uint32_t page, std::uint32_t replica, std::uint32_t number) {
-        ledger_.load(number, page);
+    void load(std::uint32_t index, std::uint32_t page, std::uint32_t replica,
+              std::uint32_t number) {
+        Memory &memory = memories_[index];
+        memory.ledger.load(number, page);
+        absent_[page] &= ~(std::uint64_t{1} << index);
         // The access for which the page is loaded counts.
-        states_[page].looked_at = now_[replica] - 1;
+        memory.looked_at[page] = now_[replica] - 1;
         if constexpr (kPolicy == EpcPolicy::in_kernel || kPolicy == EpcPolicy::out_of_tree) {
-            queues_[kPolicy == EpcPolicy::out_of_tree ? replica : 0].push(page);
-            ++resident_count_;
-            if (capacity_ - resident_count_ < settings_.low_page_count)
-                while (capacity_ - resident_count_ < settings_.high_page_count)
-                    scan(number);
+            memory.queues[kPolicy == EpcPolicy::out_of_tree ? replica : 0].push(page);
+            ++memory.resident_count;
+            if (memory.capacity - memory.resident_count < settings_.low_page_count)
+                while (memory.capacity - memory.resident_count < settings_.high_page_count)
+                    scan(index, number);
         } else {
-            Queue &queue = queues_[0];
-            if (queue.size() == capacity_) {
+            Queue &queue = memory.queues[0];
+            if (queue.size() == memory.capacity) {
                 std::uint32_t victim = queue.pop();
                 if constexpr (kPolicy == EpcPolicy::second_chance)
-                    while (is_young(victim)) {
+                    while (is_young(memory, victim)) {
                         queue.push(victim);
                         victim = queue.pop();
                     }
-                evict(victim, number);
+                evict(index, victim, number);
             }
             queue.push(page);
         }
     }
 
     /// A batch of the reclaimer; it may well find nothing.
-    void scan(std::uint32_t number) {
+    void scan(std::uint32_t index, std::uint32_t number) {
+        Memory &memory = memories_[index];
         if constexpr (kPolicy == EpcPolicy::out_of_tree) {
             do
-                turn_ = turn_ + 1 == queues_.size() ? 0 : turn_ + 1;
-            while (queues_[turn_].size() == 0);
+                memory.turn = memory.turn + 1 == memory.queues.size() ? 0 : memory.turn + 1;
+            while (memory.queues[memory.turn].size() == 0);
         }
-        Queue &queue = queues_[turn_];
+        Queue &queue = memory.queues[memory.turn];
         std::size_t left = std::min<std::size_t>(queue.size(), settings_.scan_page_count);
         for (; left > 0; --left) {
             const std::uint32_t page = queue.pop();
-            if (is_young(page)) {
+            if (is_young(memory, page)) {
                 queue.push(page);
             } else {
-                --resident_count_;
-                evict(page, number);
+                --memory.resident_count;
+                evict(index, page, number);
             }
         }
     }
@@ -138,59 +170,59 @@ template <EpcPolicy kPolicy> class QueueSimulation {
     }
 
     /// Whether it was accessed since it was last looked at; looks at it.
-    bool is_young(std::uint32_t page) {
-        State &state = states_[page];
-        if (state.last <= state.looked_at)
+    bool is_young(Memory &memory, std::uint32_t page) {
+        if (last_[page] <= memory.looked_at[page])
             return false;
-        state.looked_at = now_of(page);
+        memory.looked_at[page] = now_of(page);
         return true;
     }
 
-    void evict(std::uint32_t page, std::uint32_t number) {
-        ledger_.evict(number, page);
-        State &state = states_[page];
-        state.looked_at = kAbsent;
+    void evict(std::uint32_t index, std::uint32_t page, std::uint32_t number) {
+        memories_[index].ledger.evict(number, page);
+        absent_[page] |= std::uint64_t{1} << index;
         const std::uint32_t now = now_of(page);
-        if (state.last <= now)
+        if (last_[page] <= now)
             return;
-        const std::uint32_t rest = state.last - now;
+        const std::uint32_t rest = last_[page] - now;
         const std::uint32_t delay = rest <= filter_page_count_ ? rest / 4 : 0;
         const std::uint32_t replica = settings_.replica_count == 1 ? 0 : page / page_count_;
         auto &lists = awaited_[replica];
-        lists[(now + delay) & (lists.size() - 1)].push_back(page);
+        lists[(now + delay) & (lists.size() - 1)].push_back({index, page});
         ++awaited_counts_[replica];
     }
 
     const EpcVisits &visits_;
     const EpcSettings &settings_;
-    std::size_t capacity_;
+    const std::atomic<bool> &is_stopped_;
     std::uint32_t page_count_;
     std::size_t filter_page_count_;
-    Ledger ledger_;
-    std::vector<State> states_;
-    std::vector<Queue> queues_;
-    std::size_t turn_ = 0;
-    std::size_t resident_count_ = 0; ///< in_kernel, out_of_tree
+    std::vector<Memory> memories_;
+    std::vector<std::uint32_t> last_;   ///< by page: last access in the latest visit
+    std::vector<std::uint64_t> absent_; ///< by page: the memories that it is not in, a bit each
     /// By replica: visits that have started.
     std::vector<std::uint32_t> now_;
     /// By replica, and time modulo the number of lists: pages that are loaded then.
-    std::vector<std::vector<std::vector<std::uint32_t>>> awaited_;
+    std::vector<std::vector<std::vector<Awaited>>> awaited_;
     std::vector<std::size_t> awaited_counts_;
 };
 
 } // namespace
 
-EpcResult simulate_queue(const EpcVisits &visits, const EpcSettings &settings,
-                         std::size_t capacity) {
+std::vector<EpcResult> simulate_queues(const EpcVisits &visits, const EpcSettings &settings,
+                                       std::span<const std::uint64_t> capacities,
+                                       const std::atomic<bool> &is_stopped) {
+    const auto run = [&]<EpcPolicy kPolicy>() {
+        return QueueSimulation<kPolicy>(visits, settings, capacities, is_stopped).run();
+    };
     switch (settings.policy) {
     case EpcPolicy::in_kernel:
-        return QueueSimulation<EpcPolicy::in_kernel>(visits, settings, capacity).run();
+        return run.template operator()<EpcPolicy::in_kernel>();
     case EpcPolicy::out_of_tree:
-        return QueueSimulation<EpcPolicy::out_of_tree>(visits, settings, capacity).run();
+        return run.template operator()<EpcPolicy::out_of_tree>();
     case EpcPolicy::fifo:
-        return QueueSimulation<EpcPolicy::fifo>(visits, settings, capacity).run();
+        return run.template operator()<EpcPolicy::fifo>();
     default:
-        return QueueSimulation<EpcPolicy::second_chance>(visits, settings, capacity).run();
+        return run.template operator()<EpcPolicy::second_chance>();
     }
 }
 

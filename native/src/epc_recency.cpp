@@ -30,8 +30,7 @@ template <EpcPolicy kPolicy> class RecencySimulation {
   public:
     RecencySimulation(const EpcVisits &visits, const EpcSettings &settings, std::size_t capacity)
         : visits_(visits), replica_count_(settings.replica_count), capacity_(capacity),
-          page_count_(static_cast<std::uint32_t>(visits.page_count())),
-          ledger_(visits, settings.keeps_events),
+          page_count_(static_cast<std::uint32_t>(visits.page_count())), ledger_(visits, settings),
           pages_(std::size_t{page_count_} * settings.replica_count + 1),
           end_(static_cast<std::uint32_t>(pages_.size() - 1)) {
         pages_[end_] = {end_, end_, Where::idle, false};

@@ -6,20 +6,26 @@
 
 #include "sgxlens/epc.hpp"
 
+#include <atomic>
+
 namespace sgxlens::epc {
 
 /// Counts what comes and leaves.
 class Ledger {
   public:
-    Ledger(const EpcVisits &visits, bool keeps_events)
+    Ledger(const EpcVisits &visits, const EpcSettings &settings)
         : group_(visits.group().data()),
+          is_marked_(settings.is_marked.empty() ? nullptr : settings.is_marked.data()),
           page_count_(static_cast<std::uint32_t>(visits.page_count())),
-          keeps_events_(keeps_events) {
+          keeps_events_(settings.keeps_events) {
         result_.load_count.resize(visits.group_count());
         result_.eviction_count.resize(visits.group_count());
+        result_.marked_load_count.resize(visits.group_count());
     }
     void load(std::uint32_t visit, std::uint32_t page) {
         ++result_.load_count[group_[visit]];
+        if (is_marked_ != nullptr)
+            result_.marked_load_count[group_[visit]] += is_marked_[page % page_count_];
         if (keeps_events_)
             append(result_.loads, visit, page);
     }
@@ -37,6 +43,7 @@ class Ledger {
     }
 
     const std::uint32_t *group_;
+    const bool *is_marked_;
     std::uint32_t page_count_;
     bool keeps_events_;
     EpcResult result_;
@@ -54,8 +61,11 @@ struct Needs {
 
 Needs needs_of(const EpcVisits &visits, std::uint32_t replica_count);
 
-EpcResult simulate_queue(const EpcVisits &visits, const EpcSettings &settings,
-                         std::size_t capacity);
+/// As many memories at once as `kMemoriesMax`; ends early, with any result, when it is to stop.
+std::vector<EpcResult> simulate_queues(const EpcVisits &visits, const EpcSettings &settings,
+                                       std::span<const std::uint64_t> capacities,
+                                       const std::atomic<bool> &is_stopped);
+constexpr std::size_t kMemoriesMax = 64;
 EpcResult simulate_recency(const EpcVisits &visits, const EpcSettings &settings,
                            std::size_t capacity);
 EpcResult simulate_optimum(const EpcVisits &visits, const EpcSettings &settings, const Needs &needs,

@@ -12,6 +12,7 @@
 #include <cstdlib>
 #include <iterator>
 #include <list>
+#include <memory>
 #include <numeric>
 #include <random>
 #include <vector>
@@ -131,6 +132,10 @@ bool simulate_all(Random &random, const EpcVisits &visits) {
     settings.high_page_count = settings.low_page_count + static_cast<std::uint32_t>(random() % 8);
     settings.first_counted_visit = random() % 100;
     settings.keeps_events = true;
+    const auto marks = std::make_unique<bool[]>(visits.page_count());
+    for (std::size_t page = 0; page < visits.page_count(); page++)
+        marks[page] = random() % 2 == 0;
+    settings.is_marked = {marks.get(), visits.page_count()};
     std::vector<std::uint64_t> optimum_loads;
     const std::uint64_t least = settings.capacity_min(visits);
     const std::uint64_t capacities[] = {least, least + random() % 50, least + random() % 400};

@@ -70,25 +70,51 @@ def test_the_native_simulation_equals_its_twin(
     more, replicas, reclaimer, counted = settings
     group = groups_of(visits)
     simulation = EpcSimulation(visits, group)
-    capacity = simulation.capacity_min(policy, replicas, reclaimer) + more
+    least = simulation.capacity_min(policy, replicas, reclaimer)
     counted = slice(counted.start, counted.stop)
-    run = simulation.run(
+    marked = simulation.pages % 3 == 0
+    runs = simulation.sweep(
         policy,
-        capacity,
+        [least + more, least + more // 2, least],
         replicas=replicas,
         reclaimer=reclaimer,
         counted=counted,
         keep_events=True,
+        marked=marked,
     )
-    expected = twin.simulate(
-        visits, policy, capacity, replicas=replicas, reclaimer=reclaimer, counted=counted
+    for run in runs:
+        expected = twin.simulate(
+            visits,
+            policy,
+            run.capacity_pages,
+            replicas=replicas,
+            reclaimer=reclaimer,
+            counted=counted,
+        )
+        loads, evictions = by_page(run, simulation)
+        assert loads == [(visit, page.number) for visit, page in expected.loads]
+        assert evictions == [(visit, page.number) for visit, page in expected.evictions]
+        marked_loads = [(visit, page) for visit, page in loads if page % 3 == 0]
+        for counts, events in (
+            (run.load_count, loads),
+            (run.eviction_count, evictions),
+            (run.marked_load_count, marked_loads),
+        ):
+            by_group = Counter(int(group[visit]) for visit, _ in events)
+            assert counts.tolist() == [by_group[i] for i in range(simulation.group_count)]
+
+
+@given(VISITS, st.integers(0, 40), RECLAIMERS)
+def test_of_one_enclave_both_drivers_are_the_same(
+    visits: PageVisits, more: int, reclaimer: Reclaimer
+) -> None:
+    simulation = EpcSimulation(visits)
+    capacity = simulation.capacity_min("linux", reclaimer=reclaimer) + more
+    linux, intel = (
+        by_page(simulation.run(p, capacity, reclaimer=reclaimer, keep_events=True), simulation)
+        for p in ("linux", "out_of_tree")
     )
-    loads, evictions = by_page(run, simulation)
-    assert loads == [(visit, page.number) for visit, page in expected.loads]
-    assert evictions == [(visit, page.number) for visit, page in expected.evictions]
-    for counts, events in ((run.load_count, loads), (run.eviction_count, evictions)):
-        by_group = Counter(int(group[visit]) for visit, _ in events)
-        assert counts.tolist() == [by_group[i] for i in range(simulation.group_count)]
+    assert linux == intel
 
 
 @given(VISITS, st.sampled_from(POLICIES), st.integers(0, 40))
@@ -215,7 +241,7 @@ def test_replicas_have_what_one_has_in_its_share() -> None:
 
 def test_a_sweep_is_its_sizes_one_by_one() -> None:
     simulation = EpcSimulation(visits_of(make_accesses(6, 20_000, 300), 16))
-    sizes = [*range(100, 320, 11)]
+    sizes = [*range(100, 320, 3)]  # more than are simulated at once
     for policy in EPC_POLICIES:
         runs = simulation.sweep(policy, sizes)
         assert [run.capacity_pages for run in runs] == sizes

@@ -60,6 +60,6 @@ def test_curves_end_where_nothing_is_loaded(
         curve = paging_curve(recording, phase, platform, policy=policy, replicas=replicas)
         assert curve.epc_bytes.tolist() == sorted(set(curve.epc_bytes.tolist()))
         assert curve.load_count[-1] == 0
-        needed = curve.epc_for_overhead(1e-3, 0)
+        needed = curve.epc_for_overheads(1e-3, [0])[0]
         assert needed.low <= needed.likely <= needed.high
-        assert curve.epc_for_overhead(1e9, 100).high == pytest.approx(curve.epc_bytes[0])
+        assert curve.epc_for_overheads(1e9, [100])[100].high == pytest.approx(curve.epc_bytes[0])

@@ -90,6 +90,8 @@ struct EpcSettings {
     std::size_t first_counted_visit = 0;
     std::size_t end_counted_visit = SIZE_MAX;
     bool keeps_events = false;
+    /// By page index; empty: none is marked.
+    std::span<const bool> is_marked;
 
     /// The smallest memory in which every page in a visit has room.
     std::size_t capacity_min(const EpcVisits &visits) const;
@@ -105,6 +107,7 @@ struct EpcResult {
     /// By group.
     std::vector<std::uint64_t> load_count;
     std::vector<std::uint64_t> eviction_count;
+    std::vector<std::uint64_t> marked_load_count; ///< loads of marked pages
     /// Empty unless asked for.
     EpcEvents loads;
     EpcEvents evictions;

@@ -88,12 +88,14 @@ class EpcRun:
         capacity_pages: its size in pages.
         load_count: pages loaded, by group; of all replicas together.
         eviction_count: pages evicted, by group; of all replicas together.
-        loads, evictions: the same one by one; empty unless asked for.
+        marked_load_count: pages loaded that are marked, by group.
+        loads, evictions: those of all pages one by one; empty unless asked for.
     """
 
     capacity_pages: int
     load_count: Counts
     eviction_count: Counts
+    marked_load_count: Counts
     loads: PageEvents
     evictions: PageEvents
 
@@ -137,6 +139,7 @@ class EpcSimulation:
         reclaimer: Reclaimer | None = None,
         counted: slice | None = None,
         keep_events: bool = False,
+        marked: npt.NDArray[np.bool_] | None = None,
     ) -> EpcRun:
         """Simulates one size; see `sweep`."""
         (run,) = self.sweep(
@@ -146,6 +149,7 @@ class EpcSimulation:
             reclaimer=reclaimer,
             counted=counted,
             keep_events=keep_events,
+            marked=marked,
         )
         return run
 
@@ -158,6 +162,7 @@ class EpcSimulation:
         reclaimer: Reclaimer | None = None,
         counted: slice | None = None,
         keep_events: bool = False,
+        marked: npt.NDArray[np.bool_] | None = None,
     ) -> list[EpcRun]:
         """Simulates several sizes, on all processors.
 
@@ -170,10 +175,12 @@ class EpcSimulation:
             counted: for ``pinned``, the visits that are counted, from its start to its stop; of
                 pages with as many visits, those visited earlier in the recording stay. None: all.
             keep_events: give `EpcRun.loads` and `EpcRun.evictions`, too.
+            marked: for each of `pages` whether it is marked; None: none is.
 
         Raises:
-            ValueError: a size is below `capacity_min`, or there is no such policy.
-            KeyboardInterrupt: the user interrupted; the sizes begun are finished first.
+            ValueError: a size is below `capacity_min`, there is no such policy, or there is not
+                one mark for every page.
+            KeyboardInterrupt: the user interrupted.
         """
         sizes = np.asarray(capacities_pages, dtype=np.uint64)
         first, end, _ = (counted or slice(None)).indices(len(self._visits))
@@ -189,12 +196,14 @@ class EpcSimulation:
             end,
             keep_events,
             _processor_count(),
+            marked,
         )
         return [
             EpcRun(
                 int(size),
                 result[0],
                 result[1],
+                result[6],
                 PageEvents(result[2], result[3]),
                 PageEvents(result[4], result[5]),
             )

@@ -32,7 +32,7 @@ import numpy as np
 
 from sgxlens.attribution.facts import NO_OPERATOR, facts_of
 from sgxlens.enclave.epc import EPC_POLICIES, EpcPolicy, Reclaimer
-from sgxlens.enclave.phase_visits import phase_visits
+from sgxlens.enclave.phase_visits import LoadCounts, phase_visits
 from sgxlens.errors import UsageError
 from sgxlens.recording.format import PAGE_BYTES
 from sgxlens.units import format_bytes
@@ -148,19 +148,16 @@ class PagedPhase:
     def _simulation(self, capacity: int) -> Simulation:
         return self._phase.simulation(self.policy, capacity, self._replicas)
 
-    def load_counts(self, sizes: Sequence[int]) -> list[int]:
+    def _load_counts(self, sizes: Sequence[int]) -> list[LoadCounts]:
         """Pages loaded in the phase with EPCs of these sizes in bytes."""
         capacities = [self._capacity(size) for size in sizes]
         simulated = sorted({capacity for capacity in capacities if capacity is not None})
-        counts = self._process.load_counts([self._simulation(capacity) for capacity in simulated])
-        index = self.facts.phase.index
-        found: dict[int | None, int] = {None: 0}
-        for capacity, count in zip(simulated, counts, strict=True):
-            found[capacity] = int(count[index]) if index < count.size else 0
+        counts = self._phase.load_counts([self._simulation(capacity) for capacity in simulated])
+        found = {None: LoadCounts(0, 0)} | dict(zip(simulated, counts, strict=True))
         return [found[capacity] for capacity in capacities]
 
     def standing_counts(self, sizes: Sequence[int], *, first: bool, is_repeated: bool) -> list[int]:
-        """As `load_counts`, but of loads that the phase stands for.
+        """Pages loaded in the phase, of loads that it stands for.
 
         Args:
             sizes: sizes of the EPC in bytes.
@@ -170,25 +167,10 @@ class PagedPhase:
         """
         new = 0 if first else self._replicas * self._phase.new_page_count
         counts = []
-        for size, count in zip(sizes, self.load_counts(sizes), strict=True):
-            rest = max(count - new, 0)
-            counts.append(0 if rest and is_repeated and not self._loads_again(size, rest) else rest)
+        for count in self._load_counts(sizes):
+            is_again = count.used_before > 0 or self._phase.repeats is None
+            counts.append(max(count.all - new, 0) if is_again or not is_repeated else 0)
         return counts
-
-    def _loads_again(self, epc_bytes: int, load_count: int) -> bool:
-        """Whether some of so many loads are of pages used in the phase that this one repeats."""
-        capacity = self._capacity(epc_bytes)
-        if capacity is None or self._phase.repeats is None:
-            return capacity is not None
-        # In a visit a page is loaded at its start, and again at most once.
-        if load_count > 2 * self._replicas * self._phase.seldom_visit_count:
-            return True
-        simulation = self._simulation(capacity)
-        known = self._phase.loads_again
-        if simulation not in known:
-            run = self._process.run(simulation)
-            known[simulation] = bool((self._kinds(run)[2] == _KINDS.index("again")).any())
-        return known[simulation]
 
     def loads(self, epc_bytes: int) -> Mapping[LoadKey, int]:
         """Pages loaded in the phase with an EPC of this size."""
@@ -198,7 +180,7 @@ class PagedPhase:
         simulation = self._simulation(capacity)
         known = self._phase.loads
         if simulation not in known:
-            known[simulation] = self._by_key(self._process.kept_run(simulation))
+            known[simulation] = self._by_key(self._process.run(simulation))
         return known[simulation]
 
     def _kinds(self, run: EpcRun) -> tuple[Integers, Integers, Integers]:

@@ -40,6 +40,8 @@ _WHAT: dict[LoadKind, str] = {
 }
 #: Beyond the cliff a phase loads no more than this share of its pages.
 _CLIFF_SHARE = 0.1
+#: A size of the EPC is searched until it is as near as this.
+_NEAR_BYTES = 64 * PAGE_BYTES
 
 
 def paging_charges(
@@ -193,53 +195,72 @@ class PagingCurve:
 
         None: with all sizes of the curve, or with none; there is no cliff between them.
         """
-        load_count_max = _CLIFF_SHARE * self.replicas * (self.footprint_bytes // PAGE_BYTES)
-        is_more = self.load_count > load_count_max
+        is_more = self.load_count > self._cliff_load_count
         if not is_more.any() or is_more[-1]:
             return None
-        return self._smallest(load_count_max)
+        return self._smallest([self._cliff_load_count])[0]
+
+    @property
+    def _cliff_load_count(self) -> float:
+        return _CLIFF_SHARE * self.replicas * (self.footprint_bytes // PAGE_BYTES)
 
     def seconds(self) -> list[Range]:
         """For each size what the loads cost."""
         return [self.page_swap.range.scaled(int(count) / 1e9) for count in self.load_count]
 
-    def epc_for_overhead(self, native_seconds: float, percent: float) -> Range:
-        """The smallest EPC, in bytes, with which paging costs at most `percent` of a native time.
+    def epc_for_overheads(
+        self, native_seconds: float, percents: Sequence[float]
+    ) -> dict[float, Range]:
+        """By overhead the smallest EPC, in bytes, with which paging costs at most that.
 
         It is searched to 64 pages below the smallest size of the curve from which on this holds;
         low, likely and high are for what a load costs.
 
         Args:
             native_seconds: the native time of the phase.
-            percent: how much paging may add to it, in percent.
+            percents: how much paging may add to it, in percent.
 
         Raises:
             UsageError: these make no sense.
         """
-        if not (0 < native_seconds < float("inf") and 0 <= percent < float("inf")):
+        is_possible = all(0 <= percent < float("inf") for percent in percents)
+        if not (0 < native_seconds < float("inf") and is_possible):
             raise UsageError(
                 "the native time must be above 0 seconds and the overhead at least 0 percent"
             )
-        limit_ns = native_seconds * 1e9 * percent / 100
         swap = self.page_swap
-        return Range(*(self._smallest(limit_ns / ns) for ns in (swap.low, swap.likely, swap.high)))
+        limits = [
+            native_seconds * 1e9 * percent / 100 / ns
+            for percent in percents
+            for ns in (swap.low, swap.likely, swap.high)
+        ]
+        # The cliff is searched with them.
+        found = self._smallest([*limits, self._cliff_load_count])
+        return {p: Range(*found[3 * i : 3 * i + 3]) for i, p in enumerate(percents)}
 
-    def _smallest(self, load_count_max: float) -> int:
+    def _smallest(self, load_count_maxima: Sequence[float]) -> list[int]:
+        """For each of these numbers of loads the smallest EPC with no more of them."""
+        bounds = [self._bounds(load_count_max) for load_count_max in load_count_maxima]
+        # All are halved at once: simulations of several sizes share the passes over the visits.
+        while wide := [i for i, (low, high) in enumerate(bounds) if high - low > _NEAR_BYTES]:
+            middles = sorted({sum(bounds[i]) // 2 for i in wide})
+            counts = dict(zip(middles, self._counts_at(middles), strict=True))
+            for i in wide:
+                low, high = bounds[i]
+                middle = (low + high) // 2
+                is_more = counts[middle] > load_count_maxima[i]
+                bounds[i] = (middle, high) if is_more else (low, middle)
+        return [high for _, high in bounds]
+
+    def _bounds(self, load_count_max: float) -> tuple[int, int]:
+        """Sizes between which the smallest EPC is with no more loads than that."""
         is_more = np.flatnonzero(self.load_count > load_count_max)
         if not is_more.size:
-            return int(self.epc_bytes[0])
+            return int(self.epc_bytes[0]), int(self.epc_bytes[0])
         last = int(is_more[-1])
         low = int(self.epc_bytes[last])
         above = self.epc_bytes[last + 1 :]
-        high = int(above[0]) if above.size else max(self.fitting_bytes, low)
-        while high - low > 64 * PAGE_BYTES:
-            middle = (low + high) // 2
-            (count,) = self._counts_at([middle])
-            if count > load_count_max:
-                low = middle
-            else:
-                high = middle
-        return high
+        return low, int(above[0]) if above.size else max(self.fitting_bytes, low)
 
 
 def paging_curve(

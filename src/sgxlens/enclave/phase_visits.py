@@ -69,47 +69,49 @@ class ProcessVisits:
         order = np.argsort(self.pages)
         self.first_visit = np.empty(self.pages.size, dtype=np.int64)
         self.first_visit[order] = np.unique(visits.page, return_index=True)[1]
-        self._counts: dict[Simulation, Counts] = {}
         self._runs: dict[Simulation, EpcRun] = {}
 
     def capacity_min(self, policy: EpcPolicy, replicas: int) -> int:
         """Pages of the smallest EPC that can be simulated."""
         return self._simulation.capacity_min(policy, replicas)
 
-    def load_counts(self, simulations: Sequence[Simulation]) -> list[Counts]:
-        """Pages loaded by phase in simulations that differ in their capacity only."""
-        missing = [one for one in simulations if one not in self._counts]
-        if missing:
-            sizes = [one.capacity_pages for one in missing]
-            first = missing[0]
-            runs = self._simulation.sweep(
-                first.policy, sizes, replicas=first.replicas, counted=_counted(first)
-            )
-            for one, run in zip(missing, runs, strict=True):
-                self._counts[one] = run.load_count
-        return [self._counts[one] for one in simulations]
-
-    def run(self, simulation: Simulation) -> EpcRun:
-        """A simulation with its events."""
-        return self._simulation.run(
-            simulation.policy,
-            simulation.capacity_pages,
-            replicas=simulation.replicas,
-            counted=_counted(simulation),
-            keep_events=True,
+    def sweep(
+        self, simulations: Sequence[Simulation], marked: npt.NDArray[np.bool_] | None
+    ) -> list[EpcRun]:
+        """Simulations that differ in their capacity only; `marked` is of `pages`."""
+        first = simulations[0]
+        return self._simulation.sweep(
+            first.policy,
+            [one.capacity_pages for one in simulations],
+            replicas=first.replicas,
+            counted=_counted(first),
+            marked=marked,
         )
 
-    def kept_run(self, simulation: Simulation) -> EpcRun:
-        """As `run`; of the last few, which phases share, the events are kept."""
+    def run(self, simulation: Simulation) -> EpcRun:
+        """A simulation with its events; they are kept of the last few, which phases share."""
         if simulation not in self._runs:
             if len(self._runs) >= _RUNS_MAX:
                 del self._runs[next(iter(self._runs))]
-            self._runs[simulation] = self.run(simulation)
+            self._runs[simulation] = self._simulation.run(
+                simulation.policy,
+                simulation.capacity_pages,
+                replicas=simulation.replicas,
+                counted=_counted(simulation),
+                keep_events=True,
+            )
         return self._runs[simulation]
 
 
 def _counted(simulation: Simulation) -> slice | None:
     return None if simulation.counted is None else slice(*simulation.counted)
+
+
+class LoadCounts(NamedTuple):
+    """Pages loaded in a phase, and how many of them the phase that it repeats used, too."""
+
+    all: int
+    used_before: int
 
 
 class PhaseVisits:
@@ -120,7 +122,6 @@ class PhaseVisits:
         process: the visits of its process.
         repeats: the inference or warm-up just before, where the phase is an inference; None: it is
             not.
-        loads_again: whether a simulation loads pages in the phase that `repeats` used, too.
         loads: what a simulation loads in the phase, by key.
     """
 
@@ -130,11 +131,29 @@ class PhaseVisits:
         self.facts = facts
         self.process = process
         self.repeats = repeats
-        self.loads_again: dict[Simulation, bool] = {}
         self.loads: dict[Simulation, Mapping[LoadKey, int]] = {}
+        self._load_counts: dict[Simulation, LoadCounts] = {}
+
+    def load_counts(self, simulations: Sequence[Simulation]) -> list[LoadCounts]:
+        """What is loaded in the phase in simulations that differ in their capacity only."""
+        missing = [one for one in simulations if one not in self._load_counts]
+        if missing:
+            runs = self.process.sweep(missing, None if self.repeats is None else self.was_used)
+            for one, run in zip(missing, runs, strict=True):
+                self._load_counts[one] = LoadCounts(
+                    *(self._here(counts) for counts in (run.load_count, run.marked_load_count))
+                )
+        return [self._load_counts[one] for one in simulations]
+
+    def _here(self, by_phase: Counts) -> int:
+        index = self.facts.phase.index
+        return int(by_phase[index]) if index < by_phase.size else 0
 
     def simulation(self, policy: EpcPolicy, capacity_pages: int, replicas: int) -> Simulation:
         """What is simulated for the phase."""
+        if policy == "out_of_tree" and replicas == 1:
+            # One list for all enclaves, and one for each, are the same for one.
+            policy = "linux"
         counted = self.bounds if policy == "pinned" else None
         return Simulation(policy, capacity_pages, replicas, counted)
 
@@ -149,14 +168,6 @@ class PhaseVisits:
         """Pages that the phase is the first to use."""
         process = self.process
         return int((process.phase[process.first_visit] == self.facts.phase.index).sum())
-
-    @cached_property
-    def seldom_visit_count(self) -> int:
-        """Visits of pages that `repeats` did not use."""
-        if self.repeats is None:
-            return 0
-        page = self.process.page[self.process.phase == self.facts.phase.index]
-        return int((~np.isin(page, self.repeats.pages)).sum())
 
     @cached_property
     def was_used(self) -> npt.NDArray[np.bool_]:

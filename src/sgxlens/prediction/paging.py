@@ -146,6 +146,7 @@ def epc_needs(
         first=first,
         is_repeated=is_repeated,
     )
+    overheads = curve.epc_for_overheads(native_seconds, sorted(set(overheads_percent)))
     points = zip(curve.epc_bytes.tolist(), curve.load_count.tolist(), curve.seconds(), strict=True)
     return EpcNeeds(
         policy=curve.policy,
@@ -153,10 +154,7 @@ def epc_needs(
         reserved_bytes=curve.reserved_bytes,
         fitting_bytes=curve.fitting_bytes,
         cliff_bytes=curve.cliff_bytes,
-        for_overhead=tuple(
-            EpcForOverhead(percent, curve.epc_for_overhead(native_seconds, percent))
-            for percent in sorted(set(overheads_percent))
-        ),
+        for_overhead=tuple(EpcForOverhead(*overhead) for overhead in overheads.items()),
         curve=tuple(CurvePoint(*point) for point in points),
         policies=tuple(
             PolicyTime(row.policy, row.policy == curve.policy, row.load_count, row.seconds)

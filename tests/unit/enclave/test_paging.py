@@ -247,7 +247,7 @@ def test_the_cliff_is_where_a_stream_fits() -> None:
 def test_the_epc_for_an_overhead_is_enough_and_hardly_more(policy: str, percent: float) -> None:
     curve = curve_of(policy)
     native_seconds = 0.01
-    sizes = curve.epc_for_overhead(native_seconds, percent)
+    sizes = curve.epc_for_overheads(native_seconds, [5, percent])[percent]
     for size, swap_ns in (
         (sizes.low, curve.page_swap.low),
         (sizes.likely, curve.page_swap.likely),
@@ -311,9 +311,9 @@ def test_arguments_that_make_no_sense_are_refused() -> None:
     with pytest.raises(UsageError, match="not for 32"):
         paging_charges(streaming(), LAST, platform, threads=32)
     with pytest.raises(UsageError, match="native time must be above 0"):
-        curve_of().epc_for_overhead(0, 5)
+        curve_of().epc_for_overheads(0, [5])
     with pytest.raises(UsageError, match="at least 0 percent"):
-        curve_of().epc_for_overhead(1, -5)
+        curve_of().epc_for_overheads(1, [5, -5])
 
 
 def changed(recording: Recording, column: str, value: int) -> Recording:
