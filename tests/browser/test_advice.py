@@ -166,6 +166,7 @@ def with_verified(advisory: Advisory) -> Advisory:
         gains=tuple(replace(gain, after=gain.after.scaled(0.5)) for gain in gains),
         inside=(True,) * len(gains),
         native_ratio=Range(0.9, 1.0, 1.1),
+        native_spread=1.02,
         outputs=None,
         recording=f"verify/{HOSTILE_NAMES[2]}",
         was_there=True,

@@ -125,6 +125,9 @@ class Verified:
         inside: of each, whether what is likely saved is in the range that was predicted.
         native_ratio: native time of the changed inference (of a batch: for as many samples) over
             that of the recorded one, timed in turns.
+        native_spread: how far turns of a program disagree, as upper over lower quartile of their
+            times; of the recorded and the changed program the larger. Beyond 1.25 (the machine was
+            busy) `native_ratio` says little.
         outputs: how far they deviate; None: they were not compared.
         recording: the new recording.
         was_there: it was made before, of the same inputs.
@@ -134,6 +137,7 @@ class Verified:
     gains: tuple[Gain, ...]
     inside: tuple[bool, ...]
     native_ratio: Range
+    native_spread: float
     outputs: OutputDeviation | None
     recording: str
     was_there: bool

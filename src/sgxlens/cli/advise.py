@@ -46,6 +46,12 @@ from sgxlens.cli.progress import ProgressLine
     metavar="N",
     help="Recordings at once.  [default: as memory and processors allow]",
 )
+@click.option(
+    "--native-again",
+    is_flag=True,
+    help="Take the native times of changed programs anew, also where their recordings are finished:"
+    " the machine was busy before.",
+)
 @options.tolerance
 @options.json_output("sgxlens.report.advice")
 def command(
@@ -59,6 +65,7 @@ def command(
     is_verified: bool,
     verify_folder: Path | None,
     jobs: int | None,
+    native_again: bool,
     tolerance: float | None,
     as_json: bool,
     **settings: Any,
@@ -76,7 +83,12 @@ def command(
     from sgxlens.advice.registry import chosen_rules
     from sgxlens.prediction.predict import DEFAULT_RUNTIME
 
-    given = {"--verify-folder": verify_folder, "--jobs": jobs, "--tolerance": tolerance}
+    given = {
+        "--verify-folder": verify_folder,
+        "--jobs": jobs,
+        "--native-again": native_again or None,
+        "--tolerance": tolerance,
+    }
     if not is_verified and (
         useless := [name for name, value in given.items() if value is not None]
     ):
@@ -101,6 +113,7 @@ def command(
                 folder=verify_folder,
                 jobs=jobs,
                 tolerance=tolerance,
+                native_again=native_again,
                 on_progress=line.tell,
             )
     if as_json:

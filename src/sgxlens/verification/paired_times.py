@@ -9,6 +9,7 @@ start) of all turns counts; how far the ratio differs from turn to turn is kept 
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -24,6 +25,10 @@ if TYPE_CHECKING:
 TURNS = 5
 #: Runs of the changed program that time its operators.
 _PROFILED_RUNS = 2
+#: The upper over the lower quartile of the turns of a program, beyond which they do not tell how
+#: long it takes. On an idle machine it was at most 1.05 (AlexNet, and eight changed copies of it),
+#: beside other work that kept both processors busy up to 2.2.
+STEADY_SPREAD = 1.25
 
 
 @dataclass(frozen=True)
@@ -75,15 +80,32 @@ def inference_ratio(before: NativeTimes, after: NativeTimes, phase: str) -> Rang
     Raises:
         TargetError: a run has no such phase.
     """
+    return _ratio(before, after, lambda run: _shortest(run, phase))
 
-    def seconds(run: NativeRun) -> float:
-        return min(
-            p.seconds
-            for p in run.phases
-            if p.name == phase or (is_inference(phase) and is_inference(p.name))
-        )
 
-    return _ratio(before, after, seconds)
+def turn_spread(before: NativeTimes, after: NativeTimes, phase: str) -> float:
+    """How far the turns of a program disagree: upper over lower quartile, see `STEADY_SPREAD`.
+
+    Returns:
+        That of the times that `inference_ratio` compares, of the program that disagrees more.
+
+    Raises:
+        TargetError: a run has no such phase.
+    """
+    try:
+        of_each = [[_shortest(run, phase) for run in _plain(times)] for times in (before, after)]
+        quartiles = [statistics.quantiles(found, n=4, method="inclusive") for found in of_each]
+        return max(upper / lower for lower, _, upper in quartiles)
+    except (ValueError, ZeroDivisionError, statistics.StatisticsError) as error:
+        raise TargetError("natively a phase is missing or took no time") from error
+
+
+def _shortest(run: NativeRun, phase: str) -> float:
+    return min(
+        p.seconds
+        for p in run.phases
+        if p.name == phase or (is_inference(phase) and is_inference(p.name))
+    )
 
 
 def startup_ratio(before: NativeTimes, after: NativeTimes) -> Range:
@@ -105,14 +127,19 @@ def startup_ratio(before: NativeTimes, after: NativeTimes) -> Range:
 
 
 def _ratio(before: NativeTimes, after: NativeTimes, seconds: Callable[[NativeRun], float]) -> Range:
-    plain = [[run for run in times.runs if not run.profiled] for times in (before, after)]
     try:
-        before_seconds, after_seconds = ([seconds(run) for run in runs] for runs in plain)
+        before_seconds, after_seconds = (
+            [seconds(run) for run in _plain(times)] for times in (before, after)
+        )
         ratios = [b / a for a, b in zip(before_seconds, after_seconds, strict=True)]
         likely = min(after_seconds) / min(before_seconds)
     except (ValueError, ZeroDivisionError) as error:
         raise TargetError("natively a phase is missing or took no time") from error
     return Range(min(*ratios, likely), likely, max(*ratios, likely))
+
+
+def _plain(times: NativeTimes) -> list[NativeRun]:
+    return [run for run in times.runs if not run.profiled]
 
 
 def _joined(parts: list[NativeTimes]) -> NativeTimes:

@@ -13,7 +13,7 @@ import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -113,9 +113,7 @@ def prepare(plan: Plan, folder: Path, on_progress: Callable[[str], None]) -> Pre
         after = outputs_of(model, plan.session, plan.threads or 1, batches, plan.variables)
         outputs = deviation_of(plan, single, after)
         target["options"]["input_file"] = str(folder / INPUTS)
-    before, after_times = times_in_turns(plan, folder, target, on_progress)
-    write_times(before, folder / _ORIGINAL_TIMES)
-    write_times(after_times, folder / _TIMES)
+    before, after_times = _take_times(plan, folder, target, on_progress)
     _write(folder / JOB_FILE, {
         **target, "native": str(folder / _TIMES), "exit_code": plan.original.exit_code,
     })  # fmt: skip
@@ -137,6 +135,30 @@ def prepared_before(plan: Plan, folder: Path) -> Prepared | None:
         outputs = OutputDeviation(**{**outputs, "tolerance": plan.tolerance})
     before, after = load_times(folder / _ORIGINAL_TIMES), load_times(folder / _TIMES)
     return Prepared(folder, before, after, outputs)
+
+
+def time_again(plan: Plan, folder: Path, on_progress: Callable[[str], None]) -> Prepared:
+    """As `prepare`, with native times taken anew where the changed program is there already.
+
+    Raises:
+        SgxlensError: it cannot be made or run; the message says why.
+    """
+    found = prepared_before(plan, folder)
+    job = _read(folder / JOB_FILE)
+    if found is None or job is None:
+        return prepare(plan, folder, on_progress)
+    before, after = _take_times(plan, folder, job, on_progress)
+    return replace(found, before=before, after=after)
+
+
+def _take_times(
+    plan: Plan, folder: Path, changed: Mapping[str, Any], on_progress: Callable[[str], None]
+) -> tuple[NativeTimes, NativeTimes]:
+    """Take the times of both programs, and keep them in the folder."""
+    before, after = times_in_turns(plan, folder, changed, on_progress)
+    write_times(before, folder / _ORIGINAL_TIMES)
+    write_times(after, folder / _TIMES)
+    return before, after
 
 
 def _begin(plan: Plan, folder: Path) -> None:

@@ -18,9 +18,20 @@ from sgxlens.prediction.evaluation import Evaluation
 from sgxlens.prediction.predict import evaluate
 from sgxlens.prediction.ranges import added_seconds, difference_seconds
 from sgxlens.verification.original import original_of
-from sgxlens.verification.paired_times import inference_ratio, startup_ratio
+from sgxlens.verification.paired_times import (
+    STEADY_SPREAD,
+    inference_ratio,
+    startup_ratio,
+    turn_spread,
+)
 from sgxlens.verification.plan import Plan, plan_of
-from sgxlens.verification.preparation import Prepared, alone_in, prepare, prepared_before
+from sgxlens.verification.preparation import (
+    Prepared,
+    alone_in,
+    prepare,
+    prepared_before,
+    time_again,
+)
 from sgxlens.verification.recorder import finished, jobs_for, record_all
 
 if TYPE_CHECKING:
@@ -67,6 +78,7 @@ def verify(
     jobs: int | None = None,
     tolerance: float | None = None,
     only_finished: bool = False,
+    native_again: bool = False,
     on_progress: Callable[[str], None] = lambda _: None,
 ) -> Advisory:
     """Apply each piece of advice to a copy of the recorded program, where a machine can.
@@ -84,6 +96,7 @@ def verify(
         tolerance: of outputs, as a share of their largest magnitude in a sample; None: 1e-4, or
             what the transformation of the model says.
         only_finished: take what was verified before, and make nothing.
+        native_again: take native times anew, also of what is finished.
         on_progress: called a few times a second with what is being done.
 
     Raises:
@@ -105,6 +118,7 @@ def verify(
         jobs=jobs,
         tolerance=tolerance,
         only_finished=only_finished,
+        native_again=native_again,
         on_progress=on_progress,
     )
     found: dict[int, Verified | str] = {}
@@ -129,6 +143,7 @@ def make_variants(
     jobs: int | None = None,
     tolerance: float | None = None,
     only_finished: bool = False,
+    native_again: bool = False,
     refusal: Callable[[Plan, Prepared], str] = lambda _, __: "",
     on_progress: Callable[[str], None] = lambda _: None,
 ) -> tuple[list[Variant | None], list[str]]:
@@ -155,7 +170,7 @@ def make_variants(
             plans.append(None)
             reasons[index] = error.message
     with nullcontext() if only_finished else alone_in(base):
-        take = _finished if only_finished else prepare
+        take = _finished if only_finished else time_again if native_again else prepare
         prepared, failures = _prepared(plans, base, take, on_progress)
         for plan in plans:
             place = base if plan is None else base / plan.name
@@ -232,14 +247,22 @@ def verified(
         one.saved.low <= other.saved.likely <= one.saved.high
         for one, other in zip(advice.gains, gains, strict=True)
     )
-    notes = [*variant.plan.original.notes, *variant.prepared.after.notes]
-    outputs = variant.prepared.outputs
+    prepared = variant.prepared
+    notes = [*variant.plan.original.notes, *prepared.after.notes]
+    spread = turn_spread(prepared.before, prepared.after, situation.phase.name)
+    if spread > STEADY_SPREAD:
+        notes.append(
+            f"native times are not steady: a quarter of the turns took {spread:.1f} times as long"
+            " as another quarter, or longer; on an idle machine, `--native-again` takes them anew"
+        )
+    outputs = prepared.outputs
     if outputs is None:
         notes.append("outputs were not compared: what the program puts out is its own")
     return Verified(
         gains=tuple(gains),
         inside=inside,
         native_ratio=native_ratio(situation, variant),
+        native_spread=spread,
         outputs=outputs,
         recording=str(variant.recording.path),
         was_there=variant.was_there,

@@ -7,7 +7,7 @@ import pytest
 from sgxlens.errors import TargetError
 from sgxlens.recording.native_times.model import NativeTimes
 from sgxlens.verification.outputs import deviation
-from sgxlens.verification.paired_times import inference_ratio, startup_ratio
+from sgxlens.verification.paired_times import inference_ratio, startup_ratio, turn_spread
 
 
 def test_a_deviation_is_of_the_largest_magnitude_in_its_sample() -> None:
@@ -70,3 +70,13 @@ def test_the_shortest_time_of_all_turns_counts() -> None:
     assert (start.low, start.likely, start.high) == (0.5, 0.6, 0.7)
     with pytest.raises(TargetError, match="a phase is missing"):
         inference_ratio(before, after, "epoch 1")
+
+
+def test_turns_disagree_as_their_quartiles_do() -> None:
+    quiet = times(*((8.0, 2.0, seconds, 9.0) for seconds in (1.00, 1.01, 1.02, 1.03, 1.04)))
+    # One turn that was disturbed does not make the others unsteady.
+    once = times(*((8.0, 2.0, seconds, 9.0) for seconds in (1.00, 1.01, 1.02, 1.03, 7.0)))
+    busy = times(*((8.0, 2.0, seconds, 9.0) for seconds in (17.0, 21.0, 44.0, 45.0, 46.0)))
+    assert turn_spread(quiet, once, "inference 1") == pytest.approx(1.03 / 1.01)
+    assert turn_spread(busy, quiet, "inference 1") == turn_spread(quiet, busy, "inference 1")
+    assert turn_spread(quiet, busy, "inference 1") == pytest.approx(45 / 21)

@@ -156,12 +156,7 @@ class NativeTimer:
         threads = self._target.info().get("threads")
         if None not in (threads, times.threads) and threads != times.threads:
             notes.append(f"native times are of {times.threads} threads, not of {threads} as here")
-        pids = [process.pid for process in result.processes]
-        # A program that replaces itself by another (exec) is another process in a recording.
-        images = [number for number, pid in enumerate(pids) if pid == pids[0]]
-        phases, operators = _recorded(writer, images)
-        columns, remarks = native_table(times, phases, operators, has_start=len(images) == 1)
-        writer.write_table("native_times", columns)
+        remarks = write_native(writer, times, [process.pid for process in result.processes])
         return times.info(self._request.source), notes + remarks
 
     def _measured(self, result: SessionResult, options: TracerOptions) -> NativeTimes:
@@ -188,6 +183,22 @@ class NativeTimer:
             on_progress=progress_shower(self._on_progress, result.elapsed_seconds),
         )
         return measure(self._target, settings)
+
+
+def write_native(writer: _Writer, times: NativeTimes, pids: Sequence[int]) -> list[str]:
+    """Write the table of native times; return notes on what is not in it.
+
+    Args:
+        writer: has the other tables.
+        times: the times.
+        pids: of the recorded processes.
+    """
+    # A program that replaces itself by another (exec) is another process in a recording.
+    images = [number for number, pid in enumerate(pids) if pid == pids[0]]
+    phases, operators = _recorded(writer, images)
+    columns, remarks = native_table(times, phases, operators, has_start=len(images) == 1)
+    writer.write_table("native_times", columns)
+    return remarks
 
 
 def progress_shower(
