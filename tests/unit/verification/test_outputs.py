@@ -76,7 +76,7 @@ def test_turns_disagree_as_their_quartiles_do() -> None:
     quiet = times(*((8.0, 2.0, seconds, 9.0) for seconds in (1.00, 1.01, 1.02, 1.03, 1.04)))
     # One turn that was disturbed does not make the others unsteady.
     once = times(*((8.0, 2.0, seconds, 9.0) for seconds in (1.00, 1.01, 1.02, 1.03, 7.0)))
-    busy = times(*((8.0, 2.0, seconds, 9.0) for seconds in (17.0, 21.0, 44.0, 45.0, 46.0)))
+    busy = times(*((8.0, 2.0, seconds, 90.0) for seconds in (17.0, 21.0, 44.0, 45.0, 46.0)))
     assert turn_spread(quiet, once, "inference 1") == pytest.approx(1.03 / 1.01)
     assert turn_spread(busy, quiet, "inference 1") == turn_spread(quiet, busy, "inference 1")
     assert turn_spread(quiet, busy, "inference 1") == pytest.approx(45 / 21)
