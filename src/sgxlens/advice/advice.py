@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
 from sgxlens.advice.modification import Modification
@@ -62,6 +62,20 @@ class Gain:
     def share(self) -> float:
         """What part of `before` is likely saved."""
         return self.saved.likely / self.before.likely if self.before.likely > 0 else 0.0
+
+    def beside(self, before: Range) -> Gain:
+        """The same gain of a larger whole, the rest of which stays as it is.
+
+        Args:
+            before: the whole, in the unit of the gain.
+        """
+        after = self.after
+        ends = sorted(
+            (after.low + before.low - self.before.low, after.high + before.high - self.before.high)
+        )
+        likely = after.likely + before.likely - self.before.likely
+        after = Range(min(ends[0], likely), likely, max(ends[1], likely))
+        return replace(self, before=before, after=after)
 
 
 @dataclass(frozen=True)

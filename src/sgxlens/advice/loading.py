@@ -5,16 +5,19 @@ A model file is parsed into memory, its weights are copied, and copied again as 
 optimised, weights are rearranged for the layout of convolutions and packed for matrix products.
 What the inferences do not use of all that is predicted away: its mappings, and its part of the page
 loads of the phase, which are shared out by page visits. What stays in its place is mapped for as
-long as the model is loaded.
+long as the model is loaded. Weights that inferences happen not to use stay. Gains are beside those
+of `sgxlens.advice.telemetry`.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
 from sgxlens.advice.advice import Evidence, Gain
 from sgxlens.advice.layers import weight_layers
+from sgxlens.advice.telemetry import without_telemetry
 from sgxlens.attribution import has_attribution, region_table
 from sgxlens.enclave.mappings.load_copies import LoadCopies, load_copies
 from sgxlens.enclave.quantities import Range
@@ -42,11 +45,13 @@ class Weights(NamedTuple):
         all_bytes: of all.
         dense_bytes: of those of matrix products.
         largest_bytes: of the operator that has most of them.
+        idle_bytes: of the model file, what no inference uses.
     """
 
     all_bytes: int
     dense_bytes: int
     largest_bytes: int
+    idle_bytes: int
 
 
 @dataclass(frozen=True)
@@ -69,6 +74,16 @@ class Loading:
         rows = [row for row in self.situation.prediction.phases if row.phase == self.phase.index]
         return rows[0].native.median_seconds if rows else 0.0
 
+    @cached_property
+    def beside_telemetry(self) -> Situation:
+        """The situation without the threads of telemetry."""
+        situation = self.situation
+        recording = without_telemetry(situation.recording, situation.phase.process)
+        if recording is situation.recording:
+            return situation
+        evaluation = situation.again(recording=recording)
+        return replace(situation, recording=recording, evaluation=evaluation)
+
     def without_copies(self, *, likely_bytes: int, most_bytes: int) -> Rid | None:
         """What is gained without what the inferences do not use; None: it cannot be told.
 
@@ -76,9 +91,15 @@ class Loading:
             likely_bytes: what is likely mapped in its place while the model is loaded.
             most_bytes: the same, at most.
         """
-        situation, weights = self.situation, self.weights
+        situation, weights = self.beside_telemetry, self.weights
         sizes = (likely_bytes, most_bytes + _PIECE_BYTES)
-        copies = load_copies(situation.recording, self.phase, situation.phase, other_bytes=sizes)
+        copies = load_copies(
+            situation.recording,
+            self.phase,
+            situation.phase,
+            other_bytes=sizes,
+            idle_bytes=weights.idle_bytes,
+        )
         if copies is None or not copies.freed_bytes + copies.unused_bytes:
             return None
         likely, most = (situation.again(recording=one) for one in copies.recordings)
@@ -103,7 +124,15 @@ class Loading:
             after=replace(starts[0].after, high=max(one.after.high for one in starts)),
             saved=replace(starts[0].saved, low=min(one.saved.low for one in starts)),
         )
-        gains = tuple(gain for gain in (start, memory) if situation.is_worth(gain))
+        now = self.situation.prediction
+        gains = tuple(
+            gain
+            for gain in (
+                start.beside(now.startup.total_seconds),
+                memory.beside(now.sizing.total_bytes),
+            )
+            if situation.is_worth(gain)
+        )
         return Rid(copies, likely, gains)
 
     def _charges(self, after: Evaluation, visit_share: float) -> list[Charge]:
@@ -186,4 +215,6 @@ def loading(situation: Situation) -> Loading | str:
     layers = weight_layers(situation)
     dense = sum(layer.weight_bytes for layer in layers if layer.operator.type in DENSE)
     largest = max(layer.weight_bytes for layer in layers)
-    return Loading(situation, load, Weights(weights, min(dense, weights), largest))
+    file_bytes = (getattr(recording.metadata.target, "model_file", None) or {}).get("size_bytes", 0)
+    idle = max(file_bytes - weights, 0)
+    return Loading(situation, load, Weights(weights, min(dense, weights), largest, idle))

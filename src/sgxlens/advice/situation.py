@@ -135,12 +135,13 @@ class Situation:
             saved=difference_seconds(charges, self.evaluation.startup, measured=native_saved),
         )
 
-    def memory_gain(self, after: Evaluation, *, more_bytes: int = 0) -> Gain:
+    def memory_gain(self, after: Evaluation, *, more_bytes: int = 0, less_bytes: int = 0) -> Gain:
         """By how much less must fit into the enclave, if the prediction is `after`.
 
         Args:
             after: the prediction with the change.
             more_bytes: what may be saved beyond that.
+            less_bytes: what of that may not be saved.
         """
         before, then = (one.sizing.total_bytes for one in (self.evaluation, after))
         # What the runtime itself takes is as uncertain, and the same, on both sides.
@@ -148,16 +149,19 @@ class Situation:
         return Gain(
             of="memory",
             before=before,
-            after=Range(max(then.low - more_bytes, 0), then.likely, then.high),
-            saved=Range(min(ends), ends[1], max(ends) + more_bytes),
+            after=Range(max(then.low - more_bytes, 0), then.likely, then.high + less_bytes),
+            saved=Range(min(ends) - less_bytes, ends[1], max(ends) + more_bytes),
         )
 
-    def footprint_gains(self, after: Evaluation, *, more_bytes: int = 0) -> tuple[Gain, ...]:
+    def footprint_gains(
+        self, after: Evaluation, *, more_bytes: int = 0, less_bytes: int = 0
+    ) -> tuple[Gain, ...]:
         """Those gains of a change of the footprint that are worth it: the start's, then memory's.
 
         Arguments are those of `memory_gain`.
         """
-        gains = (self.startup_gain(after.startup), self.memory_gain(after, more_bytes=more_bytes))
+        memory = self.memory_gain(after, more_bytes=more_bytes, less_bytes=less_bytes)
+        gains = (self.startup_gain(after.startup), memory)
         return tuple(gain for gain in gains if self.is_worth(gain))
 
     def size_evidence(self, after: Evaluation) -> tuple[Evidence, ...]:

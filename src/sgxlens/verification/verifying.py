@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from sgxlens.advice.advice import Advice, Gain, GainOf, Verified
 from sgxlens.advice.advise import situation_of
+from sgxlens.advice.telemetry import is_beside_telemetry, without_telemetry
 from sgxlens.enclave.quantities import Range
 from sgxlens.enclave.runtime import load_runtime
 from sgxlens.errors import SgxlensError, UsageError
@@ -292,13 +293,31 @@ def verified_gains(
     of_whole = {"memory": _memory_gain, "startup": _startup_gain}
     whole = None
     if not of_whole.keys().isdisjoint(wanted):
-        whole = evaluated(situation, modification, variant, None)
+        whole = _whole(situation, modification, variant)
     return [
         _inference_gain(situation, modification, variant, of)
         if whole is None or of not in of_whole
-        else of_whole[of](situation, variant, whole)
+        else of_whole[of](situation, variant, *whole)
         for of in wanted
     ]
+
+
+def _whole(
+    situation: Situation, modification: Modification, variant: Variant
+) -> tuple[Evaluation, Evaluation]:
+    """The recorded program and the changed one, to compare all of their memory.
+
+    Both are without threads of telemetry, where the change leaves those alone.
+    """
+    if not is_beside_telemetry(modification):
+        return situation.evaluation, evaluated(situation, modification, variant, None)
+    process = situation.phase.process
+    calm = without_telemetry(situation.recording, process)
+    recording = without_telemetry(variant.recording, process)
+    return (
+        situation.evaluation if calm is situation.recording else situation.again(recording=calm),
+        evaluated(situation, modification, replace(variant, recording=recording), None),
+    )
 
 
 def _inference_gain(
@@ -322,18 +341,19 @@ def _inference_gain(
     )
 
 
-def _startup_gain(situation: Situation, variant: Variant, whole: Evaluation) -> Gain:
+def _startup_gain(
+    situation: Situation, variant: Variant, before: Evaluation, after: Evaluation
+) -> Gain:
     ratio = startup_ratio(variant.prepared.before, variant.prepared.after)
     startup = situation.prediction.startup
     native = startup.native_seconds
-    before = situation.evaluation.startup
-    after = waiting_as_before(before, whole.startup)
+    left = waiting_as_before(before.startup, after.startup)
     return Gain(
         of="startup",
-        before=startup.total_seconds,
-        after=_above(ratio.scaled(native), added_seconds(after)),
-        saved=_saved(before, after, native, ratio, 1.0),
-    )
+        before=Range.exact(native) + added_seconds(before.startup),
+        after=ratio.scaled(native) + added_seconds(left),
+        saved=_saved(before.startup, left, native, ratio, 1.0),
+    ).beside(startup.total_seconds)
 
 
 def waiting_as_before(before: Sequence[Charge], after: Sequence[Charge]) -> list[Charge]:
@@ -357,9 +377,8 @@ def _is_waiting(charge: Charge) -> bool:
     return charge.cause == "transitions" and reads_clock and charge.count.low == 0
 
 
-def _memory_gain(situation: Situation, _: Variant, whole: Evaluation) -> Gain:
-    before = situation.prediction.sizing.total_bytes
-    after = whole.sizing.total_bytes
+def _memory_gain(situation: Situation, _: Variant, one: Evaluation, other: Evaluation) -> Gain:
+    before, after = one.sizing.total_bytes, other.sizing.total_bytes
     # What the runtime needs itself is uncertain alike on both sides.
     ends = sorted(
         one - other
@@ -367,7 +386,8 @@ def _memory_gain(situation: Situation, _: Variant, whole: Evaluation) -> Gain:
             (before.low, after.low), (before.likely, after.likely), (before.high, after.high)
         )
     )  # fmt: skip
-    return Gain("memory", before, after, Range(ends[0], before.likely - after.likely, ends[2]))
+    saved = Range(ends[0], before.likely - after.likely, ends[2])
+    return Gain("memory", before, after, saved).beside(situation.prediction.sizing.total_bytes)
 
 
 def _saved(

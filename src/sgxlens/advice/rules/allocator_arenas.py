@@ -13,7 +13,7 @@ from sgxlens.advice.advice import Advice, Cost, Declined, Evidence
 from sgxlens.advice.modification import Modification
 from sgxlens.advice.registry import Rule
 from sgxlens.advice.steps import environment_step
-from sgxlens.enclave.mappings.arenas import arena_heaps, without_reserves
+from sgxlens.enclave.mappings.arenas import KEPT_BYTES, arena_heaps, without_reserves
 from sgxlens.enclave.quantities import Range
 from sgxlens.units import format_bytes
 
@@ -33,7 +33,9 @@ def find(situation: Situation) -> tuple[Advice, ...] | Declined:
     after = situation.again(recording=without_reserves(recording, heaps))
     used_bytes = sum(heap.accessible_bytes for heap in heaps)
     # It may find room in what the first thread has freed.
-    gains = situation.footprint_gains(after, more_bytes=used_bytes)
+    gains = situation.footprint_gains(
+        after, more_bytes=used_bytes + KEPT_BYTES, less_bytes=KEPT_BYTES
+    )
     mapped_bytes = sum(heap.mapped_bytes for heap in heaps)
     if not gains:
         return Declined(

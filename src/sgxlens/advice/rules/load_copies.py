@@ -15,6 +15,7 @@ from sgxlens.advice.loading import loading
 from sgxlens.advice.modification import Modification
 from sgxlens.advice.registry import Rule
 from sgxlens.advice.steps import environment_step
+from sgxlens.advice.telemetry import BESIDE_TELEMETRY
 from sgxlens.text import one_line
 from sgxlens.units import format_bytes
 
@@ -65,7 +66,7 @@ def find(situation: Situation) -> tuple[Advice, ...] | Declined:
             steps=save_steps(situation),
             assumptions=(
                 "Nothing but the model and its session is loaded in that phase.",
-                "As many threads of telemetry start as before, of up to 136 MiB each: it is off.",
+                BESIDE_TELEMETRY,
                 "The file of weights is read as it is mapped, as the model file is now.",
             ),
             modification=modification(),

@@ -15,6 +15,7 @@ from sgxlens.advice.loading import DENSE, loading
 from sgxlens.advice.modification import Modification
 from sgxlens.advice.registry import Rule
 from sgxlens.advice.rules.load_copies import modification, save_steps
+from sgxlens.advice.telemetry import BESIDE_TELEMETRY
 from sgxlens.enclave.quantities import Range
 from sgxlens.units import format_bytes
 
@@ -78,7 +79,7 @@ def find(situation: Situation) -> tuple[Advice, ...] | Declined:
             ),
             assumptions=(
                 "Nothing but the model and its session is loaded in that phase.",
-                "As many threads of telemetry start as before, of up to 136 MiB each: it is off.",
+                BESIDE_TELEMETRY,
                 "The runtime keeps one copy of a mapped file.",
             ),
             modification=modification() | Modification(session={"config": {_KEY: "1"}}),

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 #: Linux puts programs at 0x55..., libraries at 0x7f...; Valgrind both of them far below.
-_FREE_ADDRESS = 1 << 46
+_FREE_ADDRESS, _IDLE_ADDRESS = 1 << 46, 3 << 45
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,10 +37,10 @@ class LoadCopies:
 
     Attributes:
         recordings: the recording as if none of it had been mapped, but what is asked for in its
-            place; page visits are as they were.
+            place and what stays; page visits are as they were.
         freed_bytes: the most of it, at a time, that was mapped in the phase and unmapped in it.
-        unused_bytes: what is still mapped at the end of the phase, was accessed in it, and is not
-            after it.
+        unused_bytes: what is still mapped at the end of the phase, was accessed in it, is not
+            after it, and need not stay.
         used_bytes: what is, too, but accessed after it.
         visit_share: what share of the page visits of the phase is to any of it, 0 to 1.
     """
@@ -70,7 +70,12 @@ class _Block:
 
 
 def load_copies(
-    recording: Recording, load: Phase, last: Phase, *, other_bytes: Sequence[int] = (0,)
+    recording: Recording,
+    load: Phase,
+    last: Phase,
+    *,
+    other_bytes: Sequence[int] = (0,),
+    idle_bytes: int = 0,
 ) -> LoadCopies | None:
     """What the phase `load` leaves behind; None: it cannot be told.
 
@@ -79,6 +84,8 @@ def load_copies(
         load: the phase that loads the model.
         last: the last phase that is known to use it.
         other_bytes: what is mapped in its place for as long as the phase lasts.
+        idle_bytes: what, at most, is not accessed after the phase but stays: weights, say rows of
+            an embedding, that only other inputs use.
 
     Raises:
         RecordingError: the recording is damaged.
@@ -113,10 +120,12 @@ def load_copies(
             kept += _runs(used[low:high])
         edits[block.row] = kept
     edited = _edited(rows, edits)
+    idle = min(_page_count(idle_bytes), unused)
+    edited = _with_map(edited, load, _IDLE_ADDRESS, idle, None)
     return LoadCopies(
         recordings=tuple(_with_other(recording, edited, load, size) for size in other_bytes),
         freed_bytes=_peak(events) * PAGE_BYTES,
-        unused_bytes=unused * PAGE_BYTES,
+        unused_bytes=(unused - idle) * PAGE_BYTES,
         used_bytes=used_still * PAGE_BYTES,
         visit_share=float(is_gone.mean()) if is_gone.size else 0.0,
     )
@@ -222,17 +231,30 @@ def _with_other(
     recording: Recording, rows: list[dict[str, Any]], load: Phase, size_bytes: int
 ) -> Recording:
     """The recording with these mappings, and another one while the phase lasts."""
-    size_bytes = -(-size_bytes // PAGE_BYTES) * PAGE_BYTES
-    if size_bytes:
-        other = {
-            "process": load.process, "position": load.start_position, "event": "map",
-            "address": _FREE_ADDRESS, "size_bytes": size_bytes,
-            "protection": "rw-", "kind": "anonymous", "name": "", "file_offset": 0,
-            "from_address": None,
-        }  # fmt: skip
-        gone = {"position": load.end_position - 1, "event": "unmap", "protection": "", "kind": ""}
-        rows = sorted([*rows, other, {**other, **gone}], key=lambda row: row["position"])
+    rows = _with_map(rows, load, _FREE_ADDRESS, _page_count(size_bytes), load.end_position - 1)
     return recording.with_tables(mappings=pa.Table.from_pylist(rows, TABLES["mappings"].schema))
+
+
+def _with_map(
+    rows: list[dict[str, Any]], load: Phase, address: int, page_count: int, until: int | None
+) -> list[dict[str, Any]]:
+    """With memory mapped since the start of the phase; `until` None: it stays."""
+    if not page_count:
+        return rows
+    other = {
+        "process": load.process, "position": load.start_position, "event": "map",
+        "address": address, "size_bytes": page_count * PAGE_BYTES,
+        "protection": "rw-", "kind": "anonymous", "name": "", "file_offset": 0,
+        "from_address": None,
+    }  # fmt: skip
+    added = [other]
+    if until is not None:
+        added.append({**other, "position": until, "event": "unmap", "protection": "", "kind": ""})
+    return sorted([*rows, *added], key=lambda row: row["position"])
+
+
+def _page_count(size_bytes: int) -> int:
+    return -(-size_bytes // PAGE_BYTES)
 
 
 def _peak(events: list[tuple[int, int]]) -> int:
