@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 from sgxlens.advice.advice import Advice, Gain, GainOf, Verified
 from sgxlens.advice.advise import situation_of
-from sgxlens.advice.telemetry import is_beside_telemetry, without_telemetry
+from sgxlens.advice.telemetry import is_beside_telemetry, telemetry_of, without_telemetry
 from sgxlens.enclave.quantities import Range
 from sgxlens.enclave.runtime import load_runtime
 from sgxlens.errors import SgxlensError, UsageError
 from sgxlens.prediction.evaluation import Evaluation
 from sgxlens.prediction.predict import evaluate
 from sgxlens.prediction.ranges import added_seconds, difference_seconds
+from sgxlens.verification.chance import as_before, is_seldom_load, is_waiting
 from sgxlens.verification.original import original_of
 from sgxlens.verification.paired_times import (
     STEADY_SPREAD,
@@ -45,8 +46,6 @@ if TYPE_CHECKING:
     from sgxlens.enclave.charges import Charge
     from sgxlens.recording.reader import Recording
 
-#: Reads of the time stamp counter, as a recording counts them.
-CLOCK_EVENTS = ("rdtsc", "rdtscp")
 BY_A_PERSON = "nothing that a machine can change: follow the steps, and record the program so"
 OF_THE_RUNTIME = (
     "it changes the runtime or its settings, not the program: the prediction is of this recording,"
@@ -331,14 +330,24 @@ def _inference_gain(
     native = steady.native.median_seconds
     weight = 1 / variant.plan.factor
     ratio = native_ratio(situation, variant)
+    before = situation.evaluation.steady
     after = evaluated(situation, modification, variant, native * ratio.likely / weight).steady
+    # Samples of a batch share such pages.
+    if variant.plan.factor == 1 and _has_telemetry(situation, variant):
+        after = tuple(as_before(before, after, is_seldom_load))
     share = 1 / (variant.plan.original.sample_count or 1) if of == "sample" else 1.0
     return Gain(
         of=of,
         before=steady.sgx_seconds.scaled(share),
         after=_above(ratio.scaled(native), added_seconds(after).scaled(weight)).scaled(share),
-        saved=_saved(situation.evaluation.steady, after, native, ratio, weight).scaled(share),
+        saved=_saved(before, after, native, ratio, weight).scaled(share),
     )
+
+
+def _has_telemetry(situation: Situation, variant: Variant) -> bool:
+    process = situation.phase.process
+    recordings = (situation.recording, variant.recording)
+    return any(telemetry_of(recording, process) is not None for recording in recordings)
 
 
 def _startup_gain(
@@ -347,34 +356,13 @@ def _startup_gain(
     ratio = startup_ratio(variant.prepared.before, variant.prepared.after)
     startup = situation.prediction.startup
     native = startup.native_seconds
-    left = waiting_as_before(before.startup, after.startup)
+    left = as_before(before.startup, after.startup, is_waiting)
     return Gain(
         of="startup",
         before=Range.exact(native) + added_seconds(before.startup),
         after=ratio.scaled(native) + added_seconds(left),
         saved=_saved(before.startup, left, native, ratio, 1.0),
     ).beside(startup.total_seconds)
-
-
-def waiting_as_before(before: Sequence[Charge], after: Sequence[Charge]) -> list[Charge]:
-    """`after` with the clock reads of loops as often as in `before`, where both have such loops.
-
-    A loop that waits for a time reads the clock the more often the faster it runs. Under the tracer
-    that is another number in each recording of the same program, and no effect of a change; that
-    there are no such loops any more is one.
-    """
-    if not (any(map(_is_waiting, before)) and any(map(_is_waiting, after))):
-        return list(after)
-    return [
-        *(charge for charge in after if not _is_waiting(charge)),
-        *(charge for charge in before if _is_waiting(charge)),
-    ]
-
-
-def _is_waiting(charge: Charge) -> bool:
-    # Of reads by a loop it is not certain that they happen inside at all.
-    reads_clock = charge.what.rpartition(" ")[2] in CLOCK_EVENTS
-    return charge.cause == "transitions" and reads_clock and charge.count.low == 0
 
 
 def _memory_gain(situation: Situation, _: Variant, one: Evaluation, other: Evaluation) -> Gain:

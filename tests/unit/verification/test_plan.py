@@ -11,15 +11,13 @@ import paged
 import sgxlens
 from sgxlens.advice import Advice, Advisory, Gain, Modification
 from sgxlens.advice.advise import RankedAdvice, situation_of
-from sgxlens.enclave.charges import Charge
-from sgxlens.enclave.quantities import Constant, Range
+from sgxlens.enclave.quantities import Range
 from sgxlens.errors import UsageError
 from sgxlens.recording.metadata import file_info
 from sgxlens.verification import transformation, verify
 from sgxlens.verification.original import Original, original_of
 from sgxlens.verification.plan import name_of, plan_of
 from sgxlens.verification.preparation import alone_in, prepare
-from sgxlens.verification.verifying import waiting_as_before
 
 MakeRecording = Callable[..., Path]
 
@@ -165,18 +163,3 @@ def test_transformations_have_the_name_they_are_found_by() -> None:
     pytest.importorskip("onnx")
     for name in ("dynamic-batch", "external-data", "int8-dynamic", "optimized", "ort-format"):
         assert transformation(name).name == name
-
-
-def test_loops_that_wait_for_a_time_count_as_often_as_before() -> None:
-    constant = Constant(low=1, likely=1, high=1, source="a test")
-
-    def charge(what: str, low: float, likely: float) -> Charge:
-        return Charge("transitions", what, constant, Range(low, likely, likely))
-
-    before = [charge("traps of rdtsc", 0, 20_000), charge("OCALLs of read", 5, 5)]
-    after = [charge("traps of rdtsc", 0, 90_000), charge("OCALLs of read", 3, 3)]
-    found = {c.what: c.count.likely for c in waiting_as_before(before, after)}
-    assert found == {"traps of rdtsc": 20_000, "OCALLs of read": 3}
-    assert waiting_as_before(before, after[1:]) == after[1:]
-    certain = [charge("traps of rdtsc", 10, 10)]
-    assert waiting_as_before(before, certain) == certain
