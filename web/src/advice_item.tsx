@@ -3,7 +3,7 @@
 import type { ComponentChildren } from "preact";
 import { GainBar } from "./bar";
 import type { Advice, Evidence, Gain, PageReport, RankedAdvice } from "./data";
-import { bytes, clip, count, number, percent, range, seconds, sentence, shown } from "./format";
+import { bytes, clip, count, percent, range, seconds, sentence, shown } from "./format";
 import { DataTable, Sentences } from "./parts";
 import { Snippet } from "./snippet";
 
@@ -11,7 +11,7 @@ export const TEXT_MAX = 400;
 const EVIDENCE_MAX = 140;
 /** As `sgxlens.advice.advice.Gain.unit`. */
 export const amount = (gain: Gain) => (gain.of === "memory" ? bytes : seconds);
-const FORMATS = { count, bytes, seconds, ratio: number } as const;
+const FORMATS = { count, bytes, seconds, ratio: percent } as const;
 
 export function capital(text: string): string {
   return text.charAt(0).toUpperCase() + text.slice(1);

@@ -105,6 +105,7 @@ export interface ComparisonPage {
     causes: Record<Cause, string>;
     sources: Record<string, string>;
     sizes: Record<string, string>;
+    needed_sizes: string[];
     directions: Record<Direction, string>;
   };
   verdicts: string[][];

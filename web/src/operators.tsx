@@ -3,7 +3,7 @@ import { useMemo } from "preact/hooks";
 import { AddedBar } from "./bar";
 import { BlockUse } from "./blocks";
 import type { MemoryUse, OperatorTime, PageReport, Prediction } from "./data";
-import { bytes, clip, expectedCount, seconds, share, wholeCount } from "./format";
+import { bytes, clip, expectedCount, fixed, seconds, wholeCount } from "./format";
 import { Section } from "./parts";
 import { type Column, SortedTable } from "./table";
 import { Timeline } from "./timeline";
@@ -159,7 +159,8 @@ function columnsOf(report: PageReport, prediction: Prediction | undefined): Colu
       text: (row) => {
         if (row.source === null) return "-";
         const [name, part] = row.source;
-        return `${report.titles.sources[name] ?? name}, ${share(part, 1)}`;
+        const most = part > 0.995 && part < 1 ? ">99" : fixed(100 * part, 0);
+        return `${report.titles.sources[name] ?? name}, ${most} %`;
       },
     },
   ];

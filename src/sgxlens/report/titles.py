@@ -69,8 +69,10 @@ SIZE_TITLES: Final = {
     "total": "all that the enclave must hold",
     "enclave": "size of the enclave",
     "epc_fitting": "EPC without page loads",
-    "epc_cliff": "EPC below which a tenth of the pages is loaded",
+    "epc_cliff": "the cliff: EPC below which a tenth of the pages is loaded",
 }
+#: Sizes that must not be less, and are rounded up.
+NEEDED_SIZES: Final = ("epc_fitting", "epc_cliff")
 NO_ADVICE: Final = (
     "Nothing is worth changing: no rule found a change that likely saves 2 % or more."
 )
@@ -112,9 +114,10 @@ class ComparisonTitles:
     causes: dict[Cause, str]
     sources: dict[str, str]
     sizes: dict[str, str]
+    needed_sizes: tuple[str, ...]
     directions: dict[Direction, str]
 
 
 COMPARISON_TITLES: Final = ComparisonTitles(
-    CAUSE_TITLES, SOURCE_TITLES, SIZE_TITLES, DIRECTION_TITLES
+    CAUSE_TITLES, SOURCE_TITLES, SIZE_TITLES, NEEDED_SIZES, DIRECTION_TITLES
 )

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { Change } from "../data";
-import { count, percent, shown } from "../format";
+import { count, share, shown } from "../format";
 import { DataTable, Section, Sentences } from "../parts";
 import type { Chosen } from "./values";
 
@@ -59,7 +59,7 @@ function Sources({ chosen }: { chosen: Chosen }) {
   const rows = changes.facts.sources;
   if (rows.length === 0) return null;
   const found = new Map(rows.map((row) => [`${row.source} ${row.granularity}`, row]));
-  const ratio = (value: number | null | undefined) => (value === null ? "-" : shown(percent(value ?? 0)));
+  const ratio = (value: number | null | undefined) => (value === null ? "-" : shown(share(value ?? 0, 1)));
   return (
     <>
       <h3>Reuse</h3>

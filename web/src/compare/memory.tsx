@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import { LineChart, nearestIndex } from "../chart";
 import type { SizeChange } from "../data";
-import { bytes, count, seconds, shown } from "../format";
+import { bytes, count, neededBytes, seconds, shown } from "../format";
 import { type Cell, DataTable, Legend, Section } from "../parts";
 import { type Chosen, timesAsMuch } from "./values";
 
@@ -13,8 +13,9 @@ export function Memory({ chosen }: { chosen: Chosen }) {
   const { facts, times } = changes;
   const headings = ["what", `n:${baseline.label}`, `n:${side.label}`, "n:ratio"];
   const size = (row: SizeChange): (Cell | string)[] => {
+    const form = page.titles.needed_sizes.includes(row.name) ? neededBytes : bytes;
     const cell = (value: number | null): Cell | string =>
-      value === null ? "-" : { content: shown(bytes(value)), value };
+      value === null ? "-" : { content: shown(form(value)), value };
     const { before_bytes: before, after_bytes: after } = row;
     return [
       page.titles.sizes[row.name] ?? row.name,

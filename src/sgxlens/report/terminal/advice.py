@@ -17,7 +17,7 @@ from sgxlens.report.terminal.layout import (
     ruled,
     titled,
 )
-from sgxlens.report.terminal.values import number, seconds_range, value_range
+from sgxlens.report.terminal.values import seconds_range, value_range
 from sgxlens.report.titles import ADVICE_ORDER, CHANGE_TITLES, GAIN_TITLES, NO_ADVICE
 from sgxlens.report.verdict import verdict
 from sgxlens.report.verified import verified_facts
@@ -37,7 +37,7 @@ _FORMATS: dict[Unit, Callable[[float], str]] = {
     "count": format_count,
     "bytes": format_bytes,
     "seconds": format_seconds,
-    "ratio": number,
+    "ratio": percent,
 }
 
 
@@ -86,7 +86,7 @@ def _overview(rows: Sequence[RankedAdvice], width: int) -> RenderableType:
     head = ["#", "change", "of", "now", "then", "less", "verified"]
     if not any(row.advice.verified for row in rows):
         head, table = head[:-1], [cells[:-1] for cells in table]
-    return fitted_table(head, table, width, (1,), (2,))
+    return fitted_table(head, table, width, (1,), (2,), folded=1)
 
 
 def _times(gain: Gain) -> str:
@@ -134,7 +134,7 @@ def _range(gain: Gain) -> str:
 
 def _evidence(rows: Sequence[Evidence], width: int) -> RenderableType:
     table = [[row.what, value_range(row.value, _FORMATS[row.unit])] for row in rows]
-    return fitted_table(["what", "value"], table, width, (0,))
+    return fitted_table(["what", "value"], table, width, (0,), folded=0)
 
 
 def _pairs(rows: Sequence[tuple[str, str]]) -> RenderableType:

@@ -14,19 +14,26 @@ from sgxlens.report.terminal.layout import (
     fitted_table,
     left_out_lines,
     named_texts,
-    percent,
     report_console,
     ruled,
+    share,
     titled,
     warning_line,
     with_rest,
 )
 from sgxlens.report.terminal.values import number, signed_count, signed_range, value_range
-from sgxlens.report.titles import CAUSE_TITLES, DIRECTION_TITLES, SIZE_TITLES, SOURCE_TITLES
+from sgxlens.report.titles import (
+    CAUSE_TITLES,
+    DIRECTION_TITLES,
+    NEEDED_SIZES,
+    SIZE_TITLES,
+    SOURCE_TITLES,
+)
 from sgxlens.text import one_line
 from sgxlens.units import (
     format_bytes,
     format_count,
+    format_needed_bytes,
     format_ratio,
     format_seconds,
     format_signed_ratio,
@@ -384,9 +391,10 @@ def _sizes(sizes: Sequence[SizeChange], labels: tuple[str, str], width: int) -> 
 
 def _size(row: SizeChange) -> list[str]:
     values = (row.before_bytes, row.after_bytes)
+    form = format_needed_bytes if row.name in NEEDED_SIZES else format_bytes
     return [
         SIZE_TITLES[row.name],
-        *("-" if value is None else format_bytes(value) for value in values),
+        *("-" if value is None else form(value) for value in values),
         "" if None in values else _times_as_much(row.before_bytes or 0, row.after_bytes or 0),
     ]
 
@@ -403,7 +411,7 @@ def _sources(facts: FactChanges, labels: tuple[str, str], width: int) -> Rendera
         for granularity in ("line", "page"):
             row = shares.get((source, granularity))
             ratios = (row.before_ratio, row.after_ratio) if row is not None else (0.0, 0.0)
-            cells += ["-" if ratio is None else percent(ratio) for ratio in ratios]
+            cells += ["-" if ratio is None else share(ratio, 1) for ratio in ratios]
         rows.append(cells)
     headings = ["source", *(f"{what}\n{one}" for what in ("lines", "pages") for one in labels)]
     return fitted_table(headings, rows, width, (0,))

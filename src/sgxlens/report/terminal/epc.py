@@ -33,13 +33,13 @@ def epc_needs(prediction: Prediction, width: int, *, ascii_only: bool) -> Render
     parts: list[RenderableType] = [_sizes(needs, width)]
     if any(point.load_count for point in needs.curve):
         parts += [
-            Text("\nPaging by size of the EPC"),
+            Text("\nPaging by size of the EPC (>: as predicted)"),
             _curve(needs, prediction, width, ascii_only=ascii_only),
         ]
     used = next((row.load_count for row in needs.policies if row.is_used), 0)
     if used:
         epc = format_bytes(prediction.deployment.epc_bytes.likely)
-        parts.append(Text(f"\nPaging if other pages left the EPC of {epc}"))
+        parts.append(Text(f"\nPaging if other pages left the EPC of {epc} (>: as predicted)"))
         if all(row.load_count == used for row in needs.policies):
             parts.append(Text(f"All orders of eviction load {format_count(used)} pages."))
         else:
