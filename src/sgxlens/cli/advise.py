@@ -106,7 +106,7 @@ def command(
     if is_verified:
         from sgxlens.verification import verify
 
-        with ProgressLine(quiet=False) as line:
+        with ProgressLine(quiet=False, is_resumable=True) as line:
             advisory = verify(
                 situation,
                 advisory,

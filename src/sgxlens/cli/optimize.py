@@ -101,7 +101,7 @@ def command(  # noqa: PLR0917 -- click passes them by name
     from sgxlens.optimization.report import json_text, summary
     from sgxlens.prediction.predict import DEFAULT_RUNTIME
 
-    with ProgressLine(quiet=False) as line:
+    with ProgressLine(quiet=False, is_resumable=True) as line:
         result = optimize(
             *(model, platform, output),
             runtime=runtime or DEFAULT_RUNTIME,

@@ -21,10 +21,16 @@ _WIDTH = 79
 
 
 class ProgressLine:
-    """Shows the progress of a session; leaves the terminal as it was."""
+    """Shows the progress of a session; leaves the terminal as it was.
 
-    def __init__(self, *, quiet: bool) -> None:
+    Args:
+        quiet: shows nothing.
+        is_resumable: what is interrupted can be taken up by the same command, and that is said.
+    """
+
+    def __init__(self, *, quiet: bool, is_resumable: bool = False) -> None:
         self._quiet = quiet
+        self._is_resumable = is_resumable
         self._is_terminal = sys.stderr.isatty()
         self._period = _TERMINAL_SECONDS if self._is_terminal else _LOG_SECONDS
         self._started_at = self._shown_at = time.monotonic()
@@ -34,9 +40,14 @@ class ProgressLine:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         if self._is_dirty:
             self._write("\r\033[K")
+        if self._is_resumable and kind is not None and issubclass(kind, KeyboardInterrupt):
+            self._write(
+                "sgxlens: interrupted; the same command goes on from the recordings that are"
+                " finished\n"
+            )
 
     def tell(self, doing: str) -> None:
         """Show what is being done beside recording, if it is time."""

@@ -248,7 +248,8 @@ def _configuration(
     if file is None:
         return place, "", ()
     kinds = {k: modification.settings.get(k, ()) for k in ("trusted", "allowed", "encrypted")}
-    made = manifest(proof.recording, runtime, **kinds)
+    # Threads that the recording shows may be others than an operator's, as those of telemetry.
+    made = manifest(proof.recording, runtime, threads=proof.plan.threads, **kinds)
     (place / file).write_text(made.text, encoding="utf-8")
     if name.startswith("occlum"):
         return place, file, made.reasons

@@ -241,7 +241,9 @@ def _bytes(value: Range) -> str:
 
 
 def _sentence(text: str) -> str:
-    return f"{text[:1].upper()}{text[1:].rstrip('.')}."
+    # Names of settings stay as they are.
+    first = text[:1].upper() if text.partition(" ")[0].isalpha() else text[:1]
+    return f"{first}{text[1:].rstrip('.')}."
 
 
 def _cell(text: str) -> str:
