@@ -61,6 +61,8 @@ class KeyType:
             return f"a number, and K, M or G{self._example()}"
         if self.type == "uri" and not value.startswith(("file:", "dev:")):
             return 'a URI, which begins with "file:" or "dev:"'
+        if self.type == "path" and value.startswith("file:"):
+            return "a path, without file:"
         if self.type == "hex":
             digits = value.removeprefix("0x")
             if not re.fullmatch(r"[0-9a-fA-F]+", digits) or self.digits not in (0, len(digits)):

@@ -52,6 +52,14 @@ FAULTS: list[tuple[str, str, str, str, str]] = [
     ("entrypoint", "minimal", '"file:build/sum"', '"file:build/add"', "libos.entrypoint"),
     ("entrypoint", "edmm", '"/usr/local/bin/worker"', '"/data/worker"', "entrypoint"),
     ("arguments", "encrypted", "loader.env", 'loader.argv = ["a"]\nloader.env', "argv_src_file"),
+    ("arguments", "python", '"python3", "/srv', '"/srv', "argv ="),
+    ("arguments", "python", "/srv/score.py", "/tmp/score.py", "argv ="),
+    ("c_library", "minimal", '"file:{{ gramine.runtimedir() }}" }', '"file:/x" }', "fs.mounts"),
+    ("c_library", "front", '"/lib:', '"/usr{{ arch_libdir }}:/lib:', "LD_LIBRARY_PATH"),
+    ("c_library", "minimal", '"file:{{ gramine.runtimedir() }}/"', '"file:x"', "runtimedir() }}"),
+    ("value_type", "front", "fs.start_dir = ", 'fs.start_dir = "file:/www" #', "fs.start_dir"),
+    ("file_uris", "front", "runtimedir() }}/", "runtimedir() }}", "runtimedir() }}\","),
+    ("file_uris", "front", "file:www/log", "file:{{ arch_libdir }}/", "  \"file:{{ arch_lib"),
     ("environment", "python", "{ passthrough = true }", "{ passthrough = false }", "LANG"),
     ("environment", "python", "LANG =", "LD_PRELOAD =", "LD_PRELOAD"),
     ("mounts", "minimal", 'path = "/app"', 'path = "app"', '"app"'),
@@ -158,6 +166,25 @@ def test_a_planted_fault_in_occlum_json_is_found(
     path.write_text(text, encoding="utf-8")
     (line,) = [n for n, row in enumerate(text.splitlines(), 1) if where in row]
     assert line in found(sgxlens.lint(path))[check]
+
+
+def test_a_script_must_be_trusted(tmp_path: Path) -> None:
+    path = tmp_path / "app.manifest.template"
+    text = manifest("minimal").read_text(encoding="utf-8")
+    text = text.replace("/app/sum", "/usr/bin/python3").replace("file:build/sum", "file:/usr/bin/")
+    text += 'loader.argv = ["python3", "-u", "/app/sum.py", "/app/out"]\n'
+    mount = '{ path = "/usr", uri = "file:/usr" },\n  { path = "/app"'
+    text = text.replace('{ path = "/app"', mount)
+    for wanted, changed in (
+        (["/app/sum.py, which python3 shall run, is neither trusted nor allowed"], text),
+        ([], text.replace("file:/usr/bin/", 'file:/usr/bin/", "file:build/sum.py')),
+        ([], text.replace('"-u"', '"-m"')),
+        ([], text.replace('"python3", "-u"', '"python3", "{{ options }}"')),
+    ):
+        # Keys of the top come before the tables.
+        lines = changed.splitlines()
+        path.write_text("\n".join([lines[-1], *lines[:-1]]), encoding="utf-8")
+        assert problems(sgxlens.lint(path), "arguments") == wanted
 
 
 def test_every_check_is_planted_here() -> None:

@@ -26,6 +26,7 @@ BUILT_IN = (
     "gone_key",
     "value_type",
     "entrypoint",
+    "c_library",
     "arguments",
     "environment",
     "mounts",

@@ -42,6 +42,11 @@ DEFAULTS: Mapping[str, str] = {"arch_libdir": "/lib/x86_64-linux-gnu"}
 #: Around the number of a line; neither is allowed in TOML.
 _BEGIN, _END = "\x01", "\x02"
 _LINE_MARK = re.compile(f"{_BEGIN}([0-9]+){_END}")
+#: A value without quotes that is not known, up to the end of its line.
+_BARE = re.compile(
+    r"(=[ \t]*)(\{\{ [^{}\"'\n]* \}\})"
+    rf"(?=(?:{_BEGIN}[0-9]+{_END})?[ \t]*(?:#[^\n]*)?(?:\n|$))"
+)
 
 
 @dataclass(frozen=True)
@@ -104,6 +109,8 @@ def render(text: str, variables: Mapping[str, str | bool], where: str) -> Render
         at = f"{where}:{line}" if line else where
         kind = "" if isinstance(error, (TemplateError, UsageError)) else f"{type(error).__name__}: "
         raise UsageError(f"{at}: the template fails: {kind}{one_line(str(error), 200)}") from error
+    # A number or flag that is not known is a text to TOML, so that the rest can be read.
+    marked = _BARE.sub(r'\1"\2"', marked)
     parts: list[str] = []
     offsets, lines = [0], [1]
     length = end = 0

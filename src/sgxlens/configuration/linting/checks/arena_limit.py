@@ -41,7 +41,7 @@ def find(subject: Subject) -> Iterator[Finding]:
     if threads > 1:
         held = format_bytes((threads - 1) * _ARENA_BYTES)
         yield subject.found(
-            "warning",
+            "warning" if subject.observed is not None else "note",
             "env.default" if is_occlum else f"loader.env.{_NAME}",
             f"{_NAME} is not set, and {whose}",
             f"glibc gives threads arenas of their own: up to {held} that the enclave holds and"
