@@ -310,7 +310,7 @@ void ReuseStack::access(const std::uint64_t *entries, std::size_t count) {
 }
 
 const RegionNumber *ReuseStack::touch(const SegmentTouch *touches, std::size_t count,
-                                      const std::uint64_t *bases) {
+                                      const std::uint64_t *anchors) {
     ReuseState &s = *state_;
     if (s.observer != nullptr && s.touched_regions.size() < count)
         s.touched_regions.resize(2 * count);
@@ -318,7 +318,7 @@ const RegionNumber *ReuseStack::touch(const SegmentTouch *touches, std::size_t c
         detail::grow_table(s);
     if (s.now + count > s.time_count)
         detail::compact(s, count);
-    detail::kernel_of(s).touch(s, touches, count, bases);
+    detail::kernel_of(s).touch(s, touches, count, anchors);
     return s.observer != nullptr ? s.touched_regions.data() : nullptr;
 }
 

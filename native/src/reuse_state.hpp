@@ -199,7 +199,7 @@ struct Kernel {
     void (*process)(ReuseState &, const std::uint64_t *entries, std::size_t count);
     // Takes a segment; there must be room for all its blocks in the table and the timeline.
     void (*touch)(ReuseState &, const SegmentTouch *touches, std::size_t count,
-                  const std::uint64_t *bases);
+                  const std::uint64_t *anchors);
     // Replaces the time of each block, phase_start and context_start by its rank. The window must
     // have been appended to the timeline.
     void (*rank_times)(ReuseState &);

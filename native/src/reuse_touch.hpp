@@ -75,24 +75,56 @@ class OpenWord {
 void visit(ReuseState &s, Cell &cell, const SegmentTouch &touch) {
     s.told_block = cell.key >> kKeyBlockShift;
     s.told_time = start_time_value(cell.time - touch.rank + touch.start_rank);
-    s.observer->visit(s.told_block, touch.access_class);
+    s.observer->visit(s.told_block, touch.access_class());
     s.told_time = 0;
     cell.tag &= ~kTagClasses;
-    tell(s, cell, touch.classes);
+    tell(s, cell, touch.classes());
 }
 
 [[gnu::noinline, gnu::cold]] void take_cold(ReuseState &s, Cell &cell, const SegmentTouch &touch) {
-    ++s.cold[touch.access_class];
-    s.sources.add(SourceCounts::kCold, bin_of_tag(cell.tag, touch.access_class), kColdBin);
+    ++s.cold[touch.access_class()];
+    s.sources.add(SourceCounts::kCold, bin_of_tag(cell.tag, touch.access_class()), kColdBin);
     if (s.visit_distance != ReuseStack::kNoVisits)
         visit(s, cell, touch);
     else
-        tell(s, cell, touch.classes);
+        tell(s, cell, touch.classes());
+}
+
+// Sets s.runs to the keys and s.homes to the first places of at most kTouchBatch blocks, from
+// `half` on, and calls for their cells.
+inline void call_for(ReuseState &s, const SegmentTouch *touches, std::size_t count,
+                     const std::uint64_t *anchors, std::uint64_t block_mask, std::size_t half) {
+    std::uint64_t *const keys = s.runs.data() + half;
+    std::uint64_t *const homes = s.homes.data() + half;
+#ifdef SGXLENS_KERNEL_AVX512
+    // As below and in home_of, eight at a time.
+    using Words [[gnu::vector_size(64), gnu::may_alias]] = std::uint64_t;
+    for (std::size_t i = 0; i < count; i += 8) {
+        const auto valid = static_cast<__mmask8>(count - i >= 8 ? 255 : (1u << (count - i)) - 1);
+        const auto some = (Words)_mm512_maskz_loadu_epi64(valid, touches + i);
+        const auto froms = (Words)_mm512_i64gather_epi64((__m512i)(some >> 48 & 255), anchors, 8);
+        const Words blocks = (froms + (some & 0xffff)) & block_mask;
+        *reinterpret_cast<Words *>(keys + i) = blocks << kKeyBlockShift | kKeyPresent;
+        Words h = (blocks >> kGroupBits) * kHashFirst;
+        h = (h ^ (h >> 32)) * kHashSecond;
+        *reinterpret_cast<Words *>(homes + i) =
+            h >> s.hash_shift << kGroupBits | (blocks & (kGroupCells - 1));
+    }
+    for (std::size_t i = 0; i < count; ++i)
+        __builtin_prefetch(s.cells + homes[i], 1);
+#else
+    for (std::size_t i = 0; i < count; ++i) {
+        const std::uint64_t block = (anchors[touches[i].anchor] + touches[i].offset) & block_mask;
+        keys[i] = block << kKeyBlockShift | kKeyPresent;
+        homes[i] = home_of(block, s.hash_shift);
+        __builtin_prefetch(s.cells + homes[i], 1);
+    }
+#endif
 }
 
 template <bool kAttributed>
 void touch_blocks(ReuseState &s, const SegmentTouch *touches, std::size_t count,
-                  const std::uint64_t *bases) {
+                  const std::uint64_t *anchors) {
     if (count == 0)
         return;
     const unsigned block_bits = kLineNumberBits - (s.granularity == Granularity::page ? 6 : 0);
@@ -123,18 +155,7 @@ void touch_blocks(ReuseState &s, const SegmentTouch *touches, std::size_t count,
             return count - start < kTouchBatch ? count - start : kTouchBatch;
         };
         // The cells are called for one batch ahead.
-        const auto call_for = [&](std::size_t start, std::size_t half) {
-            const SegmentTouch *const batch = touches + start;
-            const std::size_t n = batch_at(start);
-            for (std::size_t i = 0; i < n; ++i) {
-                const std::uint64_t block = (bases[batch[i].base] + batch[i].offset) & block_mask;
-                const std::uint64_t home = home_of(block, s.hash_shift);
-                s.runs[half + i] = block << kKeyBlockShift | kKeyPresent;
-                s.homes[half + i] = home;
-                __builtin_prefetch(s.cells + home, 1);
-            }
-        };
-        call_for(0, 0);
+        call_for(s, touches, batch_at(0), anchors, block_mask, 0);
         for (std::size_t start = 0, half = 0; start < count; start += kTouchBatch) {
             const std::size_t n = batch_at(start);
             const SegmentTouch *const batch = touches + start;
@@ -142,10 +163,10 @@ void touch_blocks(ReuseState &s, const SegmentTouch *touches, std::size_t count,
             const std::uint64_t *const homes = s.homes.data() + half;
             half ^= kTouchBatch;
             if (start + n < count)
-                call_for(start + n, half);
+                call_for(s, touches + start + n, batch_at(start + n), anchors, block_mask, half);
             for (std::size_t i = 0; i < n; ++i) {
-                const std::uint64_t access = batch[i].access_class;
-                const std::uint64_t classes = batch[i].classes * std::uint64_t{0x101};
+                const std::uint64_t access = batch[i].access_class();
+                const std::uint64_t classes = batch[i].classes() * std::uint64_t{0x101};
                 Cell *const cell = find(s, keys[i], homes[i]);
                 const std::uint32_t time = cell->time;
                 const std::uint32_t new_time = base_time + batch[i].rank;
@@ -205,7 +226,7 @@ void touch_blocks(ReuseState &s, const SegmentTouch *touches, std::size_t count,
                     if (distance >= s.visit_distance) [[unlikely]]
                         visit(s, *cell, batch[i]);
                     else if (missing != 0 || source != kNoSource) [[unlikely]]
-                        tell(s, *cell, batch[i].classes);
+                        tell(s, *cell, batch[i].classes());
                 } else {
                     s.counts.add(kRegionZero | static_cast<std::uint32_t>(access)
                                                    << kWindowDistanceBits,
@@ -233,11 +254,11 @@ void touch_blocks(ReuseState &s, const SegmentTouch *touches, std::size_t count,
 }
 
 void touch(ReuseState &s, const SegmentTouch *touches, std::size_t count,
-           const std::uint64_t *bases) {
+           const std::uint64_t *anchors) {
     if (s.observer != nullptr)
-        touch_blocks<true>(s, touches, count, bases);
+        touch_blocks<true>(s, touches, count, anchors);
     else
-        touch_blocks<false>(s, touches, count, bases);
+        touch_blocks<false>(s, touches, count, anchors);
 }
 
 } // namespace

@@ -10,6 +10,8 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
+#include <utility>
 #include <vector>
 
 namespace sgxlens {
@@ -118,7 +120,7 @@ detail::Segment *Segments::Memo::make_segment(const std::uint64_t *words, std::s
         const auto base = static_cast<std::uint16_t>(segment->pattern.base_of(access.word));
         const std::uint64_t offset = line - base_lines[base];
         const auto classes = static_cast<std::uint8_t>(1u << access.access_class);
-        const LocalStack::Access one{line, {offset, base, 0, 0, access.access_class, classes}};
+        const LocalStack::Access one{line, offset, base, 0, access.access_class, classes};
         local.access(&one, 1);
         if (line_uses != nullptr) {
             const bool is_write = (kWriteClasses >> access.access_class & 1) != 0;
@@ -129,7 +131,10 @@ detail::Segment *Segments::Memo::make_segment(const std::uint64_t *words, std::s
     }
     if (line_uses != nullptr)
         segment->bytes = collector.pattern(line_uses->sample());
-    segment->lines = local.effect();
+    std::optional<Effect> lines_effect = local.effect();
+    if (!lines_effect)
+        return nullptr;
+    segment->lines = std::move(*lines_effect);
     segment->lines.reuses = local.reuses({});
     if (lines.stack().is_attributed())
         segment->lines.regions.reserve(segment->lines.touches.size());
@@ -161,10 +166,11 @@ detail::Effect Segments::Memo::pages_of(const Segment &segment, const std::uint6
         const auto base = static_cast<std::uint16_t>(segment.pattern.base_of(access.word));
         const std::uint64_t offset = page - (base_lines[base] >> kPageLineBits);
         const auto classes = static_cast<std::uint8_t>(1u << access.access_class);
-        const LocalStack::Access one{page, {offset, base, 0, 0, access.access_class, classes}};
+        const LocalStack::Access one{page, offset, base, 0, access.access_class, classes};
         local.access(&one, 1);
     }
-    Effect effect = local.effect();
+    // Never none: blocks that are near each other as lines are so as pages.
+    Effect effect = local.effect().value();
     effect.reuses = local.reuses({});
     if (pages.stack().is_attributed())
         effect.regions.reserve(effect.touches.size());
@@ -187,7 +193,10 @@ detail::Row *Segments::Memo::make_row() {
         !made->pattern.matches(row_words.data(), row_base_lines.data()))
         return nullptr;
     take_row(local, made->pattern, row_content(), lines.stack().is_attributed());
-    made->lines = local.effect();
+    std::optional<Effect> effect = local.effect();
+    if (!effect)
+        return nullptr;
+    made->lines = std::move(*effect);
     if (lines.stack().is_attributed()) {
         made->lines.regions.reserve(made->lines.touches.size());
         made->lines.groups.reserve(made->lines.touches.size());

@@ -31,7 +31,9 @@ inline constexpr std::size_t kPagingsMax = 32;
 
 // Entries of the tables of sequences, as powers of two.
 inline constexpr unsigned kSequenceBits = 15;
-inline constexpr unsigned kRowSequenceBits = 13;
+inline constexpr unsigned kRowSequenceBits = 16;
+/// Likewise of the table of rows seen.
+inline constexpr unsigned kRowsSeenBits = 16;
 
 inline std::uint64_t mix(std::uint64_t hash, std::uint64_t value) {
     hash = (hash ^ value) * 0x9e3779b97f4a7c15u;
@@ -190,6 +192,9 @@ struct Segments::Memo {
     std::array<std::uint64_t, detail::kBasesMax> row_base_lines{};
     std::uint64_t row_hash = 0;
     std::uint64_t row_accesses = 0;
+    /// Hashes of rows that were not known when they came.
+    std::vector<std::uint64_t> rows_seen = std::vector<std::uint64_t>(std::size_t{1}
+                                                                      << detail::kRowsSeenBits);
 
     detail::LocalStack local; ///< scratch
     detail::ByteCollector collector;
@@ -200,6 +205,7 @@ struct Segments::Memo {
     Effect pages_of(const Segment &segment, const std::uint64_t *words);
     void apply_pages(Segment &segment);
     detail::RowContent row_content() const;
+    bool is_row_seen_before();
     void end_row();
     Row *make_row();
     detail::BytePattern row_bytes(const detail::Pattern &pattern);

@@ -17,6 +17,9 @@ constexpr std::uint64_t kIntervalGapLines = 64;
 /// Groups of blocks told apart in an effect; if there are more, each block is.
 constexpr std::size_t kGroupsMax = 16;
 
+/// How many blocks after its anchor a touch may be.
+constexpr std::uint64_t kAnchorReach = 0xffff;
+
 std::uint64_t hash_of(std::uint64_t block) {
     const std::uint64_t h = block * 0x9e3779b97f4a7c15u;
     return h ^ (h >> 32);
@@ -25,7 +28,10 @@ std::uint64_t hash_of(std::uint64_t block) {
 } // namespace
 
 bool Effect::apply(ReuseStack &stack, const std::uint64_t *bases) {
-    const RegionNumber *const met = stack.touch(touches.data(), touches.size(), bases);
+    std::uint64_t blocks[SegmentTouch::kAnchorsMax];
+    for (std::size_t i = 0; i < anchors.size(); ++i)
+        blocks[i] = bases[anchors[i].base] + anchors[i].offset;
+    const RegionNumber *const met = stack.touch(touches.data(), touches.size(), blocks);
     if (met == nullptr || std::equal(regions.begin(), regions.end(), met, met + touches.size()))
         [[likely]] {
         ++uncounted;
@@ -76,7 +82,7 @@ void Effect::count_reuses(ReuseStack &stack) {
 }
 
 std::size_t Effect::memory_bytes() const {
-    return touches.capacity() * sizeof(SegmentTouch) + reuses.capacity() * sizeof(InnerReuse) +
+    return touches.capacity() * sizeof(SegmentTouch) + anchors.capacity() * sizeof(Anchor) + reuses.capacity() * sizeof(InnerReuse) +
            groups.capacity() * sizeof groups[0] + regions.capacity() * sizeof regions[0];
 }
 
@@ -93,14 +99,14 @@ void LocalStack::access(const Access *accesses, std::size_t count) {
     last_slots_.clear();
     for (std::size_t i = 0; i < count; ++i) {
         const Access &access = accesses[i];
-        const std::uint32_t time = now_ + access.touch.rank;
-        std::size_t slot = hash_of(access.block) & (slots_.size() - 1);
-        while (slots_[slot] != 0 && blocks_[slots_[slot] - 1].number != access.block)
+        const std::uint32_t time = now_ + access.rank;
+        std::size_t slot = hash_of(access.number) & (slots_.size() - 1);
+        while (slots_[slot] != 0 && blocks_[slots_[slot] - 1].first.number != access.number)
             slot = (slot + 1) & (slots_.size() - 1);
         const std::size_t number = slots_[slot] != 0 ? slots_[slot] - 1 : blocks_.size();
         last_slots_.push_back(static_cast<std::uint16_t>(by_block_ ? number : 0));
         if (slots_[slot] == 0) {
-            blocks_.push_back({access.block, time, time, access.touch});
+            blocks_.push_back({access, time, time});
             slots_[slot] = static_cast<std::uint32_t>(blocks_.size());
             continue;
         }
@@ -111,9 +117,9 @@ void LocalStack::access(const Access *accesses, std::size_t count) {
         times_[w] &= ~(std::uint64_t{1} << block.time % 64);
         for (++w; w <= now_ / 64; ++w)
             distance += static_cast<std::size_t>(std::popcount(times_[w]));
-        add_reuse(last_slots_.back(), reuse_kind(bin_of(distance), access.touch.access_class), 1);
+        add_reuse(last_slots_.back(), reuse_kind(bin_of(distance), access.access_class), 1);
         block.time = time;
-        block.touch.classes |= access.touch.classes;
+        block.first.classes |= access.classes;
     }
     for (std::size_t i = 0; i < count; ++i, ++now_)
         times_[now_ / 64] |= std::uint64_t{1} << now_ % 64;
@@ -128,7 +134,7 @@ void LocalStack::add_reuses(const std::vector<InnerReuse> &reuses) {
         add_reuse(last_slots_[reuse.slot], reuse.kind, reuse.count);
 }
 
-Effect LocalStack::effect() {
+std::optional<Effect> LocalStack::effect() {
     std::vector<std::uint32_t> before(times_.size());
     for (std::size_t w = 1; w < times_.size(); ++w)
         before[w] = before[w - 1] + static_cast<std::uint32_t>(std::popcount(times_[w - 1]));
@@ -139,11 +145,25 @@ Effect LocalStack::effect() {
         const auto within = static_cast<std::uint32_t>(std::popcount(times_[time / 64] & earlier));
         return static_cast<std::uint16_t>(before[time / 64] + within);
     };
+    std::vector<Anchor> &anchors = effect.anchors;
     for (const Block &block : blocks_) {
-        effect.touches.push_back(block.touch);
-        effect.touches.back().rank = rank(block.time);
-        effect.touches.back().start_rank = rank(block.first_time);
+        const std::uint64_t offset = block.first.offset;
+        auto anchor = std::find_if(anchors.rbegin(), anchors.rend(), [&](const Anchor &a) {
+            return a.base == block.first.base && offset - a.offset <= kAnchorReach;
+        });
+        if (anchor == anchors.rend()) {
+            if (anchors.size() == SegmentTouch::kAnchorsMax)
+                return std::nullopt;
+            // Blocks before it shall be in reach as well as those after it.
+            anchors.push_back({offset - kAnchorReach / 2, block.first.base});
+            anchor = anchors.rbegin();
+        }
+        effect.touches.push_back(
+            {static_cast<std::uint16_t>(offset - anchor->offset), rank(block.time),
+             rank(block.first_time), static_cast<std::uint8_t>(&*anchor - anchors.data()),
+             SegmentTouch::kinds_of(block.first.access_class, block.first.classes)});
     }
+    anchors.shrink_to_fit();
     return effect;
 }
 

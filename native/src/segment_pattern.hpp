@@ -8,6 +8,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <vector>
 
 namespace sgxlens::detail {
@@ -27,9 +28,16 @@ constexpr std::uint16_t reuse_kind(std::size_t bin, std::uint8_t access_class) {
     return static_cast<std::uint16_t>(bin << 3 | access_class);
 }
 
+/// What is `offset` blocks after a base: where the touches of an effect are told from.
+struct Anchor {
+    std::uint64_t offset;
+    std::uint32_t base;
+};
+
 /// What a segment does to a reuse stack.
 struct Effect {
     std::vector<SegmentTouch> touches;
+    std::vector<Anchor> anchors;
     std::vector<InnerReuse> reuses;
     /// Of each touch, which one stands for it in the inner reuses: so far they have always been of
     /// one region. Empty: each stands for itself.
@@ -50,18 +58,23 @@ class LocalStack {
   public:
     /// `by_block`: inner reuses are told by block; else all as of slot 0.
     void start(std::size_t access_count_max, bool by_block);
-    /// Takes accesses one after the other, each (a touch of an inner segment) with its rank among
-    /// them: the order of the last accesses. `block` tells blocks apart; base and offset say where
-    /// it is. At most as many in all as start() was told.
+    /// An access to a block, which is `offset` blocks after a base; `number` tells blocks apart.
     struct Access {
-        std::uint64_t block;
-        SegmentTouch touch;
+        std::uint64_t number;
+        std::uint64_t offset;
+        std::uint16_t base;
+        std::uint16_t rank; ///< among those given together: the order of the last accesses
+        std::uint8_t access_class;
+        std::uint8_t classes; ///< bit set of AccessClass, of all accesses that it stands for
     };
+    /// Takes accesses one after the other (touches of an inner segment). At most as many in all as
+    /// start() was told.
     void access(const Access *accesses, std::size_t count);
     /// Adds the inner reuses of the segment that made the last accesses.
     void add_reuses(const std::vector<InnerReuse> &reuses);
-    /// What it did, without inner reuses. No access after it.
-    Effect effect();
+    /// What it did, without inner reuses; none where the blocks lie in too many places. No access
+    /// after it.
+    std::optional<Effect> effect();
     /// Inner reuses, by these groups of blocks (see Effect).
     std::vector<InnerReuse> reuses(const std::vector<std::uint16_t> &groups);
 
@@ -69,10 +82,9 @@ class LocalStack {
     void add_reuse(std::uint64_t slot, std::uint64_t kind, std::uint32_t count);
 
     struct Block {
-        std::uint64_t number;
+        Access first; ///< with the classes of all
         std::uint32_t first_time;
         std::uint32_t time;
-        SegmentTouch touch;
     };
     std::vector<Block> blocks_;             ///< in the order of first accesses
     std::vector<std::uint32_t> slots_;      ///< hash table of 1 + index into blocks_

@@ -63,13 +63,14 @@ void take_row(LocalStack &local, const Pattern &pattern, const RowContent &conte
     for (std::size_t i = 0; i < content.segment_count; ++i) {
         const Segment &segment = *content.segments[i];
         accesses.clear();
-        for (SegmentTouch touch : segment.lines.touches) {
-            const std::uint64_t line =
-                touch.base != 0 ? content.words[at + touch.base] + touch.offset : touch.offset;
-            touch.base =
-                static_cast<std::uint16_t>(touch.base != 0 ? pattern.base_of(at + touch.base) : 0);
-            touch.offset = line - content.base_lines[touch.base];
-            accesses.push_back({line, touch});
+        for (const SegmentTouch &touch : segment.lines.touches) {
+            const Anchor &anchor = segment.lines.anchors[touch.anchor];
+            const std::uint64_t from = anchor.base != 0 ? content.words[at + anchor.base] : 0;
+            const std::uint64_t line = from + anchor.offset + touch.offset;
+            const auto base =
+                static_cast<std::uint16_t>(anchor.base != 0 ? pattern.base_of(at + anchor.base) : 0);
+            accesses.push_back({line, line - content.base_lines[base], base, touch.rank,
+                                touch.access_class(), touch.classes()});
         }
         local.access(accesses.data(), accesses.size());
         local.add_reuses(segment.lines.reuses);

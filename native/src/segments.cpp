@@ -31,7 +31,7 @@ constexpr std::uint64_t kRowCutRatio = 8;
 // All that is remembered is dropped when it exceeds this, or when so many sequences found no place.
 // A recording of ResNet-50 in ONNX Runtime needs 45 MB, and half as much again where its accesses
 // are attributed; with less, much is learned again and again.
-constexpr std::size_t kMemoryMax = std::size_t{96} << 20;
+constexpr std::size_t kMemoryMax = std::size_t{256} << 20;
 constexpr std::size_t kRefusalsMax = 1 << 14;
 
 // Code that does not recur, as that of an interpreter, is better taken plainly. After each so many
@@ -201,6 +201,18 @@ RowContent Segments::Memo::row_content() const {
     return {row.data(), row.size(), row_words.data(), row_words.size(), row_base_lines.data()};
 }
 
+/// Whether these very addresses came before in this row: as where an inference uses the memory of
+/// the one before. Then it is likely to come again.
+bool Segments::Memo::is_row_seen_before() {
+    std::uint64_t hash = row_words.size();
+    for (const std::uint64_t word : row_words)
+        hash = mix(hash, word);
+    std::uint64_t &seen = rows_seen[hash >> (64 - kRowsSeenBits)];
+    const bool is_seen = seen == hash;
+    seen = hash;
+    return is_seen;
+}
+
 void Segments::Memo::end_row() {
     if (Sequence<Row> *const sequence = row_sequences.at(mix(row_hash, 1)); sequence != nullptr) {
         Row *known = nullptr;
@@ -213,7 +225,7 @@ void Segments::Memo::end_row() {
                 sequence->hit(i);
             }
         }
-        if (known == nullptr && (sequence->miss() || at_any_cost)) {
+        if (known == nullptr && (sequence->miss() || at_any_cost || is_row_seen_before())) {
             if (sequence->is_full()) {
                 row_sequences.refuse();
             } else {

@@ -55,9 +55,11 @@ Segment make_segment(Random &random, std::uint64_t base, unsigned entry_shift) {
         const auto rank = std::find(again.begin(), again.end(), block) - again.begin();
         const auto classes =
             1u << static_cast<unsigned>(access) | 1u << static_cast<unsigned>(AccessClass::load);
-        segment.touches.push_back({block, 1, static_cast<std::uint16_t>(rank), 0,
-                                   static_cast<std::uint8_t>(access),
-                                   static_cast<std::uint8_t>(classes)});
+        const auto anchor = static_cast<std::uint8_t>(random() % 2);
+        segment.touches.push_back(
+            {static_cast<std::uint16_t>(block + anchor), static_cast<std::uint16_t>(rank), 0, anchor,
+             SegmentTouch::kinds_of(static_cast<std::uint8_t>(access),
+                                    static_cast<std::uint8_t>(classes))});
         add_entry(block, access);
     }
     std::vector<std::uint64_t> recent(blocks.rbegin(), blocks.rend());
@@ -142,9 +144,9 @@ bool touch_equals_access(Random &random) {
         if (random() % 4 == 0) { // as both ways take turns in an analysis
             touched.access(segment.entries.data(), segment.entries.size());
         } else {
-            const std::uint64_t bases[] = {0, base};
+            const std::uint64_t anchors[] = {base, base - 1};
             const RegionNumber *const regions =
-                touched.touch(segment.touches.data(), segment.touches.size(), bases);
+                touched.touch(segment.touches.data(), segment.touches.size(), anchors);
             for (std::size_t k = 0; k < segment.distances.size(); k++)
                 touched.count_reuses(regions != nullptr ? regions[segment.slots[k]] : 0,
                                      AccessClass::load, bin_of(segment.distances[k]), 1);

@@ -95,16 +95,28 @@ constexpr std::uint64_t sampling_hash(std::uint64_t block) {
 }
 
 // What a segment of the accesses does with one block that it touches: the segment's first access to
-// the block, the classes of all of them, and when the last one is.
+// the block, the classes of all of them, and when the last one is. Small, as there are many: blocks
+// are told by their distance from one of a few anchors.
 struct SegmentTouch {
-    std::uint64_t offset;      // of the block from its base
-    std::uint16_t base;        // which base
-    std::uint16_t rank;        // number of blocks whose last access is earlier
-    std::uint16_t start_rank;  // number of blocks whose last access is before the first one to it
-    std::uint8_t access_class; // of the first access
-    std::uint8_t classes;      // bit set of AccessClass, of all accesses
+    static constexpr std::size_t kAnchorsMax = 256;
+
+    std::uint16_t offset;     // of the block from its anchor
+    std::uint16_t rank;       // number of blocks whose last access is earlier
+    std::uint16_t start_rank; // number of blocks whose last access is before the first one to it
+    std::uint8_t anchor;      // which one
+    std::uint8_t kinds;       // class of the first access << 5 | bit set of those of all accesses
+
+    static constexpr std::uint8_t kinds_of(std::uint8_t first_class, std::uint8_t classes) {
+        return static_cast<std::uint8_t>(first_class << kAccessClassCount | classes);
+    }
+    std::uint8_t access_class() const {
+        return static_cast<std::uint8_t>(kinds >> kAccessClassCount);
+    }
+    std::uint8_t classes() const {
+        return static_cast<std::uint8_t>(kinds & ((1u << kAccessClassCount) - 1));
+    }
 };
-static_assert(sizeof(SegmentTouch) == 16);
+static_assert(sizeof(SegmentTouch) == 8 && kAccessClassCount == 5);
 
 namespace detail {
 struct ReuseState;
@@ -152,12 +164,12 @@ class ReuseStack {
 
     // Takes a segment by what it does with each block, in the order of the first accesses to them;
     // no block twice. Counts these first accesses; the distances of all others depend on the
-    // segment only and are to be counted with count_reuses. Bases are block numbers; block numbers
-    // wrap like those of entries. Only at sampling rate 1, and where blocks are attributed at most
+    // segment only and are to be counted with count_reuses. Anchors are block numbers; block
+    // numbers wrap like those of entries. Only at sampling rate 1, and where blocks are attributed at most
     // visit_distance of them. Returns the region of each block, until the next call; null where
     // they are not attributed, and all are of region 0.
     const RegionNumber *touch(const SegmentTouch *touches, std::size_t count,
-                              const std::uint64_t *bases);
+                              const std::uint64_t *anchors);
     void count_reuses(RegionNumber region, AccessClass access, std::size_t bin,
                       std::uint64_t count);
 
