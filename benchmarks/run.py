@@ -212,7 +212,7 @@ def paging(model_name: str, path: Path, rounds: int, console: Console) -> list[R
     recording = open_recording(path)
     filter_page_count = recording.metadata.settings.visit_page_count
     assert filter_page_count is not None
-    visits = PageVisits.from_table(recording.table("page_visits"), filter_page_count)
+    visits = PageVisits.from_rows(recording.table("page_visits"), filter_page_count)
     simulation = EpcSimulation(visits)
     # So small that a third of the pages is there.
     capacity = max(600, len(simulation.pages) // 3)
@@ -267,6 +267,7 @@ def core_alone(rounds: int, console: Console) -> list[Result]:
         footprints = kept.table("footprints").to_pylist()
     rates: dict[bool, list[float]] = {True: [], False: []}
     memory_bytes = {}
+    segment_bytes = {}
     for number in range(rounds):
         console.print(f"squeezenet: replay {number + 1} of {rounds}", style="dim")
         for attribute in (False, True):
@@ -277,7 +278,8 @@ def core_alone(rounds: int, console: Console) -> list[Result]:
                 analysis.feed(chunk)
             analysis.finish()
             rates[attribute].append(analysis.line_access_count / (time.perf_counter() - start))
-            memory_bytes[attribute] = analysis.memory_bytes
+            segment_bytes[attribute] = analysis.segment_memory_bytes
+            memory_bytes[attribute] = analysis.memory_bytes - segment_bytes[attribute]
     whole = {
         row["granularity"]: row["block_count"]
         for row in footprints
@@ -307,6 +309,8 @@ def core_alone(rounds: int, console: Console) -> list[Result]:
             memory_bytes[True] / whole["line"],
             "bytes",
         ),
+        Result("squeezenet: remembered of segments", segment_bytes[False] / 1e6, "MB"),
+        Result("squeezenet: the same with attribution", segment_bytes[True] / 1e6, "MB"),
     ]
 
 

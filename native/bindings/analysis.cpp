@@ -466,7 +466,8 @@ void bind_analysis(nb::module_ &module) {
         .def_prop_ro("dropped_system_calls", &Analysis::dropped_system_calls)
         .def_prop_ro("dropped_marks", &Analysis::dropped_marks)
         .def_prop_ro("dropped_annotations", &Analysis::dropped_annotations)
-        .def_prop_ro("memory_bytes", &Analysis::memory_bytes);
+        .def_prop_ro("memory_bytes", &Analysis::memory_bytes)
+        .def_prop_ro("segment_memory_bytes", &Analysis::segment_memory_bytes);
 
     nb::class_<Ring>(module, "Ring", "The ring of one traced process.")
         .def(nb::init<const std::string &>(), "path"_a)

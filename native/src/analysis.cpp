@@ -508,9 +508,13 @@ void Analysis::event(std::uint32_t kind, std::uint32_t value, const std::uint64_
     }
 }
 
+std::size_t Analysis::segment_memory_bytes() const {
+    return segments_ != nullptr ? segments_->memory_bytes() : 0;
+}
+
 std::size_t Analysis::memory_bytes() const {
     return lines_.memory_bytes() + pages_.memory_bytes() + line_queue_.memory_bytes() +
-           page_queue_.memory_bytes() + (segments_ != nullptr ? segments_->memory_bytes() : 0) +
+           page_queue_.memory_bytes() + segment_memory_bytes() +
            (attributor_ != nullptr ? attributor_->memory_bytes() : 0) +
            (line_uses_ != nullptr ? line_uses_->memory_bytes() : 0);
 }

@@ -32,8 +32,8 @@ inline constexpr std::size_t kPagingsMax = 32;
 // Entries of the tables of sequences, as powers of two.
 inline constexpr unsigned kSequenceBits = 15;
 inline constexpr unsigned kRowSequenceBits = 16;
-/// Likewise of the table of rows seen.
-inline constexpr unsigned kRowsSeenBits = 16;
+/// Rows whose contents are known to have been seen, though the rows are not known: a power of two.
+inline constexpr std::size_t kRowsSeen = std::size_t{1} << 16;
 
 inline std::uint64_t mix(std::uint64_t hash, std::uint64_t value) {
     hash = (hash ^ value) * 0x9e3779b97f4a7c15u;
@@ -193,8 +193,7 @@ struct Segments::Memo {
     std::uint64_t row_hash = 0;
     std::uint64_t row_accesses = 0;
     /// Hashes of rows that were not known when they came.
-    std::vector<std::uint64_t> rows_seen = std::vector<std::uint64_t>(std::size_t{1}
-                                                                      << detail::kRowsSeenBits);
+    std::vector<std::uint64_t> rows_seen = std::vector<std::uint64_t>(detail::kRowsSeen);
 
     detail::LocalStack local; ///< scratch
     detail::ByteCollector collector;

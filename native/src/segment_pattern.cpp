@@ -82,8 +82,9 @@ void Effect::count_reuses(ReuseStack &stack) {
 }
 
 std::size_t Effect::memory_bytes() const {
-    return touches.capacity() * sizeof(SegmentTouch) + anchors.capacity() * sizeof(Anchor) + reuses.capacity() * sizeof(InnerReuse) +
-           groups.capacity() * sizeof groups[0] + regions.capacity() * sizeof regions[0];
+    return touches.capacity() * sizeof(SegmentTouch) + anchors.capacity() * sizeof(Anchor) +
+           reuses.capacity() * sizeof(InnerReuse) + groups.capacity() * sizeof groups[0] +
+           regions.capacity() * sizeof regions[0];
 }
 
 void LocalStack::start(std::size_t access_count_max, bool by_block) {

@@ -67,8 +67,8 @@ void take_row(LocalStack &local, const Pattern &pattern, const RowContent &conte
             const Anchor &anchor = segment.lines.anchors[touch.anchor];
             const std::uint64_t from = anchor.base != 0 ? content.words[at + anchor.base] : 0;
             const std::uint64_t line = from + anchor.offset + touch.offset;
-            const auto base =
-                static_cast<std::uint16_t>(anchor.base != 0 ? pattern.base_of(at + anchor.base) : 0);
+            const auto base = static_cast<std::uint16_t>(
+                anchor.base != 0 ? pattern.base_of(at + anchor.base) : 0);
             accesses.push_back({line, line - content.base_lines[base], base, touch.rank,
                                 touch.access_class(), touch.classes()});
         }

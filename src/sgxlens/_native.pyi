@@ -222,6 +222,9 @@ class Analysis:
     @property
     def memory_bytes(self) -> int: ...
 
+    @property
+    def segment_memory_bytes(self) -> int: ...
+
 class Ring:
     """The ring of one traced process."""
 

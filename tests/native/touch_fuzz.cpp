@@ -56,10 +56,10 @@ Segment make_segment(Random &random, std::uint64_t base, unsigned entry_shift) {
         const auto classes =
             1u << static_cast<unsigned>(access) | 1u << static_cast<unsigned>(AccessClass::load);
         const auto anchor = static_cast<std::uint8_t>(random() % 2);
-        segment.touches.push_back(
-            {static_cast<std::uint16_t>(block + anchor), static_cast<std::uint16_t>(rank), 0, anchor,
-             SegmentTouch::kinds_of(static_cast<std::uint8_t>(access),
-                                    static_cast<std::uint8_t>(classes))});
+        segment.touches.push_back({static_cast<std::uint16_t>(block + anchor),
+                                   static_cast<std::uint16_t>(rank), 0, anchor,
+                                   SegmentTouch::kinds_of(static_cast<std::uint8_t>(access),
+                                                          static_cast<std::uint8_t>(classes))});
         add_entry(block, access);
     }
     std::vector<std::uint64_t> recent(blocks.rbegin(), blocks.rend());

@@ -185,6 +185,8 @@ class Analysis {
     /// How many of the line accesses were taken by segments that were known.
     std::uint64_t segment_access_count() const { return segment_access_count_; }
     std::size_t memory_bytes() const;
+    /// Of these, what is remembered of segments: it does not grow with the memory accessed.
+    std::size_t segment_memory_bytes() const;
 
   private:
     static constexpr std::size_t kBatchEntries = 4096;

@@ -165,9 +165,9 @@ class ReuseStack {
     // Takes a segment by what it does with each block, in the order of the first accesses to them;
     // no block twice. Counts these first accesses; the distances of all others depend on the
     // segment only and are to be counted with count_reuses. Anchors are block numbers; block
-    // numbers wrap like those of entries. Only at sampling rate 1, and where blocks are attributed at most
-    // visit_distance of them. Returns the region of each block, until the next call; null where
-    // they are not attributed, and all are of region 0.
+    // numbers wrap like those of entries. Only at sampling rate 1, and where blocks are attributed
+    // at most visit_distance of them. Returns the region of each block, until the next call; null
+    // where they are not attributed, and all are of region 0.
     const RegionNumber *touch(const SegmentTouch *touches, std::size_t count,
                               const std::uint64_t *anchors);
     void count_reuses(RegionNumber region, AccessClass access, std::size_t bin,
