@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import combinations
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from sgxlens.enclave.quantities import Range
 from sgxlens.errors import UsageError
@@ -128,22 +128,26 @@ class KnownFile:
             self.size_bytes = offset + result
 
 
-class Disk:
-    """The files of this machine, as far as they tell of a recording.
+class FileSize(NamedTuple):
+    """The size of a file.
 
     Attributes:
-        sized: paths whose size was taken from here.
-        guessed: paths whose size is not known exactly.
-        unsized: paths of whose size nothing is known.
+        size_bytes: the size.
+        known_from: ``recording``; ``disk``: from this machine; ``reads``: only what is read of it
+            is known; ``nothing``.
     """
+
+    size_bytes: Range
+    known_from: Literal["recording", "disk", "reads", "nothing"]
+
+
+class Disk:
+    """The files of this machine, as far as they tell of a recording."""
 
     def __init__(self, created: datetime, *, look: bool) -> None:
         self._look = look
         self._before = created.timestamp()
         self._stats: dict[str, os.stat_result | None] = {}
-        self.sized: set[str] = set()
-        self.guessed: set[str] = set()
-        self.unsized: set[str] = set()
 
     def exists(self, path: str) -> bool | None:
         """Whether a path is there; None: nobody looks."""
@@ -154,10 +158,10 @@ class Disk:
         found = self._stat(path)
         return None if found is None else stat.S_ISDIR(found.st_mode)
 
-    def size_bytes(self, file: KnownFile) -> Range:
+    def size(self, file: KnownFile) -> FileSize:
         """The size of a file, as the recording or this machine tells."""
         if file.size_bytes is not None:
-            return Range.exact(file.size_bytes)
+            return FileSize(Range.exact(file.size_bytes), "recording")
         found = self._stat(file.path)
         if (
             found is not None
@@ -165,14 +169,12 @@ class Disk:
             and found.st_size >= file.read_end_bytes
             and found.st_mtime <= self._before
         ):
-            self.sized.add(file.path)
-            return Range.exact(found.st_size)
+            return FileSize(Range.exact(found.st_size), "disk")
         if file.read_end_bytes:
             # What is read of a library or model is most of it.
-            self.guessed.add(file.path)
-            return Range(file.read_end_bytes, file.read_end_bytes, 2 * file.read_end_bytes)
-        self.unsized.add(file.path)
-        return Range.exact(0)
+            read = file.read_end_bytes
+            return FileSize(Range(read, read, 2 * read), "reads")
+        return FileSize(Range.exact(0), "nothing")
 
     def entries(self, path: str, size_bytes: int) -> tuple[str, ...] | None:
         """The names in a folder, if they are those that took so many bytes in getdents64."""
@@ -222,13 +224,13 @@ class Classifier:
             self._inside[path] = found
         return self._inside[path]
 
-    def unused_patterns(self) -> list[str]:
-        """The user's patterns that match no path that was asked for."""
+    def unused_patterns(self, paths: Iterable[str]) -> list[str]:
+        """The user's patterns that match none of the paths."""
         return [
             pattern
             for kind in _KINDS
             for pattern in getattr(self._kinds, kind)
-            if not any(map(matcher([pattern]).fullmatch, self._inside))
+            if not any(map(matcher([pattern]).fullmatch, paths))
         ]
 
     def is_directory(self, file: KnownFile) -> bool:
@@ -239,11 +241,14 @@ class Classifier:
 
     def kind(self, file: KnownFile) -> str:
         """What a file is to the runtime."""
-        inside = self.inside_kind(file.path)
-        if inside is not None:
-            return inside
-        if self.is_directory(file):
-            return "directory"
+        return self.fixed_kind(file) or self.chosen_kind(file)
+
+    def fixed_kind(self, file: KnownFile) -> str | None:
+        """``tmpfs``, ``pseudo`` or ``directory``; None: it is a file of the host."""
+        return self.inside_kind(file.path) or ("directory" if self.is_directory(file) else None)
+
+    def chosen_kind(self, file: KnownFile) -> str:
+        """What a file of the host is: as the user says, or the runtime."""
         given = self._kinds.kind_of(file.path)
         if given is not None:
             return given

@@ -21,7 +21,7 @@ from sgxlens.enclave.charges import Charge
 from sgxlens.enclave.page_loads import fitting_page_count
 from sgxlens.enclave.quantities import Range
 from sgxlens.enclave.stacks import inside_address_space
-from sgxlens.enclave.system_calls.callers import OperatorFinder, background_threads
+from sgxlens.enclave.system_calls.callers import background_threads, operator_finder
 from sgxlens.enclave.transition_counts import count_transitions
 from sgxlens.recording.format import LINE_BYTES, MAPPING_KINDS, PAGE_BYTES
 
@@ -181,7 +181,7 @@ def _foreground(recording: Recording, phase: Phase, history: AddressSpaceHistory
 def _cleared(
     recording: Recording, phase: Phase, history: _Foreground, runtime: Runtime
 ) -> Iterator[_Cleared]:
-    operators = OperatorFinder(recording)
+    operators = operator_finder(recording)
     for change in history.changes:
         event = change.event
         if event.action in runtime.work.clears:

@@ -15,19 +15,20 @@ from sgxlens.enclave.files import Classifier, Disk, FileKinds
 from sgxlens.enclave.mappings.events import is_tracer_file
 from sgxlens.enclave.quantities import Range
 from sgxlens.enclave.stacks import mapped_stack_lengths
-from sgxlens.enclave.system_calls.callers import CallerClasses, OperatorFinder, background_threads
+from sgxlens.enclave.system_calls.callers import CallerClasses, background_threads
 from sgxlens.enclave.system_calls.effects import Effect, EffectFinder, Facts
-from sgxlens.enclave.system_calls.facts import NO_FACTS, FactFinder
-from sgxlens.enclave.system_calls.replay import replay_calls
-from sgxlens.recording.format import PAGE_BYTES
+from sgxlens.enclave.system_calls.facts import NO_FACTS
+from sgxlens.enclave.system_calls.groups import Load, call_groups
 from sgxlens.text import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from sgxlens.enclave.files import FileSize, KnownFile
     from sgxlens.enclave.platform import Platform
     from sgxlens.enclave.runtime import Runtime
-    from sgxlens.enclave.system_calls.recorded import Call
+    from sgxlens.enclave.system_calls.facts import CallFacts
+    from sgxlens.enclave.system_calls.groups import Alike
     from sgxlens.recording.reader import Phase, Recording
 
 #: System calls that read a clock.
@@ -169,15 +170,7 @@ class _Counts(NamedTuple):
     trapping: TransitionCounts
 
 
-class _Load(NamedTuple):
-    """A program or loader: segments are offsets and sizes in the file."""
-
-    process: int
-    path: str
-    segments: tuple[tuple[int, int], ...]
-
-
-def _loads(recording: Recording) -> tuple[_Load, ...]:
+def _loads(recording: Recording) -> tuple[Load, ...]:
     """What is mapped before the first instruction."""
     if not recording.has_table("mappings"):
         return ()
@@ -189,7 +182,15 @@ def _loads(recording: Recording) -> tuple[_Load, ...]:
         if is_load and row["process"] in started and not is_tracer_file(row["name"]):
             segments = loaded.setdefault((row["process"], row["name"]), [])
             segments.append((row["file_offset"], row["size_bytes"]))
-    return tuple(_Load(*where, tuple(segments)) for where, segments in loaded.items())
+    return tuple(Load(*where, tuple(segments)) for where, segments in loaded.items())
+
+
+class _KnownEffects:
+    """Effects of a runtime's rules that were found before, also for other tables of a recording."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        self.finder = EffectFinder(runtime)
+        self.of_calls: dict[tuple[CallFacts, str, float], _Effects] = {}
 
 
 class _Counter:
@@ -200,25 +201,28 @@ class _Counter:
         recording: Recording,
         runtime: Runtime,
         kinds: FileKinds,
-        loads: tuple[_Load, ...],
+        loads: tuple[Load, ...],
         stack_lengths: Mapping[tuple[int, int], int],
     ) -> None:
         self._recording = recording
-        self._loads = loads
-        self._stack_lengths = stack_lengths
-        self._replay = recording.derived(
-            replay_calls, lambda: replay_calls(recording), ("syscalls", "threads")
-        )
-        self._disk = Disk(recording.metadata.created, look=kinds.look_on_disk)
+        look, created = kinds.look_on_disk, recording.metadata.created
+        self._disk = recording.derived((Disk, look), lambda: Disk(created, look=look), ())
         self._classifier = Classifier(kinds, runtime.files, self._disk)
-        self._facts = FactFinder(self._replay, self._classifier, self._disk)
-        self._effects = EffectFinder(runtime)
+        calls = call_groups(recording, self._classifier, self._disk, loads)
+        self._calls = calls.with_lengths(stack_lengths)
+        # The rules are kept with their effects, so that no others take their id.
+        rules = (runtime.syscall_rules, runtime.event_rules)
+        _, self._known = recording.derived(
+            (_KnownEffects, *map(id, rules)), lambda: (rules, _KnownEffects(runtime)), ()
+        )
+        self._effects = self._known.finder
         self._callers = CallerClasses(runtime.patched_objects)
         self._counts: Counter[tuple[_Key, _Effects]] = Counter()
         self._left_out: Counter[str] = Counter()
         self._unknown: Counter[str] = Counter()
         self._reasons: dict[str, str | None] = {}
         self._natively: Counter[tuple[_Key, _Effects]] = Counter()
+        self._sizes: dict[KnownFile, FileSize] = {}
 
     def counted(self) -> _Counts:
         self._count_loads()
@@ -238,38 +242,53 @@ class _Counter:
         return _Counts(native, trapping)
 
     def _count_calls(self) -> None:
-        operators = OperatorFinder(self._recording)
-        background = background_threads(self._recording)
         profiled = _profiled_phases(self._recording)
         raw = self._of_event(RAW_SYSCALL)
         perhaps_raw = _Effects(
             *(effect.or_nothing("if the caller is not the C library") for effect in raw)
         )
-        for call in self._replay.calls:
-            caller = self._callers.name_of(call.caller)
-            facts, maybe = self._facts.facts_of(call, caller)
-            length = self._stack_lengths.get((call.process, call.position))
-            if length is not None and call.name == "mmap":
-                facts |= {"length": length, "pages": length // PAGE_BYTES}
-            is_background = (call.process, call.thread) in background
-            reason = self._reason_to_leave_out(call, profiled, is_background=is_background)
+        kinds = self._calls.kinds(self._classifier)
+        for group, kind in zip(self._calls.groups, kinds, strict=True):
+            if group.call.sizes(kind) and group.call.file is not None:
+                self._size(group.call.file)
+        for alike in self._calls.alike(kinds, background_threads(self._recording)):
+            group = alike.group
+            natively = not group.is_part
+            reason = self._reason_to_leave_out(alike, profiled)
             if reason is not None:
-                self._left_out[reason] += not call.is_part
+                self._left_out[reason] += alike.number * natively
                 continue
+            name = group.call.name
             key = _Key(
-                call.process,
-                call.phase,
-                None if is_background else operators.at(call.process, call.thread, call.position),
-                call.name,
-                caller,
-                is_background,
+                group.process,
+                group.phase,
+                alike.operator,
+                name,
+                str(group.call.facts["caller"]),
+                alike.is_background,
             )
-            effects = self._of_call(call.name, facts, maybe)
+            effects = self._of_alike(alike)
             if not effects.native.is_known:
-                self._unknown[call.name] += 1
-            self._add(key, effects, natively=not call.is_part)
-            if not call.is_part and self._callers.is_raw(call.caller):
-                self._add(key._replace(name=RAW_SYSCALL), raw if call.caller else perhaps_raw)
+                self._unknown[name] += alike.number
+            self._add(key, effects, alike.number, natively=natively)
+            if natively and self._callers.is_raw(group.caller):
+                is_raw = raw if group.caller else perhaps_raw
+                self._add(key._replace(name=RAW_SYSCALL), is_raw, alike.number)
+
+    def _size(self, file: KnownFile) -> FileSize:
+        if file not in self._sizes:
+            self._sizes[file] = self._disk.size(file)
+        return self._sizes[file]
+
+    def _of_alike(self, alike: Alike) -> _Effects:
+        call = alike.group.call
+        key = (call, alike.kind, alike.largest_before)
+        found = self._known.of_calls.get(key)
+        if found is None:
+            size = self._size(call.file) if call.file and call.sizes(alike.kind) else None
+            facts, maybe = call.complete(alike.kind, alike.largest_before, size)
+            found = self._known.of_calls[key] = self._of_call(call.name, facts, maybe)
+        return found
 
     def _of_call(self, name: str, facts: Facts, maybe: tuple[Facts, ...]) -> _Effects:
         native = self._effects.of_call(name, facts, maybe)
@@ -284,19 +303,18 @@ class _Counter:
             self._effects.of_event(name, {**facts, _TRAPS: True}),
         )
 
-    def _reason_to_leave_out(
-        self, call: Call, profiled: set[tuple[int, int]], *, is_background: bool
-    ) -> str | None:
-        file = call.path_file or (call.handle.file if call.handle else None)
+    def _reason_to_leave_out(self, alike: Alike, profiled: set[tuple[int, int]]) -> str | None:
+        group = alike.group
+        file = group.call.file
         if file is not None:
             if file.path not in self._reasons:
                 self._reasons[file.path] = _reason_of_path(file.path)
             if (reason := self._reasons[file.path]) is not None:
                 return reason
         if (
-            call.name in _PROFILE_CALLS
-            and not is_background
-            and (call.process, call.phase) in profiled
+            group.call.name in _PROFILE_CALLS
+            and not alike.is_background
+            and (group.process, group.phase) in profiled
         ):
             return "clock reads and process ids for the profile, which sgxlens asked for"
         return None
@@ -304,10 +322,11 @@ class _Counter:
     def _count_loads(self) -> None:
         """The program and its loader, which are there before the first instruction."""
         first = {p.process: p.index for p in reversed(self._recording.phases)}
-        for process, path, segments in self._loads:
-            facts = self._facts.load_facts(process, path, list(segments))
-            key = _Key(process, first.get(process, 0), None, "program_load")
-            self._add(key, self._of_event("program_load", facts))
+        for load, (facts, file, kind) in self._calls.loads:
+            self._size(file)
+            of_file = {**facts, "kind": kind or self._classifier.chosen_kind(file)}
+            key = _Key(load.process, first.get(load.process, 0), None, "program_load")
+            self._add(key, self._of_event("program_load", of_file))
 
     def _count_traps(self) -> None:
         if not self._recording.has_table("traps"):
@@ -378,36 +397,28 @@ class _Counter:
             )
 
     def _notes(self) -> Iterable[str]:
-        recording, disk = self._recording, self._disk
+        recording = self._recording
         for table, what in (("syscalls", "system calls"), ("traps", "CPUID and RDTSC")):
             if not recording.has_table(table):
                 yield f"{what} were not recorded, so that their transitions are not counted"
-        for pattern in self._classifier.unused_patterns():
+        for pattern in self._classifier.unused_patterns(self._calls.inside):
             yield f"no file that the program uses matches {one_line(pattern, 60)!r}"
-        if disk.sized:
-            yield f"sizes of files are those on this machine: {len(disk.sized)} of them"
-        if disk.guessed:
-            yield f"of some files only what is read is known, not the size: {len(disk.guessed)}"
-        if disk.unsized:
-            yield (
-                "of some files no size is known, so that hashing them is not counted:"
-                f" {len(disk.unsized)}"
-            )
-        if self._facts.guessed_folder_count:
-            yield (
-                "of some missing paths it is not known how much of them exists:"
-                f" {self._facts.guessed_folder_count}"
-            )
-        if self._replay.unknown_descriptor_count:
+        known_from = Counter(size.known_from for size in self._sizes.values())
+        if found := known_from["disk"]:
+            yield f"sizes of files are those on this machine: {found} of them"
+        if found := known_from["reads"]:
+            yield f"of some files only what is read is known, not the size: {found}"
+        if found := known_from["nothing"]:
+            yield f"of some files no size is known, so that hashing them is not counted: {found}"
+        if found := self._calls.guessed_folder_count:
+            yield f"of some missing paths it is not known how much of them exists: {found}"
+        if found := self._calls.unknown_descriptor_count:
             yield (
                 "some descriptors were not opened in the recording, so that what they are of is not"
-                f" known: {self._replay.unknown_descriptor_count}"
+                f" known: {found}"
             )
-        if self._callers.unknown_count:
-            yield (
-                "some system calls have no known caller and may trap:"
-                f" {self._callers.unknown_count}"
-            )
+        if found := self._calls.unknown_caller_count:
+            yield f"some system calls have no known caller and may trap: {found}"
 
 
 def _profiled_phases(recording: Recording) -> set[tuple[int, int]]:

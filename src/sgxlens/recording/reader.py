@@ -248,6 +248,15 @@ class Recording:
         found._origin, found._replaced = self, dict(tables)
         return found
 
+    @property
+    def original(self) -> Recording | None:
+        """What `with_tables` made this from; None: it is as it was recorded."""
+        return self._origin
+
+    def replaces(self, table: str) -> bool:
+        """Whether `with_tables` gave it other rows in a table than `original` has."""
+        return table in self._replaced
+
     def accesses_path(self, process: int) -> Path:
         """The kept accesses of a process; see `sgxlens.recording.accesses`.
 

@@ -23,41 +23,31 @@ if TYPE_CHECKING:
 
 
 class CallerClasses:
-    """Classes of the object files that make system calls.
-
-    Attributes:
-        unknown_count: calls whose caller is not known.
-    """
+    """Which object files make system calls that trap."""
 
     def __init__(self, patched_objects: Iterable[str]) -> None:
         self._patched = matcher(patched_objects)
-        self._classes: dict[str, tuple[str, bool]] = {}
-        self.unknown_count = 0
-
-    def name_of(self, object_file: str) -> str:
-        """The class of an object file, as of `CALLERS`."""
-        self.unknown_count += not object_file
-        return self._class(object_file)[0]
+        self._are_raw: dict[str, bool] = {}
 
     def is_raw(self, object_file: str) -> bool:
         """Whether its SYSCALL instructions are as they were compiled, not the runtime's."""
-        return self._class(object_file)[1]
+        if object_file not in self._are_raw:
+            self._are_raw[object_file] = caller_class(object_file) not in (
+                "loader",
+                "libc",
+            ) and not self._patched.fullmatch(PurePath(object_file).name)
+        return self._are_raw[object_file]
 
-    def _class(self, object_file: str) -> tuple[str, bool]:
-        if object_file not in self._classes:
-            name = PurePath(object_file).name
-            found = "other"
-            if not object_file:
-                found = "unknown"
-            elif is_loader(object_file):
-                found = "loader"
-            elif is_libc(object_file):
-                found = "libc"
-            elif name.startswith("libgomp"):
-                found = "libgomp"
-            is_raw = found not in ("loader", "libc") and not self._patched.fullmatch(name)
-            self._classes[object_file] = (found, is_raw)
-        return self._classes[object_file]
+
+def caller_class(object_file: str) -> str:
+    """The class of an object file, as of `CALLERS`."""
+    if not object_file:
+        return "unknown"
+    if is_loader(object_file):
+        return "loader"
+    if is_libc(object_file):
+        return "libc"
+    return "libgomp" if PurePath(object_file).name.startswith("libgomp") else "other"
 
 
 class OperatorFinder:
@@ -88,6 +78,13 @@ class OperatorFinder:
         index = bisect_right(spans[0], position) - 1
         operator = spans[1][index] if index >= 0 else -1
         return operator if operator >= 0 else None
+
+
+def operator_finder(recording: Recording) -> OperatorFinder:
+    """Finds operators of a recording; made once."""
+    return recording.derived(
+        operator_finder, lambda: OperatorFinder(recording), ("contexts", "operators")
+    )
 
 
 def background_threads(recording: Recording) -> set[tuple[int, int]]:

@@ -12,6 +12,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple
 
+import pyarrow.compute as pc
+
 from sgxlens.enclave import linux
 from sgxlens.enclave.files import KnownFile
 from sgxlens.enclave.system_calls.recorded import Call, Handle, Row, Threads, recorded_calls
@@ -73,6 +75,60 @@ def replay_calls(recording: Recording) -> ReplayedCalls:
         unknown += process.unknown_count
         left[info.pid] = process.inherited()
     return ReplayedCalls(tuple(calls), files, unknown)
+
+
+def thread_facts(replayed: ReplayedCalls, changed: Recording) -> dict[int, dict[str, Value]]:
+    """What other threads in `changed` make of the facts of calls, by the index of the call."""
+    threads: dict[int, Threads] = {}
+    found: dict[int, dict[str, Value]] = {}
+    for index, call in enumerate(replayed.calls):
+        if call.name in _ABOUT_THREADS:
+            if call.process not in threads:
+                threads[call.process] = Threads(changed, call.process)
+            mine = threads[call.process]
+            facts = found[index] = {"other_threads": mine.others_at(call.position)}
+            if "is_thread" in call.facts:
+                facts["is_thread"] = max(call.facts["result"], 0) in mine.kernel_tids
+    return found
+
+
+def memory_facts(
+    replayed: ReplayedCalls, before: Recording, changed: Recording
+) -> dict[int, dict[str, Value]] | None:
+    """What other lengths of mappings in `changed` make of the facts of calls, by their index.
+
+    None: something else differs in the table ``syscalls``, or a file is mapped to be shared, where
+    later calls depend on how much of it is.
+    """
+    old, new = before.table("syscalls"), changed.table("syscalls")
+    if old.num_rows != new.num_rows or any(_maps_shared(call) for call in replayed.calls):
+        return None
+    names = [name for name in old.column_names if name != "arg1"]
+    if not old.select(names).equals(new.select(names)):
+        return None
+    maps = pc.equal(old["name"], "mmap")
+    differs = pc.not_equal(old["arg1"], new["arg1"])
+    if pc.any(pc.and_(differs, pc.invert(maps))).as_py():
+        return None
+    rows = new.filter(maps).select(["process", "arg1"])
+    found: dict[int, dict[str, Value]] = {}
+    lengths = {
+        process: iter(rows.filter(pc.equal(rows["process"], process))["arg1"].to_pylist())
+        for process in pc.unique(rows["process"]).to_pylist()
+    }
+    for index, call in enumerate(replayed.calls):
+        if call.name == "mmap":
+            length = next(lengths[call.process])
+            if length != call.facts["asked"]:
+                facts = found[index] = {"asked": length}
+                _set_length(facts, length)
+    return found
+
+
+def _maps_shared(call: Call) -> bool:
+    return call.name == "mmap" and bool(
+        call.facts["shared"] and call.facts["writable"] and not call.facts["anonymous"]
+    )
 
 
 class _Inherited(NamedTuple):
@@ -460,6 +516,7 @@ def _set_length(facts: dict[str, Value], length: int) -> None:
     facts["pages"] = _whole_pages(length) // PAGE_BYTES
 
 
+_ABOUT_THREADS = ("clone", "clone3", "exit", "exit_group")
 _FORKING = ("fork", "vfork", "clone", "clone3")
 _WRITES = ("write", "pwrite64", "writev", "pwritev", "pwritev2")
 #: Calls that return a descriptor.
