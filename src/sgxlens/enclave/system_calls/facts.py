@@ -51,7 +51,7 @@ class CallFacts:
         name: the system call.
         facts: those that follow from the call and the look-ups before it.
         maybe: what may be otherwise, one after the other.
-        later: further facts; as long as the size of a file is not sure, they hold for the likely one.
+        later: further facts; where the size of the file is not sure, they are of the likely one.
         later_maybe: what may be otherwise of these.
         file: what its path or descriptor is of; None: no file.
         kind: what that is, whatever the user says of files; None: the user or the runtime says.
