@@ -55,6 +55,7 @@ def command(
     be, what to change, and what all that rests on.
     """
     from sgxlens.advice.advise import situation_of
+    from sgxlens.enclave.runtime import load_runtime
     from sgxlens.errors import RecordingError
     from sgxlens.prediction.inputs import opened
     from sgxlens.prediction.predict import DEFAULT_RUNTIME
@@ -69,7 +70,10 @@ def command(
     asked = {"phase": phase, "native_seconds": native_seconds, **settings}
     no_prediction = ""
     try:
-        predictions, left_out = predict_on(opened(source), platforms, runtime, **asked)
+        whole = opened(source)
+        # Read once: what is counted by its rules is kept with it.
+        inside = load_runtime(runtime or DEFAULT_RUNTIME)
+        predictions, left_out = predict_on(whole, platforms, inside, **asked)
     except RecordingError as error:
         # What was recorded can be shown even where nothing can be predicted from it.
         predictions, left_out, no_prediction = [], [], error.message
@@ -78,7 +82,7 @@ def command(
     # As it was named: a file has another name inside.
     names = list(dict.fromkeys(platforms)) or [one.deployment.platform for one in predictions]
     advisories = [
-        _advised(situation_of(source, names[index], runtime or DEFAULT_RUNTIME, **asked))
+        _advised(situation_of(source, names[index], inside, **asked))
         if advice == "all" or index == first
         else None
         for index in range(len(predictions))

@@ -6,7 +6,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from sgxlens.enclave.platform import platform_names
-from sgxlens.enclave.runtime import load_runtime
+from sgxlens.enclave.runtime import Runtime, load_runtime
 from sgxlens.errors import UsageError
 from sgxlens.prediction.predict import DEFAULT_RUNTIME, predict
 
@@ -22,7 +22,7 @@ Result = TypeVar("Result")
 def predict_on(
     recording: Recording,
     platforms: Sequence[str],
-    runtime: str | None = None,
+    runtime: Runtime | str | None = None,
     **options: Any,
 ) -> tuple[list[Prediction], list[tuple[str, UsageError]]]:
     """What a recording would cost on each of `platforms`.
@@ -30,7 +30,7 @@ def predict_on(
     Args:
         recording: the recording.
         platforms: names or files; none: all that come with sgxlens.
-        runtime: name or file of the runtime; None: the default one.
+        runtime: the runtime, its name or its file; None: the default one.
         options: as `predict` takes them.
 
     Returns:
@@ -41,7 +41,7 @@ def predict_on(
         RecordingError: the recording is damaged, or lacks what a prediction needs.
     """
     # Read once: what is counted by its rules is kept with it.
-    inside = load_runtime(runtime or DEFAULT_RUNTIME)
+    inside = runtime if isinstance(runtime, Runtime) else load_runtime(runtime or DEFAULT_RUNTIME)
     return on_each(platforms, lambda platform: predict(recording, platform, inside, **options))
 
 

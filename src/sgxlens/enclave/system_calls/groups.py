@@ -266,8 +266,12 @@ def _grouped(
             found.kind,
             id(found.file),
             *found.facts.items(),
+            None,
             *found.later.items(),
-            *(tuple(one.items()) for one in (*found.maybe, None, *found.later_maybe) if one),
+            None,
+            *(tuple(one.items()) for one in found.maybe),
+            None,
+            *(tuple(one.items()) for one in found.later_maybe),
         )
         number = numbers.setdefault(key, len(groups))
         if number == len(groups):
