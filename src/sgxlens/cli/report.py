@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from sgxlens.cli import options
+from sgxlens.cli.garbage import collected_seldom
 
 if TYPE_CHECKING:
     from sgxlens.advice.advise import Advisory
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 )
 @click.option("--force", is_flag=True, help="Replace a file that is no report.")
 @click.option("-q", "--quiet", is_flag=True, help="No closing line.")
+@collected_seldom()
 def command(
     recording: str,
     *,

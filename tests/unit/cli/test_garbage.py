@@ -1,0 +1,18 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Python's search for garbage is as it was when a command is done."""
+
+from __future__ import annotations
+
+import gc
+
+import pytest
+
+from sgxlens.cli.garbage import SELDOM_OBJECT_COUNT, collected_seldom
+
+
+def test_garbage_is_looked_for_seldom_meanwhile_and_as_before_after_an_error() -> None:
+    before = gc.get_threshold()
+    with pytest.raises(KeyError), collected_seldom():
+        assert gc.get_threshold() == (SELDOM_OBJECT_COUNT, *before[1:])
+        raise KeyError
+    assert gc.get_threshold() == before
