@@ -12,6 +12,7 @@
 #include <nanobind/stl/string.h>
 #include <optional>
 #include <string>
+#include <utility>
 
 namespace nb = nanobind;
 using namespace nb::literals;
@@ -19,16 +20,13 @@ using namespace nb::literals;
 namespace {
 
 using namespace sgxlens;
+using bindings::array_of;
 
 template <typename T>
 using Column = nb::ndarray<const T, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
 
 template <typename T> std::span<const T> span_of(const Column<T> &column) {
     return {column.data(), column.size()};
-}
-
-template <typename T> nb::object array_of(const std::vector<T> &values) {
-    return bindings::column<T>(values, [](T value) { return value; });
 }
 
 EpcPolicy policy_of(const std::string &name) {
@@ -62,12 +60,12 @@ nb::list simulate(const EpcVisits &visits, const std::string &policy,
     if (is_interrupted)
         throw nb::python_error();
     nb::list list;
-    for (const EpcResult &result : results)
-        list.append(nb::make_tuple(array_of(result.load_count), array_of(result.eviction_count),
-                                   array_of(result.loads.visit), array_of(result.loads.page),
-                                   array_of(result.evictions.visit),
-                                   array_of(result.evictions.page),
-                                   array_of(result.marked_load_count)));
+    for (EpcResult &result : results)
+        list.append(nb::make_tuple(
+            array_of(std::move(result.load_count)), array_of(std::move(result.eviction_count)),
+            array_of(std::move(result.loads.visit)), array_of(std::move(result.loads.page)),
+            array_of(std::move(result.evictions.visit)), array_of(std::move(result.evictions.page)),
+            array_of(std::move(result.marked_load_count))));
     return list;
 }
 

@@ -14,6 +14,7 @@ void bind_reuse_stack(nb::module_ &module);
 void bind_analysis(nb::module_ &module);
 void bind_page_visits(nb::module_ &module);
 void bind_epc(nb::module_ &module);
+void bind_distinct(nb::module_ &module);
 
 NB_MODULE(_native, module) {
     module.doc() = "The native core of sgxlens: decodes access streams, computes data reuse.";
@@ -39,4 +40,5 @@ NB_MODULE(_native, module) {
     bind_analysis(module);
     bind_page_visits(module);
     bind_epc(module);
+    bind_distinct(module);
 }

@@ -1,50 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
+#include "sgxlens/distinct.hpp"
 #include "sgxlens/epc.hpp"
 
 #include <algorithm>
-#include <bit>
 #include <string>
 
 namespace sgxlens {
 
 namespace {
 
-constexpr std::uint32_t kNone = ~std::uint32_t{0};
-
-/// Numbers pages in the order in which they come.
-class PageNumbers {
-  public:
-    std::uint32_t of(std::uint64_t page) {
-        if (pages_.size() * 2 >= slots_.size())
-            grow();
-        std::uint32_t &slot = slot_of(page);
-        if (slot == kNone) {
-            slot = static_cast<std::uint32_t>(pages_.size());
-            pages_.push_back(page);
-        }
-        return slot;
-    }
-    std::vector<std::uint64_t> take() { return std::move(pages_); }
-
-  private:
-    std::uint32_t &slot_of(std::uint64_t page) {
-        // Neighbours go far apart; the upper bits depend on all bits of the page.
-        std::size_t at = static_cast<std::size_t>((page * 0x9e3779b97f4a7c15u) >> shift_);
-        while (slots_[at] != kNone && pages_[slots_[at]] != page)
-            at = (at + 1) & (slots_.size() - 1);
-        return slots_[at];
-    }
-    void grow() {
-        slots_.assign(std::max<std::size_t>(slots_.size() * 2, 1024), kNone);
-        shift_ = 64 - static_cast<unsigned>(std::countr_zero(slots_.size()));
-        for (std::uint32_t number = 0; number < pages_.size(); ++number)
-            slot_of(pages_[number]) = number;
-    }
-
-    std::vector<std::uint32_t> slots_;
-    std::vector<std::uint64_t> pages_;
-    unsigned shift_ = 0;
-};
+constexpr std::uint32_t kNone = Numbering::kNone;
 
 [[noreturn]] void refuse(std::size_t visit, const char *what) {
     throw EpcVisitsError("visit " + std::to_string(visit) + " " + what);
@@ -67,7 +32,7 @@ EpcVisits::EpcVisits(std::span<const std::uint64_t> page, std::span<const std::u
     page_.reserve(count);
     // Those that do not end last as long as there are visits.
     last_.assign(count, static_cast<std::uint32_t>(count) + 1);
-    PageNumbers numbers;
+    Numbering numbers;
     std::vector<std::uint32_t> open; // by page: its visit
     std::size_t open_count = 0;
     for (std::size_t number = 0; number < count; ++number) {

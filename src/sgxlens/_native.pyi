@@ -312,3 +312,8 @@ class EpcVisits:
     LOW_PAGE_COUNT: int = 32
 
     HIGH_PAGE_COUNT: int = 64
+
+def distinct(column: NDArray[numpy.uint64]) -> tuple[NDArray[numpy.uint64], NDArray[numpy.int64], NDArray[numpy.int64]]:
+    """
+    The distinct values, ascending; for each where it is first; for each row the index of its value.
+    """

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from sgxlens.enclave.mappings import _reference as twin
 from sgxlens.enclave.mappings.history import Action, Event, State, Touches, replay
+from sgxlens.recording.distinct import distinct_values
 from sgxlens.recording.format import MAPPING_KINDS, PAGE_BYTES
 
 _PAGES = 24
@@ -78,7 +79,7 @@ def test_replay_is_that_of_the_twin(
     events: list[Event], touched: list[tuple[int, int, bool]]
 ) -> None:
     touches = Touches(
-        np.array([page for page, _, _ in touched], dtype=np.uint64),
+        distinct_values(np.array([page for page, _, _ in touched], dtype=np.uint64)),
         np.array([position for _, position, _ in touched], dtype=np.uint64),
         np.array([is_background for _, _, is_background in touched], dtype=np.bool_),
     )

@@ -9,6 +9,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from sgxlens.recording.distinct import distinct_values
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
@@ -80,22 +82,19 @@ def _is_new(columns: Iterable[pa.ChunkedArray]) -> npt.NDArray[np.bool_]:
     return result
 
 
-def distinct(column: pa.ChunkedArray | Integers) -> tuple[npt.NDArray[np.uint64], Integers]:
+def distinct(column: pa.ChunkedArray) -> tuple[npt.NDArray[np.uint64], Integers]:
     """The distinct values, ascending, and for each row the index of its own.
 
-    The index of null comes after that of the last of them. Faster than `numpy.unique` where few
-    values are distinct.
+    The index of null comes after that of the last of them.
     """
-    if isinstance(column, np.ndarray):
-        column = pa.chunked_array([column])
-    encoded = column.combine_chunks().dictionary_encode()
-    found = unsigned(encoded.dictionary)
-    order = np.argsort(found)
-    rank = np.empty(order.size + 1, dtype=np.int64)
-    rank[order] = np.arange(order.size)
-    rank[order.size] = order.size
-    indices = pc.fill_null(encoded.indices, order.size)
-    return found[order], rank[indices.to_numpy()]
+    if not column.null_count:
+        found = distinct_values(unsigned(column))
+        return found.values, found.index
+    is_known = column.is_valid().to_numpy()
+    found = distinct_values(unsigned(column.drop_null()))
+    index = np.full(len(column), found.values.size, dtype=np.int64)
+    index[is_known] = found.index
+    return found.values, index
 
 
 def integers(column: pa.ChunkedArray, null: int = 0) -> Integers:

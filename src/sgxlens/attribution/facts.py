@@ -22,6 +22,7 @@ from sgxlens.recording.bitmaps import (
     popcount,
     union,
 )
+from sgxlens.recording.distinct import distinct_values
 from sgxlens.recording.format import ACCESS_CLASSES, BLOCK_BYTES
 from sgxlens.recording.phase_names import is_inference, is_warm_up
 from sgxlens.recording.reader import Phase, Recording
@@ -177,15 +178,15 @@ class PhaseFacts:
     @cached_property
     def _page_use(self) -> tuple[npt.NDArray[np.uint64], Uses]:
         rows = self._rows_here("page_use", _USE_COLUMNS)
-        pages, page = np.unique(unsigned(rows["page"]), return_inverse=True)
+        pages = distinct_values(unsigned(rows["page"]))
         uses = Uses(
             context=self._index(rows["context"], self.contexts.number, "page_use", "context"),
-            page=page.astype(np.int64),
+            page=pages.index,
             lines=unsigned(rows["lines"]),
             written=unsigned(rows["written_lines"]),
             fetched=unsigned(rows["fetched_lines"]),
         )
-        return pages, uses
+        return pages.values, uses
 
     @property
     def pages(self) -> npt.NDArray[np.uint64]:

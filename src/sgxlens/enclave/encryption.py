@@ -26,12 +26,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from sgxlens.attribution.columns import distinct
 from sgxlens.attribution.facts import FACT_TABLES, NO_OPERATOR, facts_of, has_attribution
 from sgxlens.enclave.cache import miss_probability
 from sgxlens.enclave.charges import Charge
 from sgxlens.enclave.quantities import Range
 from sgxlens.recording.bitmaps import popcount, popcount_of_bytes
+from sgxlens.recording.distinct import distinct_values
 
 if TYPE_CHECKING:
     from sgxlens.attribution.facts import PhaseFacts
@@ -150,9 +150,9 @@ def _lines_by_bin(facts: PhaseFacts) -> _LinesByBin:
     """All that does not depend on the cache, so that many caches take one pass over the rows."""
     rows = facts.reuse_of("line")
     regions = len(facts.regions) + 1
-    pairs, pair = distinct(rows.context * regions + rows.region)
-    context, region = np.divmod(pairs.astype(np.int64), regions)
-    random = _random_share(facts, context, region)[pair]
+    pairs = distinct_values(rows.context * regions + rows.region)
+    context, region = np.divmod(pairs.values.astype(np.int64), regions)
+    random = _random_share(facts, context, region)[pairs.index]
     roles, role_of = facts.roles
     # Between operators comes first.
     group = (facts.contexts.operator[context] - NO_OPERATOR) * len(roles) + role_of[region]
@@ -160,7 +160,7 @@ def _lines_by_bin(facts: PhaseFacts) -> _LinesByBin:
     label = np.zeros((len(facts.operators) + 1) * len(roles), dtype=np.int64)
     label[used] = np.arange(used.size)
     bins = rows.distance_min.size + 1
-    key = label[group][pair] * bins + rows.bin
+    key = label[group][pairs.index] * bins + rows.bin
     sums: list[Floats] = [
         np.bincount(key, rows.count * share, used.size * bins).astype(np.float64)
         for share in (1 - random, random)
@@ -196,7 +196,9 @@ def _random_share(facts: PhaseFacts, context: Integers, region: Integers) -> Flo
     contexts, regions = facts.contexts.number.size, len(facts.regions) + 1
     total = np.bincount(context_of, used, contexts)
     of_context = np.bincount(context_of, random, contexts) / np.maximum(total, 1)
-    keys, of_piece = np.unique(context_of * regions + pieces.region, return_inverse=True)
+    # What stands for no region is no index.
+    found = distinct_values(context_of * regions + pieces.region % regions)
+    keys, of_piece = found.values.astype(np.int64), found.index
     share = np.bincount(of_piece, random, keys.size) / np.bincount(of_piece, used, keys.size)
     wanted = context * regions + region
     index = np.minimum(np.searchsorted(keys, wanted), max(keys.size - 1, 0))

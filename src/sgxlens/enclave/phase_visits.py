@@ -15,8 +15,10 @@ from sgxlens._native import NativeEpcVisitsError
 from sgxlens.attribution.columns import rows_of
 from sgxlens.attribution.facts import FACT_TABLES, PhaseFacts, column, facts_of
 from sgxlens.enclave.epc import EpcPolicy, EpcSimulation
+from sgxlens.enclave.visited_pages import visited_pages
 from sgxlens.errors import RecordingError
 from sgxlens.recording.bitmaps import popcount
+from sgxlens.recording.distinct import distinct_values
 from sgxlens.recording.phase_names import is_inference, is_warm_up
 from sgxlens.recording.region_map import NO_REGION
 from sgxlens.reuse.page_visits import VISIT_COLUMNS, PageVisits
@@ -68,7 +70,7 @@ class ProcessVisits:
         self.pages = self._simulation.pages
         order = np.argsort(self.pages)
         self.first_visit = np.empty(self.pages.size, dtype=np.int64)
-        self.first_visit[order] = np.unique(visits.page, return_index=True)[1]
+        self.first_visit[order] = visited_pages(recording, facts.phase.process).first
         self._runs: dict[Simulation, EpcRun] = {}
 
     def capacity_min(self, policy: EpcPolicy, replicas: int) -> int:
@@ -227,10 +229,10 @@ class PhaseVisits:
         """By the key of pieces, ascending, the role that most of their lines have."""
         names, role_of = self.facts.roles
         pieces = self.facts.use_pieces
-        keys, index = np.unique(key, return_inverse=True)
-        by_role = index * len(names) + role_of[pieces.region]
-        lines = np.bincount(by_role, popcount(pieces.lines), keys.size * len(names))
-        return keys, lines.reshape(keys.size, len(names)).argmax(axis=1)
+        keys = distinct_values(key)
+        by_role = keys.index * len(names) + role_of[pieces.region]
+        lines = np.bincount(by_role, popcount(pieces.lines), keys.values.size * len(names))
+        return keys.values.astype(np.int64), lines.reshape(-1, len(names)).argmax(axis=1)
 
 
 def phase_visits(recording: Recording, facts: PhaseFacts) -> PhaseVisits:

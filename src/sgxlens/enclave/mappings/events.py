@@ -30,6 +30,7 @@ from sgxlens.enclave.mappings.stacks import (
     with_stacks_of,
 )
 from sgxlens.enclave.system_calls.callers import background_threads
+from sgxlens.enclave.visited_pages import visited_pages
 from sgxlens.errors import RecordingError
 from sgxlens.recording.format import MAPPING_KINDS, PAGE_BYTES
 from sgxlens.recording.reader import Recording
@@ -48,6 +49,7 @@ _ACTIONS: dict[str, Action] = {
 }
 _HEAP_STATE = State(MAPPING_KINDS.index("heap"), is_accessible=True, is_lazy=False)
 _STACK = MAPPING_KINDS.index("stack")
+_TABLES_OF_TOUCHES = ("page_visits", "contexts", "syscalls", "threads", "operators")
 # Events at the same position: what a system call did, then what is said of the call, then marks.
 _OF_MAPPINGS, _OF_CALLS, _OF_PHASES = range(3)
 
@@ -119,7 +121,13 @@ def _touches(recording: Recording, process: int) -> Touches | None:
     """Starts of page visits, among which every first access to a page is."""
     if not recording.has_table("page_visits") or recording.metadata.settings.sampling_rate < 1:
         return None
-    rows = rows_of(recording, "page_visits", process, ("page", "position", "context"))
+    return recording.derived(
+        (_touches, process), lambda: _found_touches(recording, process), _TABLES_OF_TOUCHES
+    )
+
+
+def _found_touches(recording: Recording, process: int) -> Touches:
+    rows = rows_of(recording, "page_visits", process, ("position", "context"))
     threads = [t for of, t in background_threads(recording) if of == process]
     contexts = []
     if threads and recording.has_table("contexts"):
@@ -129,7 +137,7 @@ def _touches(recording: Recording, process: int) -> Touches | None:
             if row["thread"] in threads
         ]
     return Touches(
-        rows["page"].to_numpy(),
+        visited_pages(recording, process),
         rows["position"].to_numpy(),
         np.isin(rows["context"].to_numpy(), contexts),
     )

@@ -17,6 +17,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from sgxlens.recording.distinct import Distinct
 from sgxlens.recording.format import MAPPING_KINDS, PAGE_BYTES
 
 Integers = npt.NDArray[np.int64]
@@ -79,14 +80,26 @@ class Touches:
     """Accesses to pages that may be the first ones, by position.
 
     Attributes:
-        page: numbers of the pages.
+        pages: numbers of the pages.
         position: line accesses that the process had made before, ascending.
         is_background: whether a thread makes it that phases do not wait for.
     """
 
-    page: npt.NDArray[np.uint64]
+    pages: Distinct
     position: npt.NDArray[np.uint64]
     is_background: npt.NDArray[np.bool_]
+
+    def lowest_page(self, first: int, end: int, since: int, until: int | None) -> int | None:
+        """The lowest page from `first` on and before `end` that is accessed; None: none is.
+
+        Accesses count from position `since` on and before `until`; None: to the last.
+        """
+        low, high = np.searchsorted(self.pages.values, np.array([first, end], dtype=np.uint64))
+        start = int(np.searchsorted(self.position, np.uint64(since)))
+        stop = None if until is None else int(np.searchsorted(self.position, np.uint64(until)))
+        index = self.pages.index[start:stop]
+        here = index[(index >= low) & (index < high)]
+        return int(self.pages.values[here.min()]) if here.size else None
 
 
 class Change(NamedTuple):
@@ -208,9 +221,12 @@ class _Residency:
     """Which of the pages that are accessed at all hold something, and whose they are."""
 
     def __init__(self, touches: Touches, events: Sequence[Event], change_count: int) -> None:
-        pages = _moved_too(np.unique(touches.page.astype(np.int64)), events)
+        accessed = touches.pages.values.astype(np.int64)
+        pages = _moved_too(accessed, events)
         self._pages = pages
-        self._touched = np.searchsorted(pages, touches.page.astype(np.int64))
+        self._touched = touches.pages.index
+        if pages.size > accessed.size:
+            self._touched = np.searchsorted(pages, accessed)[self._touched]
         self._positions = touches.position
         self._is_background = touches.is_background
         self._done = 0

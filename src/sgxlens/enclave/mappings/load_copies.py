@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
 from sgxlens.attribution.columns import rows_of
+from sgxlens.enclave.visited_pages import visited_pages
 from sgxlens.recording.format import PAGE_BYTES
 from sgxlens.recording.schemas import TABLES
 
@@ -92,16 +92,20 @@ def load_copies(
     """
     if not recording.has_table("page_visits") or recording.metadata.settings.sampling_rate < 1:
         return None
-    mine = rows_of(recording, "page_visits", load.process, ("page", "position"))
-    page = mine["page"].to_numpy().astype(np.int64)
+    visited = visited_pages(recording, load.process)
+    mine = rows_of(recording, "page_visits", load.process, ["position"])
     position = mine["position"].to_numpy().astype(np.int64)
-    after = (position >= load.end_position) & (position < last.end_position)
-    used = np.unique(page[after])
+    first, end, last_end = np.searchsorted(
+        position, [load.start_position, load.end_position, last.end_position]
+    )
+    is_used = np.zeros(visited.values.size, dtype=bool)
+    is_used[visited.index[end:last_end]] = True
+    used = visited.values[is_used].astype(np.int64)
     rows = recording.table("mappings").to_pylist()
     blocks, events = _blocks(rows, load, _stack_pages(recording, load.process))
-    first, end = np.searchsorted(position, [load.start_position, load.end_position])
-    page, position = page[first:end], position[first:end]
-    is_unused = ~_among(page, used)
+    index, position = visited.index[first:end], position[first:end]
+    page = visited.values.astype(np.int64)[index]
+    is_unused = ~is_used[index]
     is_gone = np.zeros(page.size, dtype=bool)
     unused = used_still = 0
     edits: dict[int, list[tuple[int, int]]] = {}
@@ -114,7 +118,7 @@ def load_copies(
         for start, stop in block.pieces:
             here = (page[since:] >= start) & (page[since:] < stop) & is_unused[since:]
             is_gone[since:] |= here
-            unused += np.unique(page[since:][here]).size
+            unused += int(np.count_nonzero(np.bincount(index[since:][here])))
             low, high = np.searchsorted(used, [start, stop])
             used_still += int(high - low)
             kept += _runs(used[low:high])
@@ -194,14 +198,6 @@ def _forget(blocks: list[_Block], start: int, stop: int) -> None:
     moved = [b for b in blocks if any(low < stop and start < high for low, high in b.pieces)]
     for block in moved:
         blocks.remove(block)
-
-
-def _among(page: Integers, used: Integers) -> npt.NDArray[np.bool_]:
-    if not used.size:
-        return np.zeros(page.size, dtype=bool)
-    at = np.minimum(np.searchsorted(used, page), used.size - 1)
-    found: npt.NDArray[np.bool_] = used[at] == page
-    return found
 
 
 def _runs(pages: Integers) -> list[tuple[int, int]]:

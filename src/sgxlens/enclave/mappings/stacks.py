@@ -142,9 +142,8 @@ def first_stack_start(start: int, rows: Iterable[dict[str, Any]], touches: Touch
     floor = max([floor, *(end for end in ends if floor < end <= start)])
     if touches is None:
         return start
-    first, last = np.uint64(-(-floor // PAGE_BYTES)), np.uint64(start // PAGE_BYTES)
-    below = touches.page[(touches.page >= first) & (touches.page < last)]
-    return int(below.min()) * PAGE_BYTES if below.size else start
+    lowest = touches.lowest_page(-(-floor // PAGE_BYTES), start // PAGE_BYTES, 0, None)
+    return start if lowest is None else lowest * PAGE_BYTES
 
 
 def _used_bytes(rows: Sequence[dict[str, Any]], number: int, touches: Touches | None) -> int | None:
@@ -163,18 +162,8 @@ def _used_bytes(rows: Sequence[dict[str, Any]], number: int, touches: Touches | 
         ),
         None,
     )
-    low, high = _pages(start, end)
-    chosen = (touches.page >= low) & (touches.page < high)
-    pages, positions = touches.page[chosen], touches.position[chosen]
-    pages = pages[positions >= np.uint64(row["position"])]
-    if until is not None:
-        positions = positions[positions >= np.uint64(row["position"])]
-        pages = pages[positions < np.uint64(until)]
-    return end - int(pages.min()) * PAGE_BYTES if pages.size else 0
-
-
-def _pages(start: int, end: int) -> tuple[np.uint64, np.uint64]:
-    return np.uint64(start // PAGE_BYTES), np.uint64(-(-end // PAGE_BYTES))
+    lowest = touches.lowest_page(start // PAGE_BYTES, -(-end // PAGE_BYTES), row["position"], until)
+    return 0 if lowest is None else end - lowest * PAGE_BYTES
 
 
 def with_stacks_of(

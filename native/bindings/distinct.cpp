@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Distinct values of columns for Python.
+#include "sgxlens/distinct.hpp"
+
+#include "columns.hpp"
+
+#include <nanobind/nanobind.h>
+#include <nanobind/ndarray.h>
+#include <utility>
+
+namespace nb = nanobind;
+using namespace nb::literals;
+using namespace sgxlens;
+
+void bind_distinct(nb::module_ &module) {
+    module.def(
+        "distinct",
+        [](const nb::ndarray<const std::uint64_t, nb::ndim<1>, nb::c_contig, nb::device::cpu>
+               &column) {
+            Distinct found;
+            {
+                nb::gil_scoped_release release;
+                found = distinct_of({column.data(), column.size()});
+            }
+            return nb::make_tuple(bindings::array_of(std::move(found.values)),
+                                  bindings::array_of(std::move(found.first)),
+                                  bindings::array_of(std::move(found.index)));
+        },
+        "column"_a.noconvert(),
+        nb::sig("def distinct(column: NDArray[numpy.uint64]) -> tuple[NDArray[numpy.uint64], "
+                "NDArray[numpy.int64], NDArray[numpy.int64]]"),
+        "The distinct values, ascending; for each where it is first; for each row the index of its "
+        "value.");
+}

@@ -1,0 +1,36 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The distinct values of long columns that have few of them, as numbers of pages."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from sgxlens._native import distinct
+from sgxlens.recording.bitmaps import Integers
+
+
+@dataclass(frozen=True, eq=False)
+class Distinct:
+    """The distinct values of a column.
+
+    Attributes:
+        values: the values, ascending.
+        first: for each of them the row in which it is first.
+        index: for each row of the column the index of its value.
+    """
+
+    values: npt.NDArray[np.uint64]
+    first: Integers
+    index: Integers
+
+
+def distinct_values(column: npt.NDArray[np.uint64] | Integers) -> Distinct:
+    """What `numpy.unique` tells, in a tenth of its time where few values are distinct.
+
+    Args:
+        column: numbers, none of which is below 0.
+    """
+    return Distinct(*distinct(np.ascontiguousarray(column).view(np.uint64)))
