@@ -18,6 +18,7 @@ from pathlib import PurePath
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from sgxlens.advice.advice import Advice, Cost, Declined, Evidence, Step
 from sgxlens.advice.registry import Rule
@@ -26,13 +27,11 @@ from sgxlens.advice.steps import environment_step
 from sgxlens.enclave.quantities import Range
 from sgxlens.enclave.stacks import inside_address_space
 from sgxlens.recording.format import MAPPING_KINDS, PAGE_BYTES
-from sgxlens.recording.schemas import TABLES
 from sgxlens.text import one_line
 from sgxlens.units import format_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from typing import Any
 
     from sgxlens.advice.advice import Gain
     from sgxlens.advice.situation import Situation
@@ -136,19 +135,26 @@ def _hardly_used(situation: Situation) -> list[_Mapping]:
 def _shrunk(recording: Recording, mappings: Iterable[_Mapping]) -> Recording:
     """The recording as if of these mappings only as much was mapped as is used."""
     sizes = {(m.position, m.address): max(m.used_bytes, PAGE_BYTES) for m in mappings}
-    maps = recording.table("mappings").to_pylist()
-    for row in maps:
-        if row["event"] == "map":
-            row["size_bytes"] = sizes.get((row["position"], row["address"]), row["size_bytes"])
-    tables: dict[str, list[dict[str, Any]]] = {"mappings": maps}
+    maps = recording.table("mappings")
+    tables = {"mappings": _resized(maps, pc.equal(maps["event"], "map"), sizes, "address")}
     if recording.has_table("syscalls"):
-        tables["syscalls"] = calls = recording.table("syscalls").to_pylist()
-        for row in calls:
-            if row["name"] == "mmap":
-                row["arg1"] = sizes.get((row["position"], row["result"]), row["arg1"])
-    return recording.with_tables(
-        **{name: pa.Table.from_pylist(rows, TABLES[name].schema) for name, rows in tables.items()}
-    )
+        calls = recording.table("syscalls")
+        tables["syscalls"] = _resized(calls, pc.equal(calls["name"], "mmap"), sizes, "result")
+    return recording.with_tables(**tables)
+
+
+def _resized(
+    table: pa.Table, chosen: pa.ChunkedArray, sizes: dict[tuple[int, int], int], place: str
+) -> pa.Table:
+    """The table with other sizes in the rows chosen, by position and `place`."""
+    size = "size_bytes" if "size_bytes" in table.column_names else "arg1"
+    rows = table.filter(chosen).select(["position", place, size]).to_pylist()
+    found = [sizes.get((row["position"], row[place]), row[size]) for row in rows]
+    number = table.schema.get_field_index(size)
+    field = table.schema.field(number)
+    # Arrow puts the values, in their order, where rows are chosen.
+    column = pc.replace_with_mask(table[size], chosen.combine_chunks(), pa.array(found, field.type))
+    return table.set_column(number, field, column)
 
 
 def _advice(

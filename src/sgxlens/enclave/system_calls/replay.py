@@ -10,7 +10,7 @@ from __future__ import annotations
 import posixpath
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pyarrow.compute as pc
 
@@ -20,6 +20,8 @@ from sgxlens.enclave.system_calls.recorded import Call, Handle, Row, Threads, re
 from sgxlens.recording.format import PAGE_BYTES
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
     from sgxlens.enclave.system_calls.expressions import Value
     from sgxlens.recording.reader import Recording
 
@@ -97,11 +99,11 @@ def memory_facts(
 ) -> dict[int, dict[str, Value]] | None:
     """What other lengths of mappings in `changed` make of the facts of calls, by their index.
 
-    None: something else differs in the table ``syscalls``, or a file is mapped to be shared, where
-    later calls depend on how much of it is.
+    None: something else differs in the table ``syscalls``, or other addresses are of files that are
+    mapped to be shared, on which later calls depend.
     """
     old, new = before.table("syscalls"), changed.table("syscalls")
-    if old.num_rows != new.num_rows or any(_maps_shared(call) for call in replayed.calls):
+    if old.num_rows != new.num_rows:
         return None
     names = [name for name in old.column_names if name != "arg1"]
     if not old.select(names).equals(new.select(names)):
@@ -109,6 +111,8 @@ def memory_facts(
     maps = pc.equal(old["name"], "mmap")
     differs = pc.not_equal(old["arg1"], new["arg1"])
     if pc.any(pc.and_(differs, pc.invert(maps))).as_py():
+        return None
+    if _changes_shared(old.filter(differs).to_pylist(), new.filter(differs), old.filter(maps)):
         return None
     rows = new.filter(maps).select(["process", "arg1"])
     found: dict[int, dict[str, Value]] = {}
@@ -125,9 +129,38 @@ def memory_facts(
     return found
 
 
-def _maps_shared(call: Call) -> bool:
-    return call.name == "mmap" and bool(
-        call.facts["shared"] and call.facts["writable"] and not call.facts["anonymous"]
+def _changes_shared(old: list[dict[str, Any]], new: pa.Table, maps: pa.Table) -> bool:
+    """Whether changed calls of ``mmap`` (`old` is now `new`) may touch what is mapped shared."""
+    of_files = [
+        (row, max(row["arg1"], length))
+        for row, length in zip(old, new["arg1"].to_pylist(), strict=True)
+        if not row["arg3"] & linux.MAP_ANONYMOUS
+    ]
+    if not of_files:
+        return False
+    shared = [
+        (row["result"], row["result"] + _whole_pages(row["arg1"]))
+        for row in maps.select(["arg1", "arg2", "arg3", "result"]).to_pylist()
+        if _maps_shared(row)
+    ]
+    return any(
+        _maps_shared(row)
+        or any(
+            row["result"] < end and start < row["result"] + _whole_pages(length)
+            for start, end in shared
+        )
+        for row, length in of_files
+        if row["result"] is not None
+    )
+
+
+def _maps_shared(row: dict[str, Any]) -> bool:
+    flags = row["arg3"]
+    return bool(
+        row["result"] is not None
+        and flags & linux.MAP_TYPE in linux.MAP_SHARED_TYPES
+        and row["arg2"] & linux.PROT_WRITE
+        and not flags & linux.MAP_ANONYMOUS
     )
 
 
