@@ -6,6 +6,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -19,16 +20,18 @@ from sgxlens.enclave.system_calls.callers import CallerClasses, background_threa
 from sgxlens.enclave.system_calls.effects import Effect, EffectFinder, Facts
 from sgxlens.enclave.system_calls.facts import NO_FACTS
 from sgxlens.enclave.system_calls.groups import Load, call_groups
+from sgxlens.enclave.system_calls.rules import COUNT_FIELDS
+from sgxlens.recording.distinct import distinct_values
 from sgxlens.text import one_line
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from sgxlens.enclave.files import FileSize, KnownFile
     from sgxlens.enclave.platform import Platform
     from sgxlens.enclave.runtime import Runtime
     from sgxlens.enclave.system_calls.facts import CallFacts
-    from sgxlens.enclave.system_calls.groups import Alike
+    from sgxlens.enclave.system_calls.groups import Place
     from sgxlens.recording.reader import Phase, Recording
 
 #: System calls that read a clock.
@@ -163,11 +166,21 @@ class _Effects(NamedTuple):
     trapping: Effect
 
 
-class _Counts(NamedTuple):
-    """The counts of a recording where RDTSC runs natively, and where it traps."""
+class _Counts:
+    """The counts of a recording, by the field of `_Effects` that holds on a platform."""
 
-    native: TransitionCounts
-    trapping: TransitionCounts
+    def __init__(self, of: Callable[[int], TransitionCounts]) -> None:
+        self._of = of
+
+    @cached_property
+    def native(self) -> TransitionCounts:
+        """Where RDTSC runs natively."""
+        return self._of(0)
+
+    @cached_property
+    def trapping(self) -> TransitionCounts:
+        """Where it traps."""
+        return self._of(1)
 
 
 def _loads(recording: Recording) -> tuple[Load, ...]:
@@ -186,11 +199,12 @@ def _loads(recording: Recording) -> tuple[Load, ...]:
 
 
 class _KnownEffects:
-    """Effects of a runtime's rules that were found before, also for other tables of a recording."""
+    """What was found before by a runtime's rules, also for other tables of a recording."""
 
     def __init__(self, runtime: Runtime) -> None:
         self.finder = EffectFinder(runtime)
         self.of_calls: dict[tuple[CallFacts, str, float], _Effects] = {}
+        self.reasons: dict[str, str | None] = {}  # to leave out what is done with a path
 
 
 class _Counter:
@@ -220,73 +234,133 @@ class _Counter:
         self._counts: Counter[tuple[_Key, _Effects]] = Counter()
         self._left_out: Counter[str] = Counter()
         self._unknown: Counter[str] = Counter()
-        self._reasons: dict[str, str | None] = {}
         self._natively: Counter[tuple[_Key, _Effects]] = Counter()
         self._sizes: dict[KnownFile, FileSize] = {}
 
     def counted(self) -> _Counts:
+        """Counts all."""
         self._count_loads()
         self._count_calls()
         self._count_traps()
         self._count_signals()
         notes = tuple(self._notes())
-        native, trapping = (
-            TransitionCounts(
-                rows=tuple(sorted(self._rows(which), key=lambda r: (r.process, r.phase))),
-                left_out=dict(self._left_out),
-                unknown=dict(self._unknown),
-                notes=notes,
+
+        def of(which: int) -> TransitionCounts:
+            return TransitionCounts(
+                self.rows(which), dict(self._left_out), dict(self._unknown), notes
             )
-            for which in range(len(_Effects._fields))
-        )
-        return _Counts(native, trapping)
+
+        return _Counts(of)
 
     def _count_calls(self) -> None:
-        profiled = _profiled_phases(self._recording)
-        raw = self._of_event(RAW_SYSCALL)
-        perhaps_raw = _Effects(
-            *(effect.or_nothing("if the caller is not the C library") for effect in raw)
+        calls = self._calls
+        kinds = calls.kinds(self._classifier)
+        for call, kind in zip(calls.calls, kinds, strict=True):
+            if call.file is not None and call.sizes(kind):
+                self._size(call.file)
+        alike = calls.alike(kinds, background_threads(self._recording))
+        effects: dict[_Effects, int] = {}
+        of_alike = np.array(
+            [
+                effects.setdefault(
+                    self._of_alike(calls.calls[group], kinds[group], largest), len(effects)
+                )
+                for group, largest in zip(
+                    alike.group.tolist(), alike.largest_before.tolist(), strict=True
+                )
+            ],
+            dtype=np.int64,
         )
-        kinds = self._calls.kinds(self._classifier)
-        for group, kind in zip(self._calls.groups, kinds, strict=True):
-            if group.call.sizes(kind) and group.call.file is not None:
-                self._size(group.call.file)
-        for alike in self._calls.alike(kinds, background_threads(self._recording)):
-            group = alike.group
-            natively = not group.is_part
-            reason = self._reason_to_leave_out(alike, profiled)
-            if reason is not None:
-                self._left_out[reason] += alike.number * natively
-                continue
-            name = group.call.name
-            key = _Key(
-                group.process,
-                group.phase,
-                alike.operator,
-                name,
-                str(group.call.facts["caller"]),
-                alike.is_background,
+        # Calls of many groups become the same in one place.
+        place = calls.place[alike.group]
+        key = (place * (alike.operator.max(initial=0) + 2) + alike.operator + 1) * 2
+        key = (key + alike.is_background) * max(len(effects), 1) + of_alike
+        found = distinct_values(key)
+        number = np.bincount(found.index, weights=alike.number, minlength=found.first.size)
+        by_number = list(effects)
+        for index in np.argsort(found.first).tolist():
+            row = int(found.first[index])
+            self._count_alike(
+                calls.places[place[row]],
+                int(alike.operator[row]),
+                by_number[of_alike[row]],
+                int(number[index]),
+                is_background=bool(alike.is_background[row]),
             )
-            effects = self._of_alike(alike)
-            if not effects.native.is_known:
-                self._unknown[name] += alike.number
-            self._add(key, effects, alike.number, natively=natively)
-            if natively and self._callers.is_raw(group.caller):
-                is_raw = raw if group.caller else perhaps_raw
-                self._add(key._replace(name=RAW_SYSCALL), is_raw, alike.number)
+
+    def _count_alike(
+        self,
+        place: Place,
+        operator: int,
+        effects: _Effects,
+        number: int,
+        *,
+        is_background: bool,
+    ) -> None:
+        natively = not place.is_part
+        reason = self._reason_to_leave_out(place, is_background=is_background)
+        if reason is not None:
+            self._left_out[reason] += number * natively
+            return
+        key = _Key(
+            place.process,
+            place.phase,
+            None if operator < 0 else operator,
+            place.name,
+            place.caller_class,
+            is_background,
+        )
+        if not effects.native.is_known:
+            self._unknown[place.name] += number
+        self._add(key, effects, number, natively=natively)
+        if natively and self._callers.is_raw(place.caller):
+            self._add(
+                key._replace(name=RAW_SYSCALL),
+                self._raw if place.caller else self._perhaps_raw,
+                number,
+            )
+
+    @cached_property
+    def _raw(self) -> _Effects:
+        """What becomes of the instruction of a call, where that traps."""
+        return self._of_event(RAW_SYSCALL)
+
+    @cached_property
+    def _perhaps_raw(self) -> _Effects:
+        return _Effects(
+            *(effect.or_nothing("if the caller is not the C library") for effect in self._raw)
+        )
+
+    def _reason_to_leave_out(self, place: Place, *, is_background: bool) -> str | None:
+        if place.file is not None:
+            path, reasons = place.file.path, self._known.reasons
+            if path not in reasons:
+                reasons[path] = _reason_of_path(path)
+            if reasons[path] is not None:
+                return reasons[path]
+        if (
+            place.name in _PROFILE_CALLS
+            and not is_background
+            and (place.process, place.phase) in self._profiled
+        ):
+            return "clock reads and process ids for the profile, which sgxlens asked for"
+        return None
+
+    @cached_property
+    def _profiled(self) -> set[tuple[int, int]]:
+        return _profiled_phases(self._recording)
 
     def _size(self, file: KnownFile) -> FileSize:
         if file not in self._sizes:
             self._sizes[file] = self._disk.size(file)
         return self._sizes[file]
 
-    def _of_alike(self, alike: Alike) -> _Effects:
-        call = alike.group.call
-        key = (call, alike.kind, alike.largest_before)
+    def _of_alike(self, call: CallFacts, kind: str, largest_before: float) -> _Effects:
+        key = (call, kind, largest_before)
         found = self._known.of_calls.get(key)
         if found is None:
-            size = self._size(call.file) if call.file and call.sizes(alike.kind) else None
-            facts, maybe = call.complete(alike.kind, alike.largest_before, size)
+            size = self._size(call.file) if call.file and call.sizes(kind) else None
+            facts, maybe = call.complete(kind, largest_before, size)
             found = self._known.of_calls[key] = self._of_call(call.name, facts, maybe)
         return found
 
@@ -302,22 +376,6 @@ class _Counter:
             self._effects.of_event(name, facts),
             self._effects.of_event(name, {**facts, _TRAPS: True}),
         )
-
-    def _reason_to_leave_out(self, alike: Alike, profiled: set[tuple[int, int]]) -> str | None:
-        group = alike.group
-        file = group.call.file
-        if file is not None:
-            if file.path not in self._reasons:
-                self._reasons[file.path] = _reason_of_path(file.path)
-            if (reason := self._reasons[file.path]) is not None:
-                return reason
-        if (
-            group.call.name in _PROFILE_CALLS
-            and not alike.is_background
-            and (group.process, group.phase) in profiled
-        ):
-            return "clock reads and process ids for the profile, which sgxlens asked for"
-        return None
 
     def _count_loads(self) -> None:
         """The program and its loader, which are there before the first instruction."""
@@ -371,30 +429,28 @@ class _Counter:
         if natively:
             self._natively[key, effects] += count
 
-    def _rows(self, which: int) -> Iterable[TransitionRow]:
-        merged: dict[tuple[_Key, str, str], list[tuple[Effect, int, int]]] = {}
+    def rows(self, which: int) -> tuple[TransitionRow, ...]:
+        """The counts with the effects of one field of `_Effects`, by process and phase."""
+        merged: dict[tuple[_Key, str, str], int] = {}
+        row, amounts = [], []
         for (key, effects), count in self._counts.items():
-            effect, native = effects[which], self._natively[key, effects]
-            merged.setdefault((key, effect.outcome, effect.why), []).append((effect, count, native))
-        for (key, outcome, why), found in merged.items():
-            sums = {
-                name: sum((e.counts[name].scaled(n) for e, n, _ in found), Range.exact(0))
-                for name in found[0][0].counts
-            }
-            yield TransitionRow(
-                **key._asdict(),
-                outcome=outcome,
-                why=why,
-                count=sum(n for *_, n in found),
-                ocalls=sums["ocalls"],
-                real_ocalls=sums["real_ocalls"],
-                exceptions=sums["exceptions"],
-                aex=sums["aex"],
-                ecalls=sums["ecalls"],
-                hashed_bytes=sums["hashed_bytes"],
-                encrypted_bytes=sums["encrypted_bytes"],
-                copied_bytes=sums["copied_bytes"],
-            )
+            effect = effects[which]
+            row.append(merged.setdefault((key, effect.outcome, effect.why), len(merged)))
+            amounts.append((effect.amounts, count, self._natively[key, effects]))
+        sums = np.zeros((len(merged), 3 * len(COUNT_FIELDS)))
+        numbers = np.zeros(len(merged), dtype=np.int64)
+        if row:
+            one, count, native = (np.array(values) for values in zip(*amounts, strict=True))
+            np.add.at(sums, row, one * count[:, np.newaxis])
+            np.add.at(numbers, row, native)
+        found = []
+        for (key, outcome, why), number, of_row in zip(
+            merged, numbers.tolist(), sums.tolist(), strict=True
+        ):
+            # The counts of a row are in the order of those of a rule.
+            counts = (Range(*of_row[at : at + 3]) for at in range(0, len(of_row), 3))
+            found.append(TransitionRow(*key, outcome, why, number, *counts))
+        return tuple(sorted(found, key=lambda r: (r.process, r.phase)))
 
     def _notes(self) -> Iterable[str]:
         recording = self._recording

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from sgxlens.enclave.quantities import Range
@@ -34,6 +35,12 @@ class Effect:
     why: str
     counts: Mapping[str, Range]
     is_known: bool = True
+
+    @cached_property
+    def amounts(self) -> tuple[float, ...]:
+        """Low, likely and high of all fields of a rule, in their order."""
+        found = (self.counts[name] for name in COUNT_FIELDS)
+        return tuple(end for r in found for end in (r.low, r.likely, r.high))
 
     def or_nothing(self, condition: str) -> Effect:
         """The same where it is not known whether it happens at all: `condition` says when."""

@@ -23,12 +23,14 @@ from sgxlens.enclave.system_calls.replay import (
     replay_calls,
     thread_facts,
 )
+from sgxlens.recording.bitmaps import Integers
+from sgxlens.recording.distinct import distinct_values
 from sgxlens.recording.format import PAGE_BYTES
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
-    from sgxlens.enclave.files import Classifier, Disk
+    from sgxlens.enclave.files import Classifier, Disk, KnownFile
     from sgxlens.enclave.system_calls.expressions import Value
     from sgxlens.enclave.system_calls.facts import CallFacts, LoadFacts
     from sgxlens.recording.reader import Recording
@@ -46,55 +48,59 @@ class Load(NamedTuple):
     segments: tuple[tuple[int, int], ...]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class CallGroup:
-    """Calls alike of one phase.
+class Place(NamedTuple):
+    """Where calls are made, and of which file.
 
     Attributes:
         process, phase: where.
+        name: the system call.
         caller: object file that makes them; empty: not known.
+        caller_class: its class, as of `CALLERS`.
         is_part: they belong to the calls before them, which count.
-        call: their facts.
+        file: what their path or descriptor is of; None: no file.
     """
 
     process: int
     phase: int
+    name: str
     caller: str
+    caller_class: str
     is_part: bool
-    call: CallFacts
+    file: KnownFile | None
 
 
-class Alike(NamedTuple):
-    """Calls of a group that become the same.
+@dataclass(frozen=True, eq=False)
+class Alike:
+    """Calls that become the same, in the order of the first of each: arrays of one length.
 
     Attributes:
-        group: the group.
-        kind: what their path or descriptor is of.
-        operator: number of the operator in which they are made; None: between operators, or by a
+        group: index in `CallGroups.calls`.
+        operator: number of the operator in which they are made; -1: between operators, or by a
             thread in the background.
-        is_background: their thread works beside the inferences.
-        largest_before: most bytes that their thread moved before across the border; 0 where it
-            does not matter.
+        is_background: whether their thread works beside the inferences.
+        largest_before: most bytes that their thread moved before across the border; 0 where it does
+            not matter.
         number: how many there are.
     """
 
-    group: CallGroup
-    kind: str
-    operator: int | None
-    is_background: bool
-    largest_before: float
-    number: int
+    group: Integers
+    operator: Integers
+    is_background: npt.NDArray[np.bool_]
+    largest_before: npt.NDArray[np.float64]
+    number: Integers
 
 
 @dataclass(frozen=True, eq=False)
 class CallGroups:
-    """All system calls of a recording, in their order: arrays of one length.
+    """All system calls of a recording, in their order.
 
     Attributes:
-        groups: the groups.
-        group: the index in `groups` of each call.
-        thread: the index in `threads` of each call.
-        operator: the number of the operator that its thread runs; -1: none.
+        places: where calls are made.
+        calls: the facts of each group.
+        place: for each group the index in `places`.
+        group: for each call the index of its group.
+        thread: for each call the index in `threads`.
+        operator: for each call the number of the operator that its thread runs; -1: none.
         maps: the indices of calls of ``mmap``, by process and position.
         threads: threads, each with its process.
         loads: what is loaded before the first instruction.
@@ -104,10 +110,12 @@ class CallGroups:
         unknown_caller_count: calls whose caller is not known.
     """
 
-    groups: Sequence[CallGroup]
-    group: npt.NDArray[np.int64]
-    thread: npt.NDArray[np.int64]
-    operator: npt.NDArray[np.int64]
+    places: Sequence[Place]
+    calls: Sequence[CallFacts]
+    place: Integers
+    group: Integers
+    thread: Integers
+    operator: Integers
     maps: Mapping[tuple[int, int], Sequence[int]]
     threads: Sequence[tuple[int, int]]
     loads: Sequence[tuple[Load, LoadFacts]]
@@ -134,12 +142,14 @@ class CallGroups:
         """The same where some facts of some calls, by their index, are others."""
         if not changes:
             return self
-        groups, group = list(self.groups), self.group.copy()
+        group, calls = self.group.copy(), list(self.calls)
+        old = group[list(changes)]
         for index, facts in changes.items():
-            old = groups[group[index]]
-            group[index] = len(groups)
-            groups.append(replace(old, call=replace(old.call, facts={**old.call.facts, **facts})))
-        return replace(self, groups=groups, group=group)
+            before = calls[group[index]]
+            group[index] = len(calls)
+            calls.append(replace(before, facts={**before.facts, **facts}))
+        place = np.concatenate([self.place, self.place[old]])
+        return replace(self, calls=calls, place=place, group=group)
 
     def fits(self, classifier: Classifier) -> bool:
         """Whether the same paths are inside the enclave."""
@@ -149,8 +159,8 @@ class CallGroups:
         """For each group what its path or descriptor is of."""
         known: dict[int, str] = {}
         found = []
-        for group in self.groups:
-            kind, file = group.call.kind, group.call.file
+        for call in self.calls:
+            kind, file = call.kind, call.file
             if kind is None and file is not None:
                 kind = known.get(id(file))
                 if kind is None:
@@ -158,10 +168,8 @@ class CallGroups:
             found.append(kind or "none")
         return found
 
-    def alike(
-        self, kinds: Sequence[str], background: Collection[tuple[int, int]]
-    ) -> Iterator[Alike]:
-        """The calls by what they become, in the order of the first of each.
+    def alike(self, kinds: Sequence[str], background: Collection[tuple[int, int]]) -> Alike:
+        """The calls by what they become.
 
         Args:
             kinds: for each group what its path or descriptor is of.
@@ -170,22 +178,19 @@ class CallGroups:
         is_background = np.array([one in background for one in self.threads], dtype=bool)
         of_call = is_background[self.thread] if self.thread.size else np.empty(0, dtype=bool)
         operator = np.where(of_call, _NO_OPERATOR, self.operator)
-        sizes, largest = np.unique(self._largest_before(kinds), return_inverse=True)
+        largest_before = self._largest_before(kinds)
+        sizes, largest = np.unique(largest_before, return_inverse=True)
         key = (self.group * (operator.max(initial=0) + 2) + operator + 1) * 2 + of_call
-        key = key * max(sizes.size, 1) + largest
-        _, first, count = np.unique(key, return_index=True, return_counts=True)
-        for index in np.argsort(first).tolist():
-            call = int(first[index])
-            number = int(operator[call])
-            group = int(self.group[call])
-            yield Alike(
-                self.groups[group],
-                kinds[group],
-                None if number == _NO_OPERATOR else number,
-                bool(of_call[call]),
-                float(sizes[largest[call]]),
-                int(count[index]),
-            )
+        found = distinct_values(key * max(sizes.size, 1) + largest)
+        order = np.argsort(found.first)
+        first = found.first[order]
+        return Alike(
+            group=self.group[first],
+            operator=operator[first],
+            is_background=of_call[first],
+            largest_before=largest_before[first],
+            number=np.bincount(found.index, minlength=first.size)[order],
+        )
 
     def _largest_before(self, kinds: Sequence[str]) -> npt.NDArray[np.float64]:
         """For each call of a direct kind, what its thread moved most before in one of them."""
@@ -194,7 +199,7 @@ class CallGroups:
         if not is_direct.any():
             return found
         direct = np.flatnonzero(is_direct[self.group])
-        moved = np.array([group.call.moved for group in self.groups])[self.group[direct]]
+        moved = np.array([call.moved for call in self.calls])[self.group[direct]]
         thread = self.thread[direct]
         for number in np.unique(thread).tolist():
             mine = np.flatnonzero(thread == number)
@@ -246,25 +251,27 @@ def _grouped(
     numbers: dict[tuple[object, ...], int] = {}
     classes: dict[str, str] = {}
     threads: dict[tuple[int, int], int] = {}
-    groups: list[CallGroup] = []
+    places: dict[Place, int] = {}
+    calls: list[CallFacts] = []
+    place: list[int] = []
     group: list[int] = []
     thread: list[int] = []
     operator: list[int] = []
     maps: dict[tuple[int, int], list[int]] = {}
     unknown_callers = 0
     for call in replay.calls:
-        if call.caller not in classes:
-            classes[call.caller] = caller_class(call.caller)
-        found = finder.facts_of(call, classes[call.caller])
+        caller = classes.get(call.caller)
+        if caller is None:
+            caller = classes[call.caller] = caller_class(call.caller)
+        found = finder.facts_of(call, caller)
         unknown_callers += not call.caller
+        where = Place(
+            call.process, call.phase, call.name, call.caller, caller, call.is_part, found.file
+        )
+        at = places.setdefault(where, len(places))
         key = (
-            call.process,
-            call.phase,
-            call.name,
-            call.caller,
-            call.is_part,
+            at,
             found.kind,
-            id(found.file),
             *found.facts.items(),
             None,
             *found.later.items(),
@@ -273,9 +280,10 @@ def _grouped(
             None,
             *(tuple(one.items()) for one in found.later_maybe),
         )
-        number = numbers.setdefault(key, len(groups))
-        if number == len(groups):
-            groups.append(CallGroup(call.process, call.phase, call.caller, call.is_part, found))
+        number = numbers.setdefault(key, len(calls))
+        if number == len(calls):
+            calls.append(found)
+            place.append(at)
         if call.name == "mmap":
             maps.setdefault((call.process, call.position), []).append(len(group))
         group.append(number)
@@ -283,7 +291,9 @@ def _grouped(
         found_operator = operators.at(call.process, call.thread, call.position)
         operator.append(_NO_OPERATOR if found_operator is None else found_operator)
     return CallGroups(
-        groups=groups,
+        places=list(places),
+        calls=calls,
+        place=np.array(place, dtype=np.int64),
         group=np.array(group, dtype=np.int64),
         thread=np.array(thread, dtype=np.int64),
         operator=np.array(operator, dtype=np.int64),
