@@ -433,10 +433,10 @@ class _Counter:
         """The counts with the effects of one field of `_Effects`, by process and phase."""
         merged: dict[tuple[_Key, str, str], int] = {}
         row, amounts = [], []
-        for (key, effects), count in self._counts.items():
+        for (key, effects), times in self._counts.items():
             effect = effects[which]
             row.append(merged.setdefault((key, effect.outcome, effect.why), len(merged)))
-            amounts.append((effect.amounts, count, self._natively[key, effects]))
+            amounts.append((effect.amounts, times, self._natively[key, effects]))
         sums = np.zeros((len(merged), 3 * len(COUNT_FIELDS)))
         numbers = np.zeros(len(merged), dtype=np.int64)
         if row:

@@ -16,13 +16,9 @@ import numpy as np
 import numpy.typing as npt
 
 from sgxlens.enclave.system_calls.callers import caller_class, operator_finder
+from sgxlens.enclave.system_calls.changed import memory_facts, thread_facts
 from sgxlens.enclave.system_calls.facts import DIRECT, FactFinder
-from sgxlens.enclave.system_calls.replay import (
-    ReplayedCalls,
-    memory_facts,
-    replay_calls,
-    thread_facts,
-)
+from sgxlens.enclave.system_calls.replay import ReplayedCalls, replay_calls
 from sgxlens.recording.bitmaps import Integers
 from sgxlens.recording.distinct import distinct_values
 from sgxlens.recording.format import PAGE_BYTES

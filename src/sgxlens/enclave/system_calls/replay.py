@@ -10,9 +10,7 @@ from __future__ import annotations
 import posixpath
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, NamedTuple
-
-import pyarrow.compute as pc
+from typing import TYPE_CHECKING, NamedTuple
 
 from sgxlens.enclave import linux
 from sgxlens.enclave.files import KnownFile
@@ -20,8 +18,6 @@ from sgxlens.enclave.system_calls.recorded import Call, Handle, Row, Threads, re
 from sgxlens.recording.format import PAGE_BYTES
 
 if TYPE_CHECKING:
-    import pyarrow as pa
-
     from sgxlens.enclave.system_calls.expressions import Value
     from sgxlens.recording.reader import Recording
 
@@ -77,91 +73,6 @@ def replay_calls(recording: Recording) -> ReplayedCalls:
         unknown += process.unknown_count
         left[info.pid] = process.inherited()
     return ReplayedCalls(tuple(calls), files, unknown)
-
-
-def thread_facts(replayed: ReplayedCalls, changed: Recording) -> dict[int, dict[str, Value]]:
-    """What other threads in `changed` make of the facts of calls, by the index of the call."""
-    threads: dict[int, Threads] = {}
-    found: dict[int, dict[str, Value]] = {}
-    for index, call in enumerate(replayed.calls):
-        if call.name in _ABOUT_THREADS:
-            if call.process not in threads:
-                threads[call.process] = Threads(changed, call.process)
-            mine = threads[call.process]
-            facts = found[index] = {"other_threads": mine.others_at(call.position)}
-            if "is_thread" in call.facts:
-                facts["is_thread"] = max(call.facts["result"], 0) in mine.kernel_tids
-    return found
-
-
-def memory_facts(
-    replayed: ReplayedCalls, before: Recording, changed: Recording
-) -> dict[int, dict[str, Value]] | None:
-    """What other lengths of mappings in `changed` make of the facts of calls, by their index.
-
-    None: something else differs in the table ``syscalls``, or other addresses are of files that are
-    mapped to be shared, on which later calls depend.
-    """
-    old, new = before.table("syscalls"), changed.table("syscalls")
-    if old.num_rows != new.num_rows:
-        return None
-    names = [name for name in old.column_names if name != "arg1"]
-    if not old.select(names).equals(new.select(names)):
-        return None
-    maps = pc.equal(old["name"], "mmap")
-    differs = pc.not_equal(old["arg1"], new["arg1"])
-    if pc.any(pc.and_(differs, pc.invert(maps))).as_py():
-        return None
-    if _changes_shared(old.filter(differs).to_pylist(), new.filter(differs), old.filter(maps)):
-        return None
-    rows = new.filter(maps).select(["process", "arg1"])
-    found: dict[int, dict[str, Value]] = {}
-    lengths = {
-        process: iter(rows.filter(pc.equal(rows["process"], process))["arg1"].to_pylist())
-        for process in pc.unique(rows["process"]).to_pylist()
-    }
-    for index, call in enumerate(replayed.calls):
-        if call.name == "mmap":
-            length = next(lengths[call.process])
-            if length != call.facts["asked"]:
-                facts = found[index] = {"asked": length}
-                _set_length(facts, length)
-    return found
-
-
-def _changes_shared(old: list[dict[str, Any]], new: pa.Table, maps: pa.Table) -> bool:
-    """Whether changed calls of ``mmap`` (`old` is now `new`) may touch what is mapped shared."""
-    of_files = [
-        (row, max(row["arg1"], length))
-        for row, length in zip(old, new["arg1"].to_pylist(), strict=True)
-        if not row["arg3"] & linux.MAP_ANONYMOUS
-    ]
-    if not of_files:
-        return False
-    shared = [
-        (row["result"], row["result"] + _whole_pages(row["arg1"]))
-        for row in maps.select(["arg1", "arg2", "arg3", "result"]).to_pylist()
-        if _maps_shared(row)
-    ]
-    return any(
-        _maps_shared(row)
-        or any(
-            row["result"] < end and start < row["result"] + _whole_pages(length)
-            for start, end in shared
-        )
-        for row, length in of_files
-        if row["result"] is not None
-    )
-
-
-def _maps_shared(row: dict[str, Any]) -> bool:
-    flags = row["arg3"]
-    return bool(
-        row["result"] is not None
-        and flags & linux.MAP_TYPE in linux.MAP_SHARED_TYPES
-        and row["arg2"] & linux.PROT_WRITE
-        and not flags & linux.MAP_ANONYMOUS
-    )
 
 
 class _Inherited(NamedTuple):
@@ -465,7 +376,7 @@ class _Process:
         facts["writable"] = bool(protection & linux.PROT_WRITE)
         facts["no_reserve"] = bool(flags & linux.MAP_NORESERVE)
         facts["offset"], facts["asked"] = row.a[5], length
-        _set_length(facts, length)
+        set_length(facts, length)
         if row.failed or flags & linux.MAP_ANONYMOUS:
             return
         handle = call.handle = self._handle(row.a[4])
@@ -474,13 +385,13 @@ class _Process:
             handle.file.note_read(row.a[5], 0, 1)
             if is_shared and protection & linux.PROT_WRITE:
                 handle.file.is_written = True
-                self._shared.append((address, address + _whole_pages(length)))
+                self._shared.append((address, address + whole_pages(length)))
 
     def unmapped(self, row: Row, call: Call) -> None:
-        _set_length(call.facts, row.a[1])
+        set_length(call.facts, row.a[1])
         if row.failed:
             return
-        end = row.a[0] + _whole_pages(row.a[1])
+        end = row.a[0] + whole_pages(row.a[1])
         call.facts["shared_bytes"] = sum(
             max(min(high, end) - max(low, row.a[0]), 0) for low, high in self._shared
         )
@@ -488,14 +399,14 @@ class _Process:
             self._unmap(row.a[0], row.a[1])
 
     def _unmap(self, address: int, length: int) -> None:
-        end = address + _whole_pages(length)
+        end = address + whole_pages(length)
         kept = []
         for low, high in self._shared:
             kept += [(a, b) for a, b in ((low, min(high, address)), (max(low, end), high)) if a < b]
         self._shared = kept
 
     def range_of_memory(self, row: Row, call: Call) -> None:
-        _set_length(call.facts, row.a[2] if row.name == "mremap" else row.a[1])
+        set_length(call.facts, row.a[2] if row.name == "mremap" else row.a[1])
         if row.name == "mprotect":
             call.facts["readable"] = bool(row.a[2] & linux.PROT_READ)
             call.facts["writable"] = bool(row.a[2] & linux.PROT_WRITE)
@@ -504,7 +415,7 @@ class _Process:
 
     def moved_break(self, row: Row, call: Call) -> None:
         if self._break:
-            _set_length(call.facts, max(row.moved - self._break, 0))
+            set_length(call.facts, max(row.moved - self._break, 0))
         self._break = row.moved or self._break
 
     # Threads and processes
@@ -540,16 +451,19 @@ def _signed(descriptor: int) -> int:
     return low - (1 << 32) if low >= 1 << 31 else low
 
 
-def _whole_pages(length: int) -> int:
+def whole_pages(length: int) -> int:
+    """A length in bytes, up to whole pages."""
     return -(-length // PAGE_BYTES) * PAGE_BYTES
 
 
-def _set_length(facts: dict[str, Value], length: int) -> None:
-    facts["length"] = _whole_pages(length)
-    facts["pages"] = _whole_pages(length) // PAGE_BYTES
+def set_length(facts: dict[str, Value], length: int) -> None:
+    """Adds to the facts of a call that so many bytes of memory are concerned."""
+    facts["length"] = whole_pages(length)
+    facts["pages"] = whole_pages(length) // PAGE_BYTES
 
 
-_ABOUT_THREADS = ("clone", "clone3", "exit", "exit_group")
+#: Calls of which the facts depend on what threads there are.
+ABOUT_THREADS = ("clone", "clone3", "exit", "exit_group")
 _FORKING = ("fork", "vfork", "clone", "clone3")
 _WRITES = ("write", "pwrite64", "writev", "pwritev", "pwritev2")
 #: Calls that return a descriptor.
