@@ -6,7 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sgxlens.attribution.facts import facts_of
+from sgxlens.attribution.facts import FACT_TABLES, facts_of
 from sgxlens.attribution.usage import Usage, blocks_by, check_memory, usages
 from sgxlens.recording.bitmaps import popcount, total_by, union
 
@@ -75,6 +75,14 @@ def operator_table(
     """
     check_memory(memory_bytes)
     facts = facts_of(recording, phase, process)
+    return recording.derived(
+        (operator_table, facts.phase, memory_bytes),
+        lambda: _operator_table(facts, memory_bytes),
+        FACT_TABLES,
+    )
+
+
+def _operator_table(facts: PhaseFacts, memory_bytes: int | None) -> OperatorTable:
     count = len(facts.operators)
     # The last group is what is between operators.
     of_context = facts.contexts.operator % (count + 1)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from sgxlens.attribution.facts import NO_OPERATOR, facts_of
+from sgxlens.attribution.facts import FACT_TABLES, NO_OPERATOR, facts_of
 from sgxlens.attribution.usage import Usage, blocks_by, check_memory, usages
 from sgxlens.recording.bitmaps import popcount, total_by, union
 
@@ -108,6 +108,14 @@ def region_table(
     """
     check_memory(memory_bytes)
     facts = facts_of(recording, phase, process)
+    return recording.derived(
+        (region_table, facts.phase, memory_bytes),
+        lambda: _region_table(facts, memory_bytes),
+        FACT_TABLES,
+    )
+
+
+def _region_table(facts: PhaseFacts, memory_bytes: int | None) -> RegionTable:
     regions = len(facts.regions)
     roles, role_of = facts.roles
     # The last group is of the lines that no region has.

@@ -86,7 +86,7 @@ def encryption_charges(
     return charges
 
 
-def line_misses(recording: Recording, phase: Phase, cache: Cache) -> list[LineMisses]:
+def line_misses(recording: Recording, phase: Phase, cache: Cache) -> tuple[LineMisses, ...]:
     """Lines of a phase that miss a last-level cache, by operator and role.
 
     Low is of the largest size of the cache and the nearest distance of each bin of the histogram,
@@ -103,7 +103,16 @@ def line_misses(recording: Recording, phase: Phase, cache: Cache) -> list[LineMi
         share = UNKNOWN_RANDOM_SHARE
         sequential = Range(low * (1 - share.high), likely * (1 - share.likely), high)
         random_lines = Range(low * share.low, likely * share.likely, high * share.high)
-        return [LineMisses(None, None, sequential, random_lines)] if high else []
+        return (LineMisses(None, None, sequential, random_lines),) if high else ()
+    size = cache.llc_bytes.range
+    return recording.derived(
+        (line_misses, phase, size, cache.llc_ways),
+        lambda: _line_misses(recording, phase, cache),
+        FACT_TABLES,
+    )
+
+
+def _line_misses(recording: Recording, phase: Phase, cache: Cache) -> tuple[LineMisses, ...]:
     facts = facts_of(recording, phase)
     lines = recording.derived((_lines_by_bin, phase), lambda: _lines_by_bin(facts), FACT_TABLES)
     bounds = _probabilities(lines.distance_min, lines.distance_max, cache)
@@ -124,7 +133,7 @@ def line_misses(recording: Recording, phase: Phase, cache: Cache) -> list[LineMi
                 random_count=Range(*(float(counts[index]) for counts in random_counts)),
             )
         )
-    return found
+    return tuple(found)
 
 
 @dataclass(frozen=True, eq=False)
