@@ -93,7 +93,8 @@ class Situation:
 
     def added(self, cause: Cause) -> Range:
         """What a cause adds to the steady inference, in seconds."""
-        return next(c.added_seconds for c in self.prediction.steady.causes if c.cause == cause)
+        causes = self.evaluation.steady_time.causes
+        return next(c.added_seconds for c in causes if c.cause == cause)
 
     def is_worth(self, gain: Gain) -> bool:
         """Whether a gain is worth advice."""
@@ -101,11 +102,11 @@ class Situation:
 
     def of_inference(self, seconds: float) -> float:
         """A time as a share of the steady inference inside."""
-        return seconds / self.prediction.steady.sgx_seconds.likely
+        return seconds / self.evaluation.steady_time.sgx_seconds.likely
 
     def inference_gain(self, charges: Sequence[Charge]) -> Gain:
         """What the steady inference gains if the enclave adds `charges` instead."""
-        steady = self.prediction.steady
+        steady = self.evaluation.steady_time
         return Gain(
             of="inference",
             before=steady.sgx_seconds,
@@ -120,7 +121,7 @@ class Situation:
             charges: the charges.
             native_saved: what is saved of the native time, in seconds; None: nothing.
         """
-        startup = self.prediction.startup
+        startup = self.evaluation.startup_time
         less = native_saved or Range.exact(0)
         added = added_seconds(charges)
         native = startup.native_seconds
@@ -169,7 +170,7 @@ class Situation:
         return tuple(
             Evidence(what, Range.exact(size), "bytes", "sgxlens predict --json: sizing")
             for what, size in (
-                ("size of the enclave", self.prediction.sizing.enclave_bytes),
+                ("size of the enclave", self.evaluation.sizing.enclave_bytes),
                 ("the same then", after.sizing.enclave_bytes),
             )
             if size is not None
@@ -181,7 +182,7 @@ class Situation:
         def by_cause(row: OperatorTime) -> float:
             return row.added_seconds_by_cause.get(cause, 0.0)
 
-        rows = [row for row in self.prediction.steady.operators if row.operator is not None]
+        rows = [row for row in self.evaluation.steady_time.operators if row.operator is not None]
         ranked = sorted(rows, key=lambda row: -by_cause(row))[:_OPERATORS_MAX]
         return [
             Evidence(

@@ -61,7 +61,7 @@ def command(
     from sgxlens.errors import RecordingError
     from sgxlens.prediction.inputs import opened
     from sgxlens.prediction.predict import DEFAULT_RUNTIME
-    from sgxlens.prediction.several import predict_on, slowest
+    from sgxlens.prediction.several import on_each, slowest
     from sgxlens.recording.reader import open_recording
     from sgxlens.report.html import check_writable, write_html
     from sgxlens.report.page import page_report
@@ -75,19 +75,22 @@ def command(
         whole = opened(source)
         # Read once: what is counted by its rules is kept with it.
         inside = load_runtime(runtime or DEFAULT_RUNTIME)
-        predictions, left_out = predict_on(whole, platforms, inside, **asked)
+
+        def predicted(platform: str) -> Situation:
+            situation = situation_of(whole, platform, inside, **asked)
+            _ = situation.prediction  # what makes no sense on the platform is found here
+            return situation
+
+        situations, left_out = on_each(platforms, predicted)
     except RecordingError as error:
         # What was recorded can be shown even where nothing can be predicted from it.
-        predictions, left_out, no_prediction = [], [], error.message
+        situations, left_out, no_prediction = [], [], error.message
         click.echo(f"sgxlens: no prediction: {no_prediction}", err=True)
+    predictions = [situation.prediction for situation in situations]
     first = slowest(predictions) if predictions and advice == "slowest" else None
-    # As it was named: a file has another name inside.
-    names = list(dict.fromkeys(platforms)) or [one.deployment.platform for one in predictions]
     advisories = [
-        _advised(situation_of(source, names[index], inside, **asked))
-        if advice == "all" or index == first
-        else None
-        for index in range(len(predictions))
+        _advised(situation) if advice == "all" or index == first else None
+        for index, situation in enumerate(situations)
     ]
     report = page_report(
         source,

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from sgxlens.enclave.files import FileKinds
     from sgxlens.enclave.platform import Platform
     from sgxlens.enclave.runtime import Runtime
-    from sgxlens.prediction.model import PhaseTime
+    from sgxlens.prediction.model import PhaseTime, StartupTime
     from sgxlens.prediction.native import NativeTimes
     from sgxlens.prediction.paging import Enclaves
     from sgxlens.prediction.sizing import Sizing
@@ -64,24 +64,24 @@ class Model:
 
 
 class PhaseInside:
-    """All that an enclave adds to a phase that has a native time."""
+    """All that an enclave adds to a phase that has a native time, which is `native`."""
 
     def __init__(self, model: Model, phase: Phase) -> None:
         self._model = model
         self._phase = phase
-        self._basis = native_basis(model.recording, model.natives, phase)
+        self.native = native_basis(model.recording, model.natives, phase)
         where = (phase.process, phase.index)
         self._operators = [o for o in model.recording.operators if (o.process, o.phase) == where]
 
     @cached_property
     def _operator_seconds(self) -> dict[int, float]:
-        return self._model.natives.of_operators(self._phase, self._basis, self._operators)
+        return self._model.natives.of_operators(self._phase, self.native, self._operators)
 
     @cached_property
     def time(self) -> PhaseTime:
         """Its time inside."""
         return compose(
-            self._phase, self._basis, self.charges, self._operators, self._operator_seconds
+            self._phase, self.native, self.charges, self._operators, self._operator_seconds
         )
 
     @cached_property
@@ -89,7 +89,7 @@ class PhaseInside:
         """What that is made of."""
         model, phase = self._model, self._phase
         found = [
-            *compute_charges(model.platform.compute.slowdown, self._basis, self._operator_seconds),
+            *compute_charges(model.platform.compute.slowdown, self.native, self._operator_seconds),
             *transition_charges(
                 model.recording,
                 phase,
@@ -97,7 +97,7 @@ class PhaseInside:
                 model.runtime,
                 model.files,
                 threads=model.enclaves.threads,
-                native_seconds=self._basis.median_seconds,
+                native_seconds=self.native.median_seconds,
             ),
             *encryption_charges(
                 model.recording, phase, model.platform, threads=model.enclaves.threads
@@ -216,8 +216,23 @@ class Evaluation:
     @cached_property
     def startup(self) -> tuple[Charge, ...]:
         """The charges of everything from the start of the enclave to its first result."""
-        inside = [self._inside[phase] for phase in self._to_first_result if phase in self._inside]
+        inside = self._inside_to_first_result.values()
         return (*self._build, *(charge for one in inside for charge in one.charges))
+
+    @property
+    def _inside_to_first_result(self) -> dict[Phase, PhaseInside]:
+        inside = self._inside
+        return {phase: inside[phase] for phase in self._to_first_result if phase in inside}
+
+    @cached_property
+    def startup_time(self) -> StartupTime:
+        """The time from the start of the enclave to its first result."""
+        return startup_time(
+            self._build,
+            self._to_first_result,
+            {phase: one.native for phase, one in self._inside_to_first_result.items()},
+            {phase: one.charges for phase, one in self._inside_to_first_result.items()},
+        )
 
     @cached_property
     def prediction(self) -> Prediction:
@@ -244,12 +259,7 @@ class Evaluation:
             ),
             steady=steady,
             phases=tuple(times.values()),
-            startup=startup_time(
-                self._build,
-                self._to_first_result,
-                times,
-                {phase: one.charges for phase, one in self._inside.items()},
-            ),
+            startup=self.startup_time,
             sizing=self.sizing,
             epc=epc_needs(
                 recording,

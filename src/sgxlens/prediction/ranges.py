@@ -160,6 +160,21 @@ def _levers(weighted: _Weighted) -> dict[tuple[bool, str, str], _Lever]:
     return levers
 
 
+def _moved_ns(weighted: _Weighted) -> Iterable[list[float]]:
+    """``low_ns`` and ``high_ns`` of `_levers`: most sums are asked for no more than these."""
+    moved: dict[object, list[float]] = {}
+    for weight, charge in weighted:
+        constant, count = charge.constant, charge.count
+        price, number = constant.likely, count.likely
+        of_constant = moved.setdefault(_constant_name(charge), [0.0, 0.0])
+        of_constant[0] += weight * (constant.low - price) * number
+        of_constant[1] += weight * (constant.high - price) * number
+        of_count = moved.setdefault(_count_key(charge), [0.0, 0.0])
+        of_count[0] += weight * (count.low - number) * price
+        of_count[1] += weight * (count.high - number) * price
+    return moved.values()
+
+
 def _count_values(weighted: _Weighted) -> dict[tuple[bool, str, str], Range]:
     """Of the counts of `_levers`, their weighted sums."""
     counts: defaultdict[tuple[bool, str, str], list[tuple[float, Range]]] = defaultdict(list)
@@ -185,9 +200,9 @@ def _range(weighted: _Weighted, measured: Range | None = None) -> Range:
     likely = _likely_ns(weighted)
     lowest, highest = _bounds_ns(weighted)
     below, above = 0.0, 0.0
-    for lever in _levers(weighted).values():
-        below += min(lever.low_ns, lever.high_ns, 0.0) ** 2
-        above += max(lever.low_ns, lever.high_ns, 0.0) ** 2
+    for low_ns, high_ns in _moved_ns(weighted):
+        below += min(low_ns, high_ns, 0.0) ** 2
+        above += max(low_ns, high_ns, 0.0) ** 2
     low = likely - math.sqrt(below)
     # What is left of a difference of equals is no time.
     low = min(low if low - lowest > 1e-12 * abs(likely) else lowest, likely)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from sgxlens.enclave.charges import Charge
-    from sgxlens.prediction.model import PhaseTime
+    from sgxlens.prediction.model import NativeBasis
     from sgxlens.recording.reader import Phase
 
 
@@ -37,7 +37,7 @@ def phases_to_first_result(phases: Sequence[Phase], steady: Phase) -> tuple[Phas
 def startup_time(
     build: Sequence[Charge],
     phases: Sequence[Phase],
-    times: Mapping[Phase, PhaseTime],
+    natives: Mapping[Phase, NativeBasis],
     charges: Mapping[Phase, Sequence[Charge]],
 ) -> StartupTime:
     """Puts the build of the enclave and the phases up to the first result together.
@@ -45,11 +45,11 @@ def startup_time(
     Args:
         build: what is done before the program's first instruction.
         phases: the phases up to the first result.
-        times: the phases that have a time.
+        natives: native times of the phases that have one.
         charges: their charges.
     """
-    timed = [phase for phase in phases if phase in times]
-    native = math.fsum(times[phase].native.median_seconds for phase in timed)
+    timed = [phase for phase in phases if phase in natives]
+    native = math.fsum(natives[phase].median_seconds for phase in timed)
     of_phases = [charge for phase in timed for charge in charges[phase]]
     everything = [*build, *of_phases]
     return StartupTime(
@@ -61,7 +61,7 @@ def startup_time(
         native_seconds=native,
         inside_seconds=_above(native, added_seconds(of_phases)),
         total_seconds=_above(native, added_seconds(everything)),
-        untimed_phases=tuple(phase.name for phase in phases if phase not in times),
+        untimed_phases=tuple(phase.name for phase in phases if phase not in natives),
         sensitivity=swings(everything, native),
     )
 
