@@ -101,7 +101,9 @@ def integers(column: pa.ChunkedArray, null: int = 0) -> Integers:
     """A column of integers, with `null` where it is null."""
     if null < 0 and column.null_count:
         column = column.cast(pa.int64())
-    return _filled(column, null).astype(np.int64)
+    values = _filled(column, null)
+    # Numbers that no program reaches would be below 0 either way.
+    return values.view(np.int64) if values.dtype == np.uint64 else values.astype(np.int64)
 
 
 def unsigned(column: pa.ChunkedArray) -> npt.NDArray[np.uint64]:

@@ -287,7 +287,6 @@ class PhaseFacts:
         rows = self._reuse_here(granularity, _REUSE_COLUMNS)
         context = self._index(rows["context"], self.contexts.number, "reuse_sources", "context")
         region = self._index(rows["region"], self._region_numbers, "reuse_sources", "region")
-        operator = self.contexts.operator[context]
         bins, bin_of_row = distinct(rows["distance_min"])
         high = unsigned(rows["distance_max"])
         ends = np.zeros(bins.size + 1, dtype=np.uint64)
@@ -310,14 +309,14 @@ class PhaseFacts:
             threads = integers(self._all_contexts["thread"])
             return Origins(
                 source_operator=source_operator,
-                kind=self._kinds(operator, source, source_operator),
+                kind=self._kinds(self.contexts.operator[context], source, source_operator),
                 is_other_thread=is_warm & (threads[source] != self.contexts.thread[context]),
                 access=codes(rows["access"], ACCESS_CLASSES),
             )
 
         return ReuseRows(
             context=context,
-            operator=operator,
+            operator_of_context=self.contexts.operator,
             region=region,
             bin=bin_of_row,
             count=integers(rows["count"]),

@@ -37,12 +37,13 @@ class ReuseRows:
 
     Operators, regions and contexts are indices; ``kind`` is one into `SOURCE_KINDS`, ``access`` one
     into `ACCESS_CLASSES`, ``bin`` one into ``distance_min`` and ``distance_max``, which are as long
-    as there are bins; the bin of cold accesses comes after the last of them. What ``find_origins``
-    finds is found when it is first asked for: most phases are never asked.
+    as there are bins; the bin of cold accesses comes after the last of them.
+    ``operator_of_context`` is by context. What ``find_origins`` finds is found when it is first
+    asked for: most phases are never asked.
     """
 
     context: Integers
-    operator: Integers
+    operator_of_context: Integers
     region: Integers
     bin: Integers
     count: Integers
@@ -50,6 +51,11 @@ class ReuseRows:
     distance_max: npt.NDArray[np.uint64]
     block_bytes: int
     find_origins: Callable[[], Origins]
+
+    @cached_property
+    def operator(self) -> Integers:
+        """The operator of the access."""
+        return self.operator_of_context[self.context]
 
     @cached_property
     def _origins(self) -> Origins:

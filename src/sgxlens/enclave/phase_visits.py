@@ -229,10 +229,22 @@ class PhaseVisits:
         """By the key of pieces, ascending, the role that most of their lines have."""
         names, role_of = self.facts.roles
         pieces = self.facts.use_pieces
-        keys = distinct_values(key)
-        by_role = keys.index * len(names) + role_of[pieces.region]
-        lines = np.bincount(by_role, popcount(pieces.lines), keys.values.size * len(names))
-        return keys.values.astype(np.int64), lines.reshape(-1, len(names)).argmax(axis=1)
+        # Most keys have one role: a table of all keys and roles would be mostly empty.
+        found = distinct_values(key * len(names) + role_of[pieces.region])
+        lines = np.bincount(found.index, self._piece_line_count, found.values.size)
+        of_pair, role = np.divmod(found.values.astype(np.int64), len(names))
+        starts = np.flatnonzero(np.diff(of_pair, prepend=-1))
+        keys = of_pair[starts]
+        most = np.repeat(np.maximum.reduceat(lines, starts), np.diff(starts, append=of_pair.size))
+        # Of roles with as many lines, the first: what is written last stays.
+        is_main = np.flatnonzero(lines == most)[::-1]
+        main = np.empty(keys.size, dtype=np.int64)
+        main[np.searchsorted(keys, of_pair[is_main])] = role[is_main]
+        return keys, main
+
+    @cached_property
+    def _piece_line_count(self) -> Integers:
+        return popcount(self.facts.use_pieces.lines)
 
 
 def phase_visits(recording: Recording, facts: PhaseFacts) -> PhaseVisits:

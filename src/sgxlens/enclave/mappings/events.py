@@ -49,7 +49,6 @@ _ACTIONS: dict[str, Action] = {
 }
 _HEAP_STATE = State(MAPPING_KINDS.index("heap"), is_accessible=True, is_lazy=False)
 _STACK = MAPPING_KINDS.index("stack")
-_TABLES_OF_TOUCHES = ("page_visits", "contexts", "syscalls", "threads", "operators")
 # Events at the same position: what a system call did, then what is said of the call, then marks.
 _OF_MAPPINGS, _OF_CALLS, _OF_PHASES = range(3)
 
@@ -121,13 +120,6 @@ def _touches(recording: Recording, process: int) -> Touches | None:
     """Starts of page visits, among which every first access to a page is."""
     if not recording.has_table("page_visits") or recording.metadata.settings.sampling_rate < 1:
         return None
-    return recording.derived(
-        (_touches, process), lambda: _found_touches(recording, process), _TABLES_OF_TOUCHES
-    )
-
-
-def _found_touches(recording: Recording, process: int) -> Touches:
-    rows = rows_of(recording, "page_visits", process, ("position", "context"))
     threads = [t for of, t in background_threads(recording) if of == process]
     contexts = []
     if threads and recording.has_table("contexts"):
@@ -136,11 +128,16 @@ def _found_touches(recording: Recording, process: int) -> Touches:
             for row in _rows(recording, "contexts", process, "context", "thread")
             if row["thread"] in threads
         ]
-    return Touches(
-        visited_pages(recording, process),
-        rows["position"].to_numpy(),
-        np.isin(rows["context"].to_numpy(), contexts),
-    )
+
+    def find() -> Touches:
+        rows = rows_of(recording, "page_visits", process, ("position", "context"))
+        return Touches(
+            visited_pages(recording, process),
+            rows["position"].to_numpy(),
+            np.isin(rows["context"].to_numpy(), contexts),
+        )
+
+    return recording.derived((_touches, process, tuple(contexts)), find, ("page_visits",))
 
 
 def _mapping_events(
