@@ -25,6 +25,7 @@ from sgxlens.recording.bitmaps import (
 from sgxlens.recording.distinct import distinct_values
 from sgxlens.recording.format import ACCESS_CLASSES, BLOCK_BYTES
 from sgxlens.recording.phase_names import is_inference, is_warm_up
+from sgxlens.recording.read_ahead import LARGEST
 from sgxlens.recording.reader import Phase, Recording
 from sgxlens.recording.region_map import NO_REGION, Pieces, RegionMap
 
@@ -61,9 +62,7 @@ _CONTEXT_COLUMNS = (
     *("context", "phase", "operator", "span", "thread", "start_position", "end_position"),
     "line_access_count",
 )
-_USE_COLUMNS = ("context", "page", "lines", "written_lines", "fetched_lines")
 _LINE_USE_COLUMNS = ("context", "line", "bytes", "written_bytes")
-_REUSE_COLUMNS = ("context", "region", "distance_min", "distance_max", "count")
 _EXTENT_COLUMNS = ("region", "address", "size_bytes", "start_position")
 #: All tables that facts are made from.
 FACT_TABLES = (*_TABLES, "phases", "operators", "regions", "extents", "line_use")
@@ -177,7 +176,7 @@ class PhaseFacts:
 
     @cached_property
     def _page_use(self) -> tuple[npt.NDArray[np.uint64], Uses]:
-        rows = self._rows_here("page_use", _USE_COLUMNS)
+        rows = self._rows_here("page_use", LARGEST["page_use"])
         pages = distinct_values(unsigned(rows["page"]))
         uses = Uses(
             context=self._index(rows["context"], self.contexts.number, "page_use", "context"),
@@ -284,7 +283,7 @@ class PhaseFacts:
         return self._reuse[granularity]
 
     def _read_reuse(self, granularity: str) -> ReuseRows:
-        rows = self._reuse_here(granularity, _REUSE_COLUMNS)
+        rows = self._reuse_here(granularity, LARGEST["reuse_sources"])
         context = self._index(rows["context"], self.contexts.number, "reuse_sources", "context")
         region = self._index(rows["region"], self._region_numbers, "reuse_sources", "region")
         bins, bin_of_row = distinct(rows["distance_min"])

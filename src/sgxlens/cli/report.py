@@ -56,19 +56,23 @@ def command(
     It says how slow the program would be inside an enclave, why, where, how large the enclave must
     be, what to change, and what all that rests on.
     """
+    from sgxlens.recording.read_ahead import read_ahead
+    from sgxlens.recording.reader import open_recording
+
+    source = open_recording(recording)
+    read_ahead(source)  # while the rest is imported
+
     from sgxlens.advice.advise import situation_of
     from sgxlens.enclave.runtime import load_runtime
     from sgxlens.errors import RecordingError
     from sgxlens.prediction.inputs import opened
     from sgxlens.prediction.predict import DEFAULT_RUNTIME
     from sgxlens.prediction.several import on_each, slowest
-    from sgxlens.recording.reader import open_recording
     from sgxlens.report.html import check_writable, write_html
     from sgxlens.report.page import page_report
     from sgxlens.units import format_bytes
 
     check_writable(output, force=force)
-    source = open_recording(recording)
     asked = {"phase": phase, "native_seconds": native_seconds, **settings}
     no_prediction = ""
     try:
@@ -101,6 +105,7 @@ def command(
         advisories=advisories,
     )
     size_bytes = write_html(report, output)
+    source.forget()
     if not quiet:
         click.echo(f"sgxlens: wrote {output} ({format_bytes(size_bytes)})", err=True)
 

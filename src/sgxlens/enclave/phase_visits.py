@@ -20,8 +20,9 @@ from sgxlens.errors import RecordingError
 from sgxlens.recording.bitmaps import popcount
 from sgxlens.recording.distinct import distinct_values
 from sgxlens.recording.phase_names import is_inference, is_warm_up
+from sgxlens.recording.read_ahead import LARGEST
 from sgxlens.recording.region_map import NO_REGION
-from sgxlens.reuse.page_visits import VISIT_COLUMNS, PageVisits
+from sgxlens.reuse.page_visits import PageVisits
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -58,7 +59,7 @@ class ProcessVisits:
     """
 
     def __init__(self, recording: Recording, facts: PhaseFacts, filter_page_count: int) -> None:
-        rows = rows_of(recording, "page_visits", facts.phase.process, VISIT_COLUMNS)
+        rows = rows_of(recording, "page_visits", facts.phase.process, LARGEST["page_visits"])
         visits = PageVisits.from_rows(rows, filter_page_count)
         self.context = column(recording, facts.phase.process, "page_visits", "context")
         self.phase = facts.phases_of(self.context).astype(np.uint32)

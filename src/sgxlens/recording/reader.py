@@ -4,10 +4,13 @@
 from __future__ import annotations
 
 import os
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from threading import Lock
 from typing import TYPE_CHECKING, Any, TypeVar
+from weakref import WeakSet
 
 import numpy as np
 import numpy.typing as npt
@@ -30,7 +33,7 @@ from sgxlens.recording.table_file import TableFile
 from sgxlens.reuse.histogram import ReuseHistogram
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable, Sequence
+    from collections.abc import Callable, Hashable, Iterator, Sequence
 
     from sgxlens.recording.metadata import RecordingMetadata
 
@@ -174,9 +177,11 @@ class Recording:
         self._tables: dict[str, pa.Table] = {}
         self._files: dict[str, TableFile] = {}
         self._derived: dict[Hashable, Any] = {}
+        self._reading = {name: Lock() for name in metadata.tables}
         #: Of one that `with_tables` made: what it was made from, and the tables that differ.
         self._origin: Recording | None = None
         self._replaced: dict[str, pa.Table] = {}
+        self._changed: WeakSet[Recording] = WeakSet()  # those made from it
 
     def has_table(self, name: str) -> bool:
         """Whether this kind of fact was recorded; a table may well be there and empty."""
@@ -193,7 +198,8 @@ class Recording:
         if self._origin is not None:
             return self._origin.table(name)
         if name not in self._tables:
-            self._tables[name] = self._file(name).table()
+            with self._alone(name) as file:
+                self._tables[name] = file.table()
         return self._tables[name]
 
     def columns(self, name: str, columns: Sequence[str]) -> pa.Table:
@@ -210,7 +216,8 @@ class Recording:
             return self._origin.columns(name, columns)
         if name in self._tables:
             return self._tables[name].select(list(columns))
-        return self._file(name).columns(columns)
+        with self._alone(name) as file:
+            return file.columns(columns)
 
     def derived(
         self, key: Hashable, make: Callable[[], _Derived], tables: Sequence[str] | None = None
@@ -246,7 +253,19 @@ class Recording:
                 raise UsageError(f"{self.path}: table {name} is not one that can be replaced so")
         found = Recording(self.path, self.metadata)
         found._origin, found._replaced = self, dict(tables)
+        self._changed.add(found)
         return found
+
+    def forget(self) -> None:
+        """Lets go of all that was read, and made of it, here and in recordings made from this one.
+
+        Most of what is made refers to its recording: without this, all of it stays until Python
+        looks for such cycles. What is asked for again is read again.
+        """
+        for kept in (self._tables, self._files, self._derived):
+            kept.clear()
+        for changed in self._changed:
+            changed.forget()
 
     @property
     def original(self) -> Recording | None:
@@ -460,14 +479,17 @@ class Recording:
         )
         return pc.and_(mask, pc.is_in(pairs, pa.array(wanted, pa.uint64())))
 
-    def _file(self, name: str) -> TableFile:
+    @contextmanager
+    def _alone(self, name: str) -> Iterator[TableFile]:
+        """The file of a table, which nobody else reads meanwhile."""
         if name not in TABLES:
             raise UsageError(f"no table is called {name!r}: there are {', '.join(TABLES)}")
         if name not in self.metadata.tables:
             raise RecordingError(f"{self.path} has no table {name}: it was not recorded")
-        if name not in self._files:
-            self._files[name] = TableFile(self.path, TABLES[name], self.metadata.tables[name])
-        return self._files[name]
+        with self._reading[name]:
+            if name not in self._files:
+                self._files[name] = TableFile(self.path, TABLES[name], self.metadata.tables[name])
+            yield self._files[name]
 
     def __repr__(self) -> str:
         accesses = sum(p.line_access_count for p in self.metadata.processes)

@@ -13,6 +13,7 @@ import pytest
 
 from sgxlens.errors import RecordingError, UsageError
 from sgxlens.recording.format import SCHEMA_VERSION
+from sgxlens.recording.read_ahead import read_ahead
 from sgxlens.recording.reader import open_recording
 from sgxlens.reuse.histogram import ReuseHistogram
 
@@ -257,3 +258,38 @@ def test_tables_can_be_replaced_and_the_others_are_read_once(
     assert made == [*("again", "again", "again", "again", "original"), *("again", "changed")]
     with pytest.raises(UsageError, match="table reuse is not one that can be replaced"):
         original.with_tables(reuse=phases)
+
+
+def test_what_is_forgotten_is_made_and_read_again(make_recording: MakeRecording) -> None:
+    recording = open_recording(make_recording())
+    changed = recording.with_tables(footprints=recording.table("footprints").slice(0, 0))
+    made = [one.derived("made", object) for one in (recording, changed)]
+    phases = recording.table("phases")
+    recording.forget()
+    again = [one.derived("made", object) for one in (recording, changed)]
+    assert not any(old is new for old, new in zip(made, again, strict=True))
+    assert recording.table("phases").equals(phases)
+    assert recording.table("phases") is not phases
+    assert changed.table("footprints").num_rows == 0
+
+
+def test_columns_are_the_same_where_they_are_read_ahead(make_recording: MakeRecording) -> None:
+    folder = make_recording()
+    ahead = open_recording(folder)
+    read_ahead(ahead, {"reuse": ["count", "access"], "page_visits": ["page"], "phases": ["name"]})
+    for table, columns in (("reuse", ["distance_min", "count"]), ("phases", ["name", "phase"])):
+        assert ahead.columns(table, columns).equals(open_recording(folder).columns(table, columns))
+
+
+def test_damage_that_is_met_ahead_is_told_when_it_is_asked_for(
+    make_recording: MakeRecording, capfd: pytest.CaptureFixture[str]
+) -> None:
+    folder = make_recording()
+    file = folder / "reuse.parquet"
+    file.write_bytes(file.read_bytes()[:-1] + b"?")
+    damaged = open_recording(folder)
+    read_ahead(damaged, {"reuse": ["count"], "phases": ["name"]})
+    assert damaged.columns("phases", ["name"]).num_rows
+    with pytest.raises(RecordingError, match=r"reuse\.parquet was changed"):
+        damaged.columns("reuse", ["count"])
+    assert capfd.readouterr().err == ""
