@@ -276,11 +276,14 @@ class PhaseFacts:
         """Where the previous accesses were, by granularity."""
         return {name: self.reuse_of(name) for name in BLOCK_BYTES}
 
-    def reuse_of(self, granularity: str) -> ReuseRows:
-        """Where the previous accesses to blocks of one size were."""
-        if granularity not in self._reuse:
-            self._reuse[granularity] = self._read_reuse(granularity)
-        return self._reuse[granularity]
+    def reuse_of(self, granularity: str, *, keep: bool = True) -> ReuseRows:
+        """Where the previous accesses to blocks of one size were; `keep`: it is asked for again."""
+        found = self._reuse.get(granularity)
+        if found is None:
+            found = self._read_reuse(granularity)
+            if keep:
+                self._reuse[granularity] = found
+        return found
 
     def _read_reuse(self, granularity: str) -> ReuseRows:
         rows = self._reuse_here(granularity, LARGEST["reuse_sources"])

@@ -157,7 +157,8 @@ class _LinesByBin:
 
 def _lines_by_bin(facts: PhaseFacts) -> _LinesByBin:
     """All that does not depend on the cache, so that many caches take one pass over the rows."""
-    rows = facts.reuse_of("line")
+    # Of most phases nothing else is asked for, and there are many.
+    rows = facts.reuse_of("line", keep=False)
     regions = len(facts.regions) + 1
     pairs = distinct_values(rows.context * regions + rows.region)
     context, region = np.divmod(pairs.values.astype(np.int64), regions)

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from threading import Thread
+from threading import Thread, main_thread
 from typing import TYPE_CHECKING, Final
 
 from sgxlens.errors import RecordingError
@@ -30,9 +30,9 @@ def read_ahead(recording: Recording, columns: Mapping[str, Sequence[str]] = LARG
 
     def read() -> None:
         for table, names in columns.items():
-            if recording.has_table(table):
+            if recording.has_table(table) and main_thread().is_alive():
                 with suppress(RecordingError):
                     recording.columns(table, names)
 
-    # Reading does not keep the program from its end.
-    Thread(target=read, name="sgxlens-read-ahead", daemon=True).start()
+    # The program's end waits for the table that is being read: a thread must not be cut off there.
+    Thread(target=read, name="sgxlens-read-ahead").start()
