@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <array>
+#include <bit>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -25,6 +26,9 @@ namespace {
 constexpr std::uint64_t kNearBytes = 4096;
 constexpr std::uint64_t kNearLines = 1024;
 
+// Accesses of a row at most: the order of its last accesses is told in 16 bits.
+constexpr std::uint64_t kRowAccessesLimit = 0xffff;
+
 /// An access to the line `offset` lines after that of the value in `word`; to line `offset` where
 /// the word is 0.
 struct LineAccess {
@@ -33,6 +37,9 @@ struct LineAccess {
     std::uint64_t bytes; ///< of the line, a bit each
     std::uint8_t access_class;
     bool is_second; ///< line of an access
+
+    /// Then it is no access of its own to the page.
+    bool continues_in_page(std::uint64_t line) const { return is_second && line % 64 != 0; }
 };
 
 /// The accesses to lines that these runs make. Tells which words are values.
@@ -72,22 +79,46 @@ std::uint64_t line_of(const LineAccess &access, const std::uint64_t *words) {
     return (value_line + access.offset) & kLineNumberMask;
 }
 
-/// Tells for each place in its page of the lowest of these lines (sorted, counted from it) how the
-/// page boundaries lie between them.
-std::array<std::uint8_t, 64> place_kinds_of(const std::vector<std::uint64_t> &lines) {
-    std::array<std::uint8_t, 64> kinds{};
-    std::vector<std::vector<std::uint64_t>> known;
-    for (std::uint64_t place = 0; place < 64; ++place) {
-        std::vector<std::uint64_t> pages;
-        pages.reserve(lines.size());
-        for (const std::uint64_t line : lines)
-            pages.push_back((line + place) >> kPageLineBits);
-        const auto found = std::find(known.begin(), known.end(), pages);
-        kinds[place] = static_cast<std::uint8_t>(found - known.begin());
-        if (found == known.end())
-            known.push_back(std::move(pages));
+/// At which places in a page of each base some block starts a page (see Stretch).
+std::vector<std::uint64_t> page_starts_of(const Effect &lines, std::size_t base_count) {
+    std::vector<std::uint64_t> starts(base_count);
+    for (const SegmentTouch &touch : lines.touches) {
+        const Anchor &anchor = lines.anchors[touch.anchor];
+        starts[anchor.base] |= std::uint64_t{1} << (0 - anchor.offset - touch.offset) % 64;
     }
-    return kinds;
+    return starts;
+}
+
+/// Likewise of a row, from those of its segments.
+std::vector<std::uint64_t> page_starts_of(const Row &row, const std::uint64_t *words,
+                                          const std::uint64_t *base_lines) {
+    std::vector<std::uint64_t> starts(row.pattern.base_count());
+    std::size_t at = 0;
+    for (const Stretch *const part : row.parts) {
+        for (std::size_t base = 1; base < part->page_starts.size(); ++base) {
+            const unsigned row_base = row.pattern.base_of(at + base);
+            const std::uint64_t way = words[at + base] - base_lines[row_base];
+            starts[row_base] |= std::rotr(part->page_starts[base], static_cast<int>(way % 64));
+        }
+        at += part->pattern.base_count();
+    }
+    return starts;
+}
+
+/// How many anchors the lines of a pattern take at most: see LocalStack::effect.
+std::uint64_t anchor_count_max(const Pattern &pattern) {
+    std::uint64_t count = 0;
+    for (const Pattern::Interval &interval : pattern.intervals())
+        count += (interval.last - interval.first) / LocalStack::kAnchorLinesMin + 1;
+    return count;
+}
+
+/// In how many pages the lines of a pattern may lie.
+std::uint64_t page_count_max(const Pattern &pattern) {
+    std::uint64_t count = 0;
+    for (const Pattern::Interval &interval : pattern.intervals())
+        count += (interval.last - interval.first) / 64 + 2;
+    return count;
 }
 
 } // namespace
@@ -103,7 +134,7 @@ detail::Segment *Segments::Memo::make_segment(const std::uint64_t *words, std::s
     for (const LineAccess &access : accesses)
         source.extents.push_back({access.offset, access.offset, access.word});
     auto segment = std::make_unique<Segment>();
-    if (!segment->pattern.build(source) || !segment->pattern.matches(words, base_lines.data()))
+    if (!segment->pattern.build(source) || !segment->pattern.matches(words, found_lines.data()))
         return nullptr;
     for (std::size_t at = 0; at < word_count;) {
         const SuperblockExit &exit = *superblocks.exit(SGXLENS_VALUE(words[at]));
@@ -111,23 +142,20 @@ detail::Segment *Segments::Memo::make_segment(const std::uint64_t *words, std::s
         at += 1 + exit.value_count;
     }
     segment->access_count = static_cast<std::uint32_t>(accesses.size());
-    std::vector<std::vector<std::uint64_t>> lines_of_base(segment->pattern.base_count());
     if (line_uses != nullptr)
         collector.start(segment->pattern);
     local.start(accesses.size(), lines.stack().is_attributed());
     for (const LineAccess &access : accesses) {
         const std::uint64_t line = line_of(access, words);
         const auto base = static_cast<std::uint16_t>(segment->pattern.base_of(access.word));
-        const std::uint64_t offset = line - base_lines[base];
+        const std::uint64_t offset = line - found_lines[base];
         const auto classes = static_cast<std::uint8_t>(1u << access.access_class);
-        const LocalStack::Access one{line, offset, base, 0, access.access_class, classes};
+        const LocalStack::Access one{line, offset, base, 0, 0, access.access_class, classes};
         local.access(&one, 1);
         if (line_uses != nullptr) {
             const bool is_write = (kWriteClasses >> access.access_class & 1) != 0;
             collector.add(base, offset, {access.bytes, is_write ? access.bytes : 0});
         }
-        if (base != 0)
-            lines_of_base[base].push_back(offset);
     }
     if (line_uses != nullptr)
         segment->bytes = collector.pattern(line_uses->sample());
@@ -136,37 +164,32 @@ detail::Segment *Segments::Memo::make_segment(const std::uint64_t *words, std::s
         return nullptr;
     segment->lines = std::move(*lines_effect);
     segment->lines.reuses = local.reuses({});
+    segment->page_starts = page_starts_of(segment->lines, segment->pattern.base_count());
     if (lines.stack().is_attributed())
         segment->lines.regions.reserve(segment->lines.touches.size());
     if (segment->lines.touches.size() > pages.stack().visit_distance())
         return nullptr; // a visit might start within
-    segment->place_kinds.resize(segment->pattern.base_count());
-    for (std::size_t base = 1; base < lines_of_base.size(); ++base) {
-        std::vector<std::uint64_t> &offsets = lines_of_base[base];
-        std::sort(offsets.begin(), offsets.end());
-        offsets.erase(std::unique(offsets.begin(), offsets.end()), offsets.end());
-        segment->place_kinds[base] = place_kinds_of(offsets);
-    }
-    segment->number = ++segment_count;
+    segment->number = ++stretch_count;
     known_bytes += segment->memory_bytes();
     return segment.release();
 }
 
-detail::Effect Segments::Memo::pages_of(const Segment &segment, const std::uint64_t *words) {
+detail::Effect Segments::Memo::pages_of(const Segment &segment, const std::uint64_t *base_lines) {
+    std::vector<std::uint64_t> words(segment.pattern.word_count());
+    segment.pattern.write_words(base_lines, words.data());
     std::vector<bool> is_value;
     const std::vector<LineAccess> accesses =
-        accesses_of(superblocks, words, segment.pattern.word_count(), is_value);
+        accesses_of(superblocks, words.data(), words.size(), is_value);
     local.start(accesses.size(), pages.stack().is_attributed());
     for (const LineAccess &access : accesses) {
-        const std::uint64_t line = line_of(access, words);
-        // The second line of an access is an access of its own only in another page.
-        if (access.is_second && line % 64 != 0)
+        const std::uint64_t line = line_of(access, words.data());
+        if (access.continues_in_page(line))
             continue;
         const std::uint64_t page = line >> kPageLineBits;
         const auto base = static_cast<std::uint16_t>(segment.pattern.base_of(access.word));
         const std::uint64_t offset = page - (base_lines[base] >> kPageLineBits);
         const auto classes = static_cast<std::uint8_t>(1u << access.access_class);
-        const LocalStack::Access one{page, offset, base, 0, access.access_class, classes};
+        const LocalStack::Access one{page, offset, base, 0, 0, access.access_class, classes};
         local.access(&one, 1);
     }
     // Never none: blocks that are near each other as lines are so as pages.
@@ -177,49 +200,70 @@ detail::Effect Segments::Memo::pages_of(const Segment &segment, const std::uint6
     return effect;
 }
 
-detail::Row *Segments::Memo::make_row() {
+/// The accesses of the segment as the stack of pages takes them one by one.
+std::vector<std::uint64_t> Segments::Memo::page_entries(const Segment &segment,
+                                                        const std::uint64_t *base_lines) {
+    std::vector<std::uint64_t> words(segment.pattern.word_count());
+    segment.pattern.write_words(base_lines, words.data());
+    std::vector<bool> is_value;
+    std::vector<std::uint64_t> entries;
+    for (const LineAccess &access :
+         accesses_of(superblocks, words.data(), words.size(), is_value)) {
+        const std::uint64_t line = line_of(access, words.data());
+        entries.push_back(make_entry(line, access.continues_in_page(line),
+                                     static_cast<AccessClass>(access.access_class)));
+    }
+    return entries;
+}
+
+detail::Row *Segments::Memo::make_row(Rows &level) {
+    if (level.access_count > kRowAccessesLimit)
+        return nullptr;
     Pattern::Source source;
-    source.words = row_words.data();
-    source.is_value.assign(row_words.size(), true);
+    source.words = level.words.data();
+    source.is_value.assign(level.words.size(), true);
+    source.apart_shift = level.is_of_rows ? 0 : kPageLineBits;
     source.near = kNearLines;
     std::size_t at = 0;
-    for (const Segment *const segment : row) {
+    for (const Stretch *const part : level.parts) {
         source.is_value[at] = false;
-        segment->pattern.add_extents(static_cast<std::uint32_t>(at + 1), source.extents);
-        at += segment->pattern.base_count();
+        part->pattern.add_extents(static_cast<std::uint32_t>(at + 1), source.extents);
+        at += part->pattern.base_count();
     }
     auto made = std::make_unique<Row>();
+    const std::uint64_t *const base_lines = level.base_lines.data();
     if (!made->pattern.build(source) ||
-        !made->pattern.matches(row_words.data(), row_base_lines.data()))
+        !made->pattern.matches(level.words.data(), level.base_lines.data()) ||
+        anchor_count_max(made->pattern) > SegmentTouch::kAnchorsMax)
         return nullptr;
-    take_row(local, made->pattern, row_content(), lines.stack().is_attributed());
-    std::optional<Effect> effect = local.effect();
-    if (!effect)
-        return nullptr;
-    made->lines = std::move(*effect);
-    if (lines.stack().is_attributed()) {
-        made->lines.regions.reserve(made->lines.touches.size());
-        made->lines.groups.reserve(made->lines.touches.size());
-    } else {
-        made->lines.reuses = local.reuses({});
+    made->parts = level.parts;
+    made->is_of_rows = level.is_of_rows;
+    made->number = ++stretch_count;
+    made->sequence = level.hash;
+    made->access_count = static_cast<std::uint32_t>(level.access_count);
+    if (!level.is_of_rows) {
+        if (line_uses != nullptr)
+            made->bytes = row_bytes(*made, level.words.data(), base_lines);
+        made->page_starts = page_starts_of(*made, level.words.data(), base_lines);
+        made->has_few_pages = page_count_max(made->pattern) <=
+                              std::min<std::uint64_t>(kRowPagesMax, pages.stack().visit_distance());
     }
-    if (line_uses != nullptr)
-        made->bytes = row_bytes(made->pattern);
     known_bytes += made->memory_bytes();
     return made.release();
 }
 
 /// The bytes that the segments of the row access, from the bases of the row.
-detail::BytePattern Segments::Memo::row_bytes(const Pattern &pattern) {
-    collector.start(pattern);
+detail::BytePattern Segments::Memo::row_bytes(const Row &row, const std::uint64_t *words,
+                                              const std::uint64_t *base_lines) {
+    collector.start(row.pattern);
     std::size_t at = 0;
-    for (const Segment *const segment : row) {
-        segment->bytes.each([&](std::uint32_t base, std::uint64_t line, const ByteSets &sets) {
-            const std::uint32_t row_base = base != 0 ? pattern.base_of(at + base) : 0;
-            const std::uint64_t start = base != 0 ? row_words[at + base] : 0;
-            collector.add(row_base, start + line - row_base_lines[row_base], sets);
+    for (const Stretch *const part : row.parts) {
+        part->bytes.each([&](std::uint32_t base, std::uint64_t line, const ByteSets &sets) {
+            const std::uint32_t row_base = base != 0 ? row.pattern.base_of(at + base) : 0;
+            const std::uint64_t start = base != 0 ? words[at + base] : 0;
+            collector.add(row_base, start + line - base_lines[row_base], sets);
         });
-        at += segment->pattern.base_count();
+        at += part->pattern.base_count();
     }
     return collector.pattern(line_uses->sample());
 }

@@ -4,6 +4,7 @@
 #pragma once
 
 #include "segment_bytes.hpp"
+#include "segment_effect.hpp"
 #include "segment_pattern.hpp"
 #include "segment_work.hpp"
 #include "sgxlens/reuse_stack.hpp"
@@ -16,8 +17,8 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
-#include <deque>
 #include <memory>
+#include <unordered_map>
 #include <vector>
 
 namespace sgxlens {
@@ -25,60 +26,78 @@ namespace detail {
 
 inline constexpr unsigned kLineBits = 6;
 
-// Patterns kept of one sequence of exits, and arrangements of one segment in pages.
+// Patterns kept of one sequence of exits, and arrangements of one stretch in pages.
 inline constexpr std::size_t kPatternsMax = 32;
-inline constexpr std::size_t kPagingsMax = 32;
+inline constexpr std::uint32_t kPagingsMax = 1024;
 
 // Entries of the tables of sequences, as powers of two.
 inline constexpr unsigned kSequenceBits = 15;
 inline constexpr unsigned kRowSequenceBits = 16;
-/// Rows whose contents are known to have been seen, though the rows are not known: a power of two.
-inline constexpr std::size_t kRowsSeen = std::size_t{1} << 16;
+inline constexpr unsigned kOuterRowSequenceBits = 15;
+/// What has been seen and is not known yet: of how much that is remembered, a power of two.
+inline constexpr std::size_t kSeenCount = std::size_t{1} << 17;
+
+/// Pages that a row touches where it is taken as a whole, for pages.
+inline constexpr std::size_t kRowPagesMax = 256;
 
 inline std::uint64_t mix(std::uint64_t hash, std::uint64_t value) {
     hash = (hash ^ value) * 0x9e3779b97f4a7c15u;
     return hash ^ (hash >> 32);
 }
 
+inline bool is_cut(std::uint64_t value, std::uint64_t ratio) {
+    return (mix(0x2545f4914f6cdd1du, value) >> 20) % ratio == 0;
+}
+
 /// Of each base, the kind of its place in its page; a byte each.
 using PlaceKinds = std::array<std::uint64_t, kBasesMax / 8>;
 
-/// How a segment's lines lie in pages, and what it does to the stack of pages then.
+/// How the lines of a stretch lie in pages, and what it does to the stack of pages then.
 struct Paging {
+    std::uint64_t stretch; ///< its number
     PlaceKinds kinds;
-    Effect pages;
+    Effect pages{};
+    bool is_listed = false; ///< as of a stretch
 };
 
-struct Segment {
+/// A stretch of the stream that is known.
+struct Stretch {
     Pattern pattern;
-    Effect lines;
+    Effect lines;      ///< of a row: made when it is taken first
     BytePattern bytes; ///< empty where none are followed
     std::uint64_t number = 0;
-    std::uint64_t sequence = 0; ///< hash of its exits
+    std::uint64_t sequence = 0; ///< hash of its exits, or of the numbers of its parts
     std::uint32_t access_count = 0;
-    std::uint32_t instruction_count = 0;
     bool is_listed = false; ///< among those whose inner reuses are to be counted
-    /// Of each base, by place in its page: places of one kind part its lines into pages alike.
-    std::vector<std::array<std::uint8_t, 64>> place_kinds;
-    std::deque<Paging> pagings; ///< they stay where they are
-    std::size_t last_paging = 0;
-    std::size_t next_dropped = 0;
-    std::array<Segment *, 2> successors{}; ///< what ran after it, the latest first
+    /// Of each base: at which places in its page some line of it starts a page. Places between
+    /// which there is none part its lines into pages alike.
+    std::vector<std::uint64_t> page_starts;
+    std::uint32_t paging_count = 0;
+    Paging *last_paging = nullptr; ///< where its bases lay last
 
+    PlaceKinds place_kinds(const std::uint64_t *base_lines) const;
     std::size_t memory_bytes() const {
-        return sizeof *this + pattern.memory_bytes() + lines.memory_bytes() + bytes.memory_bytes() +
-               place_kinds.size() * sizeof place_kinds[0];
+        return pattern.memory_bytes() + lines.memory_bytes() + bytes.memory_bytes() +
+               page_starts.capacity() * sizeof page_starts[0];
     }
 };
 
-struct Row {
-    Pattern pattern;
-    Effect lines;
-    BytePattern bytes;      ///< as of a segment
-    bool is_listed = false; ///< as of a segment
+struct Segment : Stretch {
+    std::uint32_t instruction_count = 0;
+    std::array<Segment *, 2> successors{}; ///< what ran after it, the latest first
+
+    std::size_t memory_bytes() const { return sizeof *this + Stretch::memory_bytes(); }
+};
+
+/// Segments, or rows of segments, that follow each other. The words of its pattern are the number
+/// of each part and the lines of its bases but the first.
+struct Row : Stretch {
+    std::vector<Stretch *> parts;
+    bool is_of_rows = false;
+    bool has_few_pages = false; ///< it touches; at most kRowPagesMax
 
     std::size_t memory_bytes() const {
-        return sizeof *this + pattern.memory_bytes() + lines.memory_bytes() + bytes.memory_bytes();
+        return sizeof *this + Stretch::memory_bytes() + parts.capacity() * sizeof parts[0];
     }
 };
 
@@ -133,6 +152,11 @@ template <typename Known> class Sequences {
         free->hash = hash;
         return free;
     }
+    template <typename Take> void each(Take take) const {
+        for (const Sequence<Known> &sequence : table_)
+            for (const auto &known : sequence.known)
+                take(*known);
+    }
     std::size_t refusals() const { return refusals_; }
     void refuse() { ++refusals_; }
     void clear() {
@@ -147,6 +171,25 @@ template <typename Known> class Sequences {
     std::vector<Sequence<Known>> table_;
     unsigned shift_;
     std::size_t refusals_ = 0;
+};
+
+/// Rows of one level, and what waits to become the next one.
+struct Rows {
+    Rows(unsigned sequence_bits, bool of_rows) : known(sequence_bits), is_of_rows(of_rows) {}
+
+    Sequences<Row> known;
+    const bool is_of_rows;
+    std::vector<Stretch *> parts;
+    std::vector<std::uint64_t> words;
+    std::array<std::uint64_t, kBasesMax> base_lines{};
+    std::uint64_t hash = 0; ///< of the numbers of the parts
+    std::uint64_t access_count = 0;
+    std::uint64_t position = 0; ///< of the first part
+
+    void add(Stretch &part, const std::uint64_t *part_base_lines, std::uint64_t part_position);
+    void clear();
+    /// Whether the row ends with the last part.
+    bool is_complete() const;
 };
 
 } // namespace detail
@@ -166,9 +209,8 @@ struct Segments::Memo {
     bool at_any_cost = false;
 
     detail::Sequences<Segment> sequences{detail::kSequenceBits};
-    detail::Sequences<Row> row_sequences{detail::kRowSequenceBits};
     std::atomic<std::size_t> known_bytes = 0; ///< rows grow when they are taken
-    std::uint64_t segment_count = 0;
+    std::uint64_t stretch_count = 0;
     std::vector<Segment *> counted; ///< whose inner reuses are to be counted
     std::vector<Row *> counted_rows;
 
@@ -182,34 +224,52 @@ struct Segments::Memo {
     // The segment found.
     Segment *found = nullptr;
     Segment *previous = nullptr; ///< the one before it, if it was known
-    const std::uint64_t *found_words = nullptr;
-    std::array<std::uint64_t, detail::kBasesMax> base_lines{};
+    std::array<std::uint64_t, detail::kBasesMax> found_lines{};
 
-    // Segments whose lines wait, each as its number and its bases' lines.
-    std::vector<std::uint64_t> row_words;
-    std::vector<Segment *> row;
-    std::uint64_t position = 0; ///< of the latest segment
-    std::array<std::uint64_t, detail::kBasesMax> row_base_lines{};
-    std::uint64_t row_hash = 0;
-    std::uint64_t row_accesses = 0;
-    /// Hashes of rows that were not known when they came.
-    std::vector<std::uint64_t> rows_seen = std::vector<std::uint64_t>(detail::kRowsSeen);
+    /// By a hash of their stretch and kinds.
+    std::unordered_map<std::uint64_t, detail::Paging> pagings;
+    std::vector<detail::Paging *> counted_pagings;
+
+    detail::Rows rows{detail::kRowSequenceBits, false};
+    detail::Rows outer_rows{detail::kOuterRowSequenceBits, true};
+    bool has_outer_rows = true; ///< else there is no room for them
+    /// Hashes of rows and of pagings of rows that were not known when they came.
+    std::vector<std::uint64_t> seen = std::vector<std::uint64_t>(detail::kSeenCount);
 
     detail::LocalStack local; ///< scratch
     detail::ByteCollector collector;
-    detail::RowTaker row_taker{{}, known_bytes};
+    detail::RowTaker row_taker{known_bytes};
+    detail::PageTaker page_taker{known_bytes};
 
     bool try_segment(Segment &segment, const std::uint64_t *words, const std::uint64_t *end);
     Segment *make_segment(const std::uint64_t *words, std::size_t word_count);
-    Effect pages_of(const Segment &segment, const std::uint64_t *words);
-    void apply_pages(Segment &segment);
-    detail::RowContent row_content() const;
-    bool is_row_seen_before();
+    bool is_seen_before(std::uint64_t hash);
+    Row *known_row(detail::Rows &level);
+    Row *make_row(detail::Rows &level);
+    detail::BytePattern row_bytes(const Row &row, const std::uint64_t *words,
+                                  const std::uint64_t *base_lines);
     void end_row();
-    Row *make_row();
-    detail::BytePattern row_bytes(const detail::Pattern &pattern);
+    void end_outer_row();
+    void apply_segments(bool for_lines);
+    bool apply_pages(Row &row);
+    /// A paging that is known or may become so.
+    struct PagingPlace {
+        detail::PlaceKinds kinds;
+        std::uint64_t hash;
+        detail::Paging *known; ///< null: not known
+        bool is_free;          ///< it may be added
+    };
+    PagingPlace paging_place(detail::Stretch &stretch, const std::uint64_t *base_lines);
+    detail::Paging &add_paging(detail::Stretch &stretch, const PagingPlace &place);
+    detail::Paging *segment_paging(Segment &segment, const std::uint64_t *base_lines);
+    Effect pages_of(const Segment &segment, const std::uint64_t *base_lines);
+    std::vector<std::uint64_t> page_entries(const Segment &segment,
+                                            const std::uint64_t *base_lines);
     void count_reuses();
+    void settle();
     void end_trial();
+    void drain();
+    void drop_outer_rows();
     void drop_all();
 };
 

@@ -1,12 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "segment_pattern.hpp"
 
-#include "sgxlens/histogram.hpp"
-
 #include <algorithm>
-#include <bit>
+#include <array>
 #include <numeric>
-#include <utility>
 
 namespace sgxlens::detail {
 namespace {
@@ -14,204 +11,11 @@ namespace {
 /// Lines of one base that are farther apart belong to two intervals.
 constexpr std::uint64_t kIntervalGapLines = 64;
 
-/// Groups of blocks told apart in an effect; if there are more, each block is.
-constexpr std::size_t kGroupsMax = 16;
-
-/// How many blocks after its anchor a touch may be.
-constexpr std::uint64_t kAnchorReach = 0xffff;
-
-std::uint64_t hash_of(std::uint64_t block) {
-    const std::uint64_t h = block * 0x9e3779b97f4a7c15u;
-    return h ^ (h >> 32);
+constexpr bool is_small(std::uint64_t difference) {
+    return wide(static_cast<std::int32_t>(difference)) == difference;
 }
 
 } // namespace
-
-bool Effect::apply(ReuseStack &stack, const std::uint64_t *bases) {
-    std::uint64_t blocks[SegmentTouch::kAnchorsMax];
-    for (std::size_t i = 0; i < anchors.size(); ++i)
-        blocks[i] = bases[anchors[i].base] + anchors[i].offset;
-    const RegionNumber *const met = stack.touch(touches.data(), touches.size(), blocks);
-    if (met == nullptr || std::equal(regions.begin(), regions.end(), met, met + touches.size()))
-        [[likely]] {
-        ++uncounted;
-        return true;
-    }
-    count_reuses(stack);
-    regions.assign(met, met + touches.size());
-    ++uncounted;
-    for (std::size_t slot = 0; slot < groups.size(); ++slot)
-        if (regions[slot] != regions[groups[slot]])
-            return false;
-    return true;
-}
-
-void Effect::split_groups() {
-    struct Group {
-        std::uint16_t before;
-        RegionNumber region;
-        std::uint16_t slot;
-    };
-    std::vector<Group> found;
-    groups.resize(touches.size());
-    for (std::size_t slot = 0; slot < groups.size(); ++slot) {
-        const auto same = std::find_if(found.rbegin(), found.rend(), [&](const Group &group) {
-            return group.before == groups[slot] && group.region == regions[slot];
-        });
-        if (same != found.rend()) {
-            groups[slot] = same->slot;
-            continue;
-        }
-        if (found.size() == kGroupsMax) {
-            std::iota(groups.begin(), groups.end(), std::uint16_t{0});
-            return;
-        }
-        found.push_back({groups[slot], regions[slot], static_cast<std::uint16_t>(slot)});
-        groups[slot] = static_cast<std::uint16_t>(slot);
-    }
-}
-
-void Effect::count_reuses(ReuseStack &stack) {
-    if (uncounted == 0)
-        return;
-    for (const InnerReuse &reuse : reuses)
-        stack.count_reuses(regions.empty() ? RegionNumber{0} : regions[reuse.slot],
-                           static_cast<AccessClass>(reuse.kind & 7), reuse.kind >> 3,
-                           reuse.count * uncounted);
-    uncounted = 0;
-}
-
-std::size_t Effect::memory_bytes() const {
-    return touches.capacity() * sizeof(SegmentTouch) + anchors.capacity() * sizeof(Anchor) +
-           reuses.capacity() * sizeof(InnerReuse) + groups.capacity() * sizeof groups[0] +
-           regions.capacity() * sizeof regions[0];
-}
-
-void LocalStack::start(std::size_t access_count_max, bool by_block) {
-    by_block_ = by_block;
-    blocks_.clear();
-    reuses_.clear();
-    slots_.assign(std::bit_ceil(2 * access_count_max + 1), 0);
-    times_.assign(access_count_max / 64 + 1, 0);
-    now_ = 0;
-}
-
-void LocalStack::access(const Access *accesses, std::size_t count) {
-    last_slots_.clear();
-    for (std::size_t i = 0; i < count; ++i) {
-        const Access &access = accesses[i];
-        const std::uint32_t time = now_ + access.rank;
-        std::size_t slot = hash_of(access.number) & (slots_.size() - 1);
-        while (slots_[slot] != 0 && blocks_[slots_[slot] - 1].first.number != access.number)
-            slot = (slot + 1) & (slots_.size() - 1);
-        const std::size_t number = slots_[slot] != 0 ? slots_[slot] - 1 : blocks_.size();
-        last_slots_.push_back(static_cast<std::uint16_t>(by_block_ ? number : 0));
-        if (slots_[slot] == 0) {
-            blocks_.push_back({access, time, time});
-            slots_[slot] = static_cast<std::uint32_t>(blocks_.size());
-            continue;
-        }
-        Block &block = blocks_[slots_[slot] - 1];
-        std::size_t w = block.time / 64;
-        std::size_t distance =
-            i + static_cast<std::size_t>(std::popcount(times_[w] >> block.time % 64)) - 1;
-        times_[w] &= ~(std::uint64_t{1} << block.time % 64);
-        for (++w; w <= now_ / 64; ++w)
-            distance += static_cast<std::size_t>(std::popcount(times_[w]));
-        add_reuse(last_slots_.back(), reuse_kind(bin_of(distance), access.access_class), 1);
-        block.time = time;
-        block.first.classes |= access.classes;
-    }
-    for (std::size_t i = 0; i < count; ++i, ++now_)
-        times_[now_ / 64] |= std::uint64_t{1} << now_ % 64;
-}
-
-void LocalStack::add_reuse(std::uint64_t slot, std::uint64_t kind, std::uint32_t count) {
-    reuses_.push_back(slot << 48 | kind << 32 | count);
-}
-
-void LocalStack::add_reuses(const std::vector<InnerReuse> &reuses) {
-    for (const InnerReuse &reuse : reuses)
-        add_reuse(last_slots_[reuse.slot], reuse.kind, reuse.count);
-}
-
-std::optional<Effect> LocalStack::effect() {
-    std::vector<std::uint32_t> before(times_.size());
-    for (std::size_t w = 1; w < times_.size(); ++w)
-        before[w] = before[w - 1] + static_cast<std::uint32_t>(std::popcount(times_[w - 1]));
-    Effect effect;
-    effect.touches.reserve(blocks_.size());
-    const auto rank = [&](std::uint32_t time) {
-        const std::uint64_t earlier = (std::uint64_t{1} << time % 64) - 1;
-        const auto within = static_cast<std::uint32_t>(std::popcount(times_[time / 64] & earlier));
-        return static_cast<std::uint16_t>(before[time / 64] + within);
-    };
-    std::vector<Anchor> &anchors = effect.anchors;
-    for (const Block &block : blocks_) {
-        const std::uint64_t offset = block.first.offset;
-        auto anchor = std::find_if(anchors.rbegin(), anchors.rend(), [&](const Anchor &a) {
-            return a.base == block.first.base && offset - a.offset <= kAnchorReach;
-        });
-        if (anchor == anchors.rend()) {
-            if (anchors.size() == SegmentTouch::kAnchorsMax)
-                return std::nullopt;
-            // Blocks before it shall be in reach as well as those after it.
-            anchors.push_back({offset - kAnchorReach / 2, block.first.base});
-            anchor = anchors.rbegin();
-        }
-        effect.touches.push_back(
-            {static_cast<std::uint16_t>(offset - anchor->offset), rank(block.time),
-             rank(block.first_time), static_cast<std::uint8_t>(&*anchor - anchors.data()),
-             SegmentTouch::kinds_of(block.first.access_class, block.first.classes)});
-    }
-    anchors.shrink_to_fit();
-    return effect;
-}
-
-std::vector<InnerReuse> LocalStack::reuses(const std::vector<std::uint16_t> &groups) {
-    std::vector<InnerReuse> found;
-    if (!by_block_ || !groups.empty()) {
-        // Few groups, so that each has a table of its own.
-        constexpr unsigned kKindBits = 13;
-        std::vector<std::uint16_t> slots;
-        std::vector<std::uint16_t> numbers(blocks_.size());
-        for (std::size_t i = 0; i < groups.size(); ++i) {
-            if (groups[i] == i) {
-                numbers[i] = static_cast<std::uint16_t>(slots.size());
-                slots.push_back(static_cast<std::uint16_t>(i));
-            }
-            numbers[i] = numbers[groups[i]];
-        }
-        if (slots.size() <= kGroupsMax) {
-            counts_.resize(std::max(slots.size(), std::size_t{1}) << kKindBits);
-            std::vector<std::uint32_t> used;
-            for (const std::uint64_t reuse : reuses_) {
-                const std::size_t number = by_block_ ? numbers[reuse >> 48] : 0;
-                const std::size_t at = number << kKindBits | (reuse >> 32 & 0x1fff);
-                if (counts_[at] == 0)
-                    used.push_back(static_cast<std::uint32_t>(at));
-                counts_[at] += static_cast<std::uint32_t>(reuse);
-            }
-            found.reserve(used.size());
-            for (const std::uint32_t at : used)
-                found.push_back({std::exchange(counts_[at], 0),
-                                 by_block_ ? slots[at >> kKindBits] : std::uint16_t{0},
-                                 static_cast<std::uint16_t>(at & 0x1fff)});
-            return found;
-        }
-    }
-    std::sort(reuses_.begin(), reuses_.end());
-    for (std::size_t i = 0; i < reuses_.size();) {
-        const std::uint64_t what = reuses_[i] >> 32;
-        std::uint32_t count = 0;
-        for (; i < reuses_.size() && reuses_[i] >> 32 == what; ++i)
-            count += static_cast<std::uint32_t>(reuses_[i]);
-        found.push_back(
-            {count, static_cast<std::uint16_t>(what >> 16), static_cast<std::uint16_t>(what)});
-    }
-    found.shrink_to_fit();
-    return found;
-}
 
 bool Pattern::share_bases(const Source &source) {
     struct Range {
@@ -338,9 +142,19 @@ bool Pattern::build(const Source &source) {
         interval.last -= lowest;
     }
     differences_.resize(bases_.size());
-    for (std::size_t i = 0; i < bases_.size(); ++i)
+    bool are_small = true;
+    for (std::size_t i = 0; i < bases_.size(); ++i) {
         differences_[i] =
             source.words[i] - (bases_[i] != 0 ? source.words[leaders_[bases_[i]].word] : 0);
+        are_small &= is_small(differences_[i]);
+    }
+    if (are_small) {
+        small_differences_.resize(bases_.size());
+        std::transform(
+            differences_.begin(), differences_.end(), small_differences_.begin(),
+            [](std::uint64_t difference) { return static_cast<std::int32_t>(difference); });
+        differences_ = std::vector<std::uint64_t>(); // gives its memory back
+    }
     intervals_.shrink_to_fit();
     leaders_.shrink_to_fit();
     return true;
@@ -348,7 +162,7 @@ bool Pattern::build(const Source &source) {
 
 bool Pattern::matches(const std::uint64_t *words, std::uint64_t *base_lines) {
     // Mostly the exits tell, and the first does.
-    if (words[0] != differences_[0])
+    if (words[0] != (differences_.empty() ? wide(small_differences_[0]) : differences_[0]))
         return false;
     std::uint64_t values[kBasesMax];
     values[0] = 0;
@@ -363,17 +177,26 @@ bool Pattern::matches(const std::uint64_t *words, std::uint64_t *base_lines) {
     }
     if (wrong != 0)
         return false;
-    const std::size_t count = differences_.size();
-    std::size_t i = 0;
-    for (; i + 8 <= count; i += 8) {
-        for (std::size_t k = i; k < i + 8; ++k)
-            wrong |= words[k] - differences_[k] - values[bases_[k]];
-        if (wrong != 0)
-            return false;
+    const std::size_t count = bases_.size();
+    const Distances &distances = best_distances();
+    const bool are_kept =
+        differences_.empty()
+            ? distances.are_kept_small(words, small_differences_.data(), bases_.data(), values,
+                                       count)
+            : distances.are_kept(words, differences_.data(), bases_.data(), values, count);
+    return are_kept && are_apart(base_lines);
+}
+
+void Pattern::write_words(const std::uint64_t *base_lines, std::uint64_t *words) const {
+    std::array<std::uint64_t, kBasesMax> values;
+    values[0] = 0;
+    for (std::size_t base = 1; base < leaders_.size(); ++base) {
+        const std::uint64_t line = (base_lines[base] - leaders_[base].lowest) & kLineNumberMask;
+        values[base] = line << value_shift_ | leaders_[base].low_bits;
     }
-    for (; i < count; ++i)
-        wrong |= words[i] - differences_[i] - values[bases_[i]];
-    return wrong == 0 && are_apart(base_lines);
+    for (std::size_t i = 0; i < bases_.size(); ++i)
+        words[i] = values[bases_[i]] +
+                   (differences_.empty() ? wide(small_differences_[i]) : differences_[i]);
 }
 
 /// Whether no block is touched from two bases, and none lies beyond the last address.
@@ -415,7 +238,8 @@ void Pattern::add_extents(std::uint32_t word, std::vector<Extent> &extents) cons
 }
 
 std::size_t Pattern::memory_bytes() const {
-    return differences_.capacity() * sizeof(std::uint64_t) + bases_.capacity() +
+    return differences_.capacity() * sizeof differences_[0] +
+           small_differences_.capacity() * sizeof small_differences_[0] + bases_.capacity() +
            leaders_.capacity() * sizeof(Leader) + intervals_.capacity() * sizeof(Interval);
 }
 

@@ -24,58 +24,182 @@ void count_effect(ReuseStack &stack, const std::uint64_t *words, std::size_t) {
     pointer_of<Effect>(words[0])->count_reuses(stack);
 }
 
-// The words of a row: taker, row, whether it is new, number of bases, number of segments; then the
-// bases' lines, the segments and the words of its content.
-constexpr std::size_t kRowHeadWords = 5;
+// The words of a row: taker, row; then the bases' lines.
+constexpr std::size_t kRowHeadWords = 2;
 
-void apply_row(ReuseStack &stack, const std::uint64_t *words, std::size_t word_count) {
-    RowTaker &taker = *pointer_of<RowTaker>(words[0]);
-    Row &row = *pointer_of<Row>(words[1]);
-    const bool is_new = words[2] != 0;
-    const std::size_t base_count = words[3];
-    const std::size_t segment_count = words[4];
-    const std::uint64_t *const base_lines = words + kRowHeadWords;
-    const bool holds = row.lines.apply(stack, base_lines);
-    if (!stack.is_attributed() || (holds && !is_new))
-        return;
-    const std::uint64_t *const segment_words = base_lines + base_count;
-    const std::uint64_t *const content = segment_words + segment_count;
-    std::vector<const Segment *> segments(segment_count);
-    std::transform(segment_words, content, segments.begin(), pointer_of<const Segment>);
-    const auto content_count = static_cast<std::size_t>(words + word_count - content);
-    take_row(taker.local, row.pattern,
-             {segments.data(), segment_count, content, content_count, base_lines}, true);
-    taker.known_bytes -= row.lines.memory_bytes();
-    row.lines.split_groups();
-    row.lines.reuses = taker.local.reuses(row.lines.groups);
-    taker.known_bytes += row.lines.memory_bytes();
+void apply_row(ReuseStack &stack, const std::uint64_t *words, std::size_t) {
+    pointer_of<RowTaker>(words[0])->take(stack, *pointer_of<Row>(words[1]), words + kRowHeadWords);
+}
+
+void write_base_pages(const std::uint64_t *base_lines, std::size_t base_count,
+                      std::uint64_t *base_pages) {
+    base_pages[0] = 0;
+    for (std::size_t base = 1; base < base_count; ++base)
+        base_pages[base] = base_lines[base] >> kPageLineBits;
+}
+
+// The words of new pages: taker, paging, row; then the bases' lines and the pagings of the parts.
+constexpr std::size_t kPagesHeadWords = 3;
+
+void apply_new_pages(ReuseStack &stack, const std::uint64_t *words, std::size_t) {
+    Paging &paging = *pointer_of<Paging>(words[1]);
+    const Row &row = *pointer_of<const Row>(words[2]);
+    const std::uint64_t *const base_lines = words + kPagesHeadWords;
+    const std::size_t base_count = row.pattern.base_count();
+    pointer_of<PageTaker>(words[0])->make(paging, row, base_lines, base_lines + base_count,
+                                          stack.is_attributed());
+    std::array<std::uint64_t, kBasesMax> base_pages;
+    write_base_pages(base_lines, base_count, base_pages.data());
+    paging.pages.apply(stack, base_pages.data());
+}
+
+/// The touches of a part of a row, whose bases lie where `words` from `at` on say, as accesses of
+/// the row. Numbers of blocks are those of lines shifted by `shift`.
+void write_accesses(const Effect &effect, const Row &row, const std::uint64_t *base_lines,
+                    const std::uint64_t *words, std::size_t at, unsigned shift,
+                    std::vector<LocalStack::Access> &accesses) {
+    accesses.clear();
+    for (const SegmentTouch &touch : effect.touches) {
+        const Anchor &anchor = effect.anchors[touch.anchor];
+        const bool is_absolute = anchor.base == 0;
+        const std::uint64_t from = is_absolute ? 0 : words[at + anchor.base] >> shift;
+        const std::uint64_t block = from + anchor.offset + touch.offset;
+        const unsigned base = is_absolute ? 0 : row.pattern.base_of(at + anchor.base);
+        accesses.push_back({block, block - (base_lines[base] >> shift),
+                            static_cast<std::uint16_t>(base), touch.rank, touch.start_rank,
+                            touch.access_class(), touch.classes()});
+    }
+}
+
+/// The lines of the bases of a part of a row, told by `words` from `at` on.
+std::array<std::uint64_t, kBasesMax> part_lines(const Stretch &part, const std::uint64_t *words,
+                                                std::size_t at) {
+    std::array<std::uint64_t, kBasesMax> lines;
+    lines[0] = 0;
+    std::copy_n(words + at + 1, part.pattern.base_count() - 1, lines.begin() + 1);
+    return lines;
 }
 
 } // namespace
 
-void take_row(LocalStack &local, const Pattern &pattern, const RowContent &content, bool by_block) {
-    std::size_t touch_count = 0;
-    for (std::size_t i = 0; i < content.segment_count; ++i)
-        touch_count += content.segments[i]->lines.touches.size();
-    local.start(touch_count, by_block);
-    std::vector<LocalStack::Access> accesses;
-    std::size_t at = 0;
-    for (std::size_t i = 0; i < content.segment_count; ++i) {
-        const Segment &segment = *content.segments[i];
-        accesses.clear();
-        for (const SegmentTouch &touch : segment.lines.touches) {
-            const Anchor &anchor = segment.lines.anchors[touch.anchor];
-            const std::uint64_t from = anchor.base != 0 ? content.words[at + anchor.base] : 0;
-            const std::uint64_t line = from + anchor.offset + touch.offset;
-            const auto base = static_cast<std::uint16_t>(
-                anchor.base != 0 ? pattern.base_of(at + anchor.base) : 0);
-            accesses.push_back({line, line - content.base_lines[base], base, touch.rank,
-                                touch.access_class(), touch.classes()});
-        }
-        local.access(accesses.data(), accesses.size());
-        local.add_reuses(segment.lines.reuses);
-        at += segment.pattern.base_count();
+void RowTaker::take(ReuseStack &stack, Row &row, const std::uint64_t *base_lines) {
+    const bool is_new = row.lines.touches.empty();
+    if (is_new) {
+        run(row, base_lines, stack.is_attributed(), 0);
+        make_effect(row, stack.is_attributed(), 0);
     }
+    const RegionNumber *const regions = row.lines.apply(stack, base_lines);
+    if (regions == nullptr)
+        return;
+    if (!is_new)
+        run(row, base_lines, true, 0);
+    make_reuses(stack, row, regions, false, 0);
+    row.lines.uncounted = 1;
+}
+
+/// Lets the parts of a row run one after the other, without their inner reuses.
+void RowTaker::run(Row &row, const std::uint64_t *base_lines, bool is_attributed,
+                   std::size_t depth) {
+    Run &r = runs_[depth];
+    r.words.resize(row.pattern.word_count());
+    row.pattern.write_words(base_lines, r.words.data());
+    std::size_t touch_count = 0;
+    std::size_t at = 0;
+    for (Stretch *const part : row.parts) {
+        if (row.is_of_rows && part->lines.touches.empty()) {
+            Row &inner = static_cast<Row &>(*part);
+            run(inner, part_lines(inner, r.words.data(), at).data(), is_attributed, depth + 1);
+            make_effect(inner, is_attributed, depth + 1);
+        }
+        touch_count += part->lines.touches.size();
+        at += part->pattern.base_count();
+    }
+    r.local.start(touch_count, is_attributed);
+    r.slots.clear();
+    at = 0;
+    for (const Stretch *const part : row.parts) {
+        write_accesses(part->lines, row, base_lines, r.words.data(), at, 0, r.accesses);
+        const auto &slots = r.local.access(r.accesses.data(), r.accesses.size());
+        r.slots.insert(r.slots.end(), slots.begin(), slots.end());
+        at += part->pattern.base_count();
+    }
+}
+
+/// Makes the effect of the row that has just run; where blocks are attributed, as yet without inner
+/// reuses.
+void RowTaker::make_effect(Row &row, bool is_attributed, std::size_t depth) {
+    Run &r = runs_[depth];
+    // There is one: its lines do not lie in too many places (see make_row).
+    row.lines = r.local.effect().value();
+    row.lines.has_reuses = !is_attributed;
+    if (!is_attributed) {
+        for (const Stretch *const part : row.parts)
+            r.local.add_reuses(part->lines.reuses, r.slots.data());
+        row.lines.reuses = r.local.reuses({});
+    }
+    known_bytes_ += row.lines.memory_bytes();
+}
+
+/// Makes the inner reuses of the row that has just run, where its blocks are of these regions.
+void RowTaker::make_reuses(ReuseStack &stack, Row &row, const RegionNumber *regions, bool by_block,
+                           std::size_t depth) {
+    Run &r = runs_[depth];
+    known_bytes_ -= row.lines.memory_bytes();
+    row.lines.split_groups(regions, by_block);
+    // What a part tells of a group is told of one block of it: all must be of one group here, too.
+    by_block = row.lines.groups.empty();
+    std::size_t at = 0;
+    const std::uint16_t *slots = r.slots.data();
+    for (Stretch *const part : row.parts) {
+        Effect &lines = part->lines;
+        const std::size_t touch_count = lines.touches.size();
+        if (row.is_of_rows) {
+            r.regions.clear();
+            for (std::size_t i = 0; i < touch_count; ++i)
+                r.regions.push_back(regions[slots[i]]);
+            if (!lines.suits(r.regions.data()) || (by_block && !lines.groups.empty())) {
+                Row &inner = static_cast<Row &>(*part);
+                lines.count_reuses(stack);
+                run(inner, part_lines(inner, r.words.data(), at).data(), true, depth + 1);
+                make_reuses(stack, inner, r.regions.data(), by_block, depth + 1);
+            }
+        }
+        std::array<std::uint16_t, Effect::kGroupsMax> group_slots;
+        for (std::size_t i = 0; i < lines.groups.size(); ++i)
+            group_slots[lines.groups[i]] = slots[i];
+        r.local.add_reuses(lines.reuses, lines.groups.empty() ? slots : group_slots.data());
+        slots += touch_count;
+        at += part->pattern.base_count();
+    }
+    row.lines.reuses = r.local.reuses(row.lines.groups);
+    row.lines.has_reuses = true;
+    known_bytes_ += row.lines.memory_bytes();
+}
+
+void PageTaker::make(Paging &paging, const Row &row, const std::uint64_t *base_lines,
+                     const std::uint64_t *parts, bool is_attributed) {
+    words_.resize(row.pattern.word_count());
+    row.pattern.write_words(base_lines, words_.data());
+    const std::size_t part_count = row.parts.size();
+    std::size_t touch_count = 0;
+    for (std::size_t i = 0; i < part_count; ++i)
+        touch_count += pointer_of<const Paging>(parts[i])->pages.touches.size();
+    local_.start(touch_count, is_attributed);
+    std::size_t at = 0;
+    for (std::size_t i = 0; i < part_count; ++i) {
+        const Effect &pages = pointer_of<const Paging>(parts[i])->pages;
+        write_accesses(pages, row, base_lines, words_.data(), at, kPageLineBits, accesses_);
+        const auto &slots = local_.access(accesses_.data(), accesses_.size());
+        local_.add_reuses(pages.reuses, slots.data());
+        at += row.parts[i]->pattern.base_count();
+    }
+    // There is one: of so few pages, each may have its anchor.
+    static_assert(kRowPagesMax <= SegmentTouch::kAnchorsMax);
+    paging.pages = local_.effect().value();
+    paging.pages.reuses = local_.reuses({});
+    if (is_attributed)
+        paging.pages.regions.reserve(paging.pages.touches.size());
+    known_bytes_ += paging.pages.memory_bytes();
 }
 
 void add_effect(StackQueue &queue, Effect &effect, const std::uint64_t *bases,
@@ -86,26 +210,40 @@ void add_effect(StackQueue &queue, Effect &effect, const std::uint64_t *bases,
     queue.end();
 }
 
+void add_pages(StackQueue &queue, Effect &effect, const std::uint64_t *base_lines,
+               std::size_t base_count, std::uint64_t position) {
+    std::uint64_t *const words = queue.begin(apply_effect, 1 + base_count, position);
+    words[0] = word_of(&effect);
+    write_base_pages(base_lines, base_count, words + 1);
+    queue.end();
+}
+
 void add_count(StackQueue &queue, Effect &effect) {
     *queue.begin(count_effect, 1, 0) = word_of(&effect);
     queue.end();
 }
 
-void add_row(StackQueue &queue, RowTaker &taker, Row &row, bool is_new, const RowContent &content,
+void add_row(StackQueue &queue, RowTaker &taker, Row &row, const std::uint64_t *base_lines,
              std::uint64_t position) {
     const std::size_t base_count = row.pattern.base_count();
-    std::uint64_t *words = queue.begin(
-        apply_row, kRowHeadWords + base_count + content.segment_count + content.word_count,
-        position);
+    std::uint64_t *const words = queue.begin(apply_row, kRowHeadWords + base_count, position);
     words[0] = word_of(&taker);
     words[1] = word_of(&row);
-    words[2] = is_new;
-    words[3] = base_count;
-    words[4] = content.segment_count;
-    words = std::copy_n(content.base_lines, base_count, words + kRowHeadWords);
-    words = std::transform(content.segments, content.segments + content.segment_count, words,
-                           word_of<const Segment>);
-    std::copy_n(content.words, content.word_count, words);
+    std::copy_n(base_lines, base_count, words + kRowHeadWords);
+    queue.end();
+}
+
+void add_new_pages(StackQueue &queue, PageTaker &taker, Paging &paging, const Row &row,
+                   const std::uint64_t *base_lines, const std::vector<Paging *> &parts,
+                   std::uint64_t position) {
+    const std::size_t base_count = row.pattern.base_count();
+    std::uint64_t *words =
+        queue.begin(apply_new_pages, kPagesHeadWords + base_count + parts.size(), position);
+    words[0] = word_of(&taker);
+    words[1] = word_of(&paging);
+    words[2] = word_of(&row);
+    words = std::copy_n(base_lines, base_count, words + kPagesHeadWords);
+    std::transform(parts.begin(), parts.end(), words, word_of<Paging>);
     queue.end();
 }
 

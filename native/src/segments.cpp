@@ -23,15 +23,11 @@ namespace {
 constexpr std::uint32_t kSegmentWeightMin = 64;
 constexpr std::uint32_t kSegmentWeightMax = 256;
 constexpr std::uint64_t kCutRatio = 4;
-// Likewise for a row of segments, by accesses to lines.
-constexpr std::uint64_t kRowAccessesMin = 2048;
-constexpr std::uint64_t kRowAccessesMax = 8192;
-constexpr std::uint64_t kRowCutRatio = 8;
 
-// All that is remembered is dropped when it exceeds this, or when so many sequences found no place.
-// The inferences of ResNet-50 in ONNX Runtime need 170 MB; with less, much is learned again and
-// again.
-constexpr std::size_t kMemoryMax = std::size_t{256} << 20;
+// What is remembered is dropped when it exceeds this, or when so many sequences found no place:
+// rows of rows first. The inferences of ResNet-50 in ONNX Runtime need 400 MB, of which 150 MB are
+// rows of rows; with less than these need, much is learned again and again.
+constexpr std::size_t kMemoryMax = std::size_t{512} << 20;
 constexpr std::size_t kRefusalsMax = 1 << 14;
 
 // Code that does not recur, as that of an interpreter, is better taken plainly. After each so many
@@ -43,19 +39,14 @@ constexpr std::size_t kRestWordsMax = 64 * kTrialWords;
 // What making a segment known takes, as words taken plainly.
 constexpr std::size_t kSegmentPrice = 256;
 
-bool is_cut(std::uint64_t value, std::uint64_t ratio) {
-    return (mix(0x2545f4914f6cdd1du, value) >> 20) % ratio == 0;
-}
-
 } // namespace
 
 bool Segments::Memo::try_segment(Segment &segment, const std::uint64_t *words,
                                  const std::uint64_t *end) {
     if (segment.pattern.word_count() > static_cast<std::size_t>(end - words) ||
-        !segment.pattern.matches(words, base_lines.data()))
+        !segment.pattern.matches(words, found_lines.data()))
         return false;
     found = &segment;
-    found_words = words;
     return true;
 }
 
@@ -97,8 +88,10 @@ Segments::Found Segments::find(const std::uint64_t *words, const std::uint64_t *
     }
     const Found unknown{static_cast<std::size_t>(at - words), false, 0, 0};
     m.trial_words += unknown.word_count + 1;
+    if (m.known_bytes > kMemoryMax || m.outer_rows.known.refusals() > kRefusalsMax)
+        m.drop_outer_rows();
     if (m.known_bytes > kMemoryMax || m.sequences.refusals() > kRefusalsMax ||
-        m.row_sequences.refusals() > kRefusalsMax)
+        m.rows.known.refusals() > kRefusalsMax)
         m.drop_all();
     Segment *const previous = m.previous;
     m.previous = nullptr;
@@ -135,148 +128,16 @@ Segments::Found Segments::find(const std::uint64_t *words, const std::uint64_t *
     sequence->known.emplace_back(made);
     follows(*made);
     m.found = made;
-    m.found_words = words;
     return known();
 }
 
 void Segments::apply(std::uint64_t position) {
     Memo &m = *memo_;
-    m.position = position;
     Segment &segment = *m.found;
     m.previous = &segment;
-    if (!segment.is_listed)
-        m.counted.push_back(&segment);
-    segment.is_listed = true;
-    m.apply_pages(segment);
-
-    const std::size_t bases = segment.pattern.base_count();
-    m.row_words.push_back(segment.number);
-    m.row_words.insert(m.row_words.end(), m.base_lines.begin() + 1,
-                       m.base_lines.begin() + static_cast<std::ptrdiff_t>(bases));
-    m.row.push_back(&segment);
-    m.row_hash = mix(m.row_hash, segment.number);
-    m.row_accesses += segment.access_count;
-    if (m.row_accesses >= kRowAccessesMax ||
-        (m.row_accesses >= kRowAccessesMin && is_cut(segment.sequence, kRowCutRatio)))
+    m.rows.add(segment, m.found_lines.data(), position);
+    if (m.rows.is_complete())
         m.end_row();
-}
-
-void Segments::Memo::apply_pages(Segment &segment) {
-    const std::size_t bases = segment.pattern.base_count();
-    PlaceKinds kinds{};
-    std::array<std::uint64_t, kBasesMax> base_pages;
-    base_pages[0] = 0;
-    for (std::size_t base = 1; base < bases; ++base) {
-        const std::uint64_t kind = segment.place_kinds[base][base_lines[base] % 64];
-        kinds[base / 8] |= kind << base % 8 * 8;
-        base_pages[base] = base_lines[base] >> kPageLineBits;
-    }
-    const auto is_of = [&](const Paging &paging) {
-        return paging.kinds[0] == kinds[0] && (bases <= 8 || paging.kinds == kinds);
-    };
-    std::size_t i = segment.last_paging;
-    if (i >= segment.pagings.size() || !is_of(segment.pagings[i])) {
-        for (i = 0; i < segment.pagings.size() && !is_of(segment.pagings[i]); ++i) {
-        }
-        if (i == segment.pagings.size()) {
-            Paging paging{kinds, pages_of(segment, found_words)};
-            known_bytes += sizeof paging + paging.pages.memory_bytes();
-            if (i < kPagingsMax) {
-                segment.pagings.push_back(std::move(paging));
-            } else {
-                i = segment.next_dropped++ % kPagingsMax;
-                Paging &dropped = segment.pagings[i];
-                add_count(pages, dropped.pages);
-                pages.drain();
-                known_bytes -= sizeof paging + dropped.pages.memory_bytes();
-                dropped = std::move(paging);
-            }
-        }
-        segment.last_paging = i;
-    }
-    add_effect(pages, segment.pagings[i].pages, base_pages.data(), bases, position);
-}
-
-RowContent Segments::Memo::row_content() const {
-    return {row.data(), row.size(), row_words.data(), row_words.size(), row_base_lines.data()};
-}
-
-/// Whether these very addresses came before in this row: as where an inference uses the memory of
-/// the one before. Then it is likely to come again.
-bool Segments::Memo::is_row_seen_before() {
-    std::uint64_t hash = row_words.size();
-    for (const std::uint64_t word : row_words)
-        hash = mix(hash, word);
-    std::uint64_t &seen = rows_seen[hash % kRowsSeen];
-    const bool is_seen = seen == hash;
-    seen = hash;
-    return is_seen;
-}
-
-void Segments::Memo::end_row() {
-    if (Sequence<Row> *const sequence = row_sequences.at(mix(row_hash, 1)); sequence != nullptr) {
-        Row *known = nullptr;
-        bool is_new = false;
-        for (std::size_t i = 0; i < sequence->known.size() && known == nullptr; ++i) {
-            Row &candidate = *sequence->known[i];
-            if (candidate.pattern.word_count() == row_words.size() &&
-                candidate.pattern.matches(row_words.data(), row_base_lines.data())) {
-                known = &candidate;
-                sequence->hit(i);
-            }
-        }
-        if (known == nullptr && (sequence->miss() || at_any_cost || is_row_seen_before())) {
-            if (sequence->is_full()) {
-                row_sequences.refuse();
-            } else {
-                sequence->made();
-                known = make_row();
-                is_new = true;
-                if (known != nullptr)
-                    sequence->known.emplace_back(known);
-            }
-        }
-        if (known != nullptr) {
-            if (!known->is_listed)
-                counted_rows.push_back(known);
-            known->is_listed = true;
-            add_row(lines, row_taker, *known, is_new, row_content(), position);
-            if (line_uses != nullptr)
-                known->bytes.note(row_base_lines.data(), *line_uses);
-            row.clear();
-        }
-    }
-    std::size_t at = 0;
-    for (Segment *const segment : row) {
-        // The base before the first is the absolute one.
-        const std::size_t bases = segment->pattern.base_count();
-        row_base_lines[0] = 0;
-        std::copy_n(row_words.begin() + static_cast<std::ptrdiff_t>(at) + 1, bases - 1,
-                    row_base_lines.begin() + 1);
-        add_effect(lines, segment->lines, row_base_lines.data(), bases, position);
-        if (line_uses != nullptr)
-            segment->bytes.note(row_base_lines.data(), *line_uses);
-        at += bases;
-    }
-    row.clear();
-    row_words.clear();
-    row_hash = 0;
-    row_accesses = 0;
-}
-
-void Segments::Memo::count_reuses() {
-    for (Segment *const segment : counted) {
-        add_count(lines, segment->lines);
-        for (Paging &paging : segment->pagings)
-            add_count(pages, paging.pages);
-        segment->is_listed = false;
-    }
-    counted.clear();
-    for (Row *const known : counted_rows) {
-        add_count(lines, known->lines);
-        known->is_listed = false;
-    }
-    counted_rows.clear();
 }
 
 void Segments::Memo::end_trial() {
@@ -293,14 +154,36 @@ void Segments::Memo::end_trial() {
     spent_words = 0;
 }
 
-void Segments::Memo::drop_all() {
-    if (!row.empty())
+void Segments::Memo::settle() {
+    if (!rows.parts.empty())
         end_row();
+    end_outer_row();
+}
+
+/// Gives all to the queues, and waits until nothing is in use there.
+void Segments::Memo::drain() {
+    settle();
     count_reuses();
     lines.drain();
     pages.drain();
+}
+
+/// Makes room for the rest, of which each saves more. They are not made again.
+void Segments::Memo::drop_outer_rows() {
+    if (!has_outer_rows)
+        return;
+    has_outer_rows = false;
+    drain();
+    outer_rows.known.each([this](const Row &row) { known_bytes -= row.memory_bytes(); });
+    outer_rows.known.clear();
+}
+
+void Segments::Memo::drop_all() {
+    drain();
     sequences.clear();
-    row_sequences.clear();
+    rows.known.clear();
+    outer_rows.known.clear();
+    pagings.clear();
     previous = nullptr;
     found = nullptr;
     known_bytes = 0;
@@ -316,8 +199,7 @@ Segments::Segments(const Superblocks &superblocks, StackQueue &lines, StackQueue
 Segments::~Segments() = default;
 
 void Segments::settle() {
-    if (!memo_->row.empty())
-        memo_->end_row();
+    memo_->settle();
 }
 
 void Segments::end_context() {
@@ -327,7 +209,8 @@ void Segments::end_context() {
 
 std::size_t Segments::memory_bytes() const {
     return sizeof *memo_ + memo_->known_bytes + memo_->sequences.memory_bytes() +
-           memo_->row_sequences.memory_bytes() + sizeof(std::uint64_t) * kRowsSeen;
+           memo_->rows.known.memory_bytes() + memo_->outer_rows.known.memory_bytes() +
+           sizeof(std::uint64_t) * kSeenCount;
 }
 
 } // namespace sgxlens
