@@ -141,6 +141,23 @@ void run(Words &stream, Random &random, const Loop &loop, const Places &near) {
         }
 }
 
+/// A mapping of a file that this letter names.
+void add_mapping(Words &stream, std::uint64_t page, std::uint64_t page_count,
+                 std::uint64_t letter) {
+    stream.push_back(SGXLENS_HEAD(SGXLENS_MAP, 5, SGXLENS_PROT_READ));
+    stream.push_back(0x10000000 + 0x1000 * page);
+    stream.push_back(0x1000 * page_count);
+    stream.insert(stream.end(), {0, 2, letter | 'x' << 8});
+}
+
+/// The program says that these lines are a region that this letter names.
+void declare(Words &stream, std::uint64_t line, std::uint64_t line_count, std::uint64_t letter) {
+    stream.push_back(SGXLENS_HEAD(SGXLENS_ANNOTATION, 4, SGXLENS_REGION));
+    stream.push_back(0x10000000 + 64 * line);
+    stream.push_back(64 * line_count);
+    stream.insert(stream.end(), {1, letter});
+}
+
 void add_event(Words &stream, Random &random) {
     switch (random() % 8) {
     case 0:
@@ -161,10 +178,7 @@ void add_event(Words &stream, Random &random) {
         stream.push_back(SGXLENS_HEAD(SGXLENS_THREAD, 0, random() % 3));
         break;
     case 4: // regions change, also within what a loop touches
-        stream.push_back(SGXLENS_HEAD(SGXLENS_MAP, 5, SGXLENS_PROT_READ));
-        stream.push_back(0x10000000 + 0x1000 * (random() % 16));
-        stream.push_back(0x1000 * (1 + random() % 8));
-        stream.insert(stream.end(), {0, 2, one_of(random, {'a', 'b', 'c'}) | 'x' << 8});
+        add_mapping(stream, random() % 16, 1 + random() % 8, one_of(random, {'a', 'b', 'c'}));
         break;
     case 5:
         stream.push_back(SGXLENS_HEAD(SGXLENS_UNMAP, 2, 0));
@@ -201,6 +215,37 @@ Words make_stream(Random &random) {
         const Loop &loop = loops[random() % loops.size()];
         for (std::uint64_t i = one_of(random, {1, 2, 10}); i > 0; i--)
             run(stream, random, loop, places[random() % places.size()]);
+    }
+    return stream;
+}
+
+/// The same passes over the same memory again and again, as inferences are, long enough for rows of
+/// rows. Between them, memory that they use becomes of other regions, of a few or of many.
+Words make_passes(Random &random) {
+    Words stream;
+    std::vector<Exit> exits;
+    for (std::uint64_t i = 4 + random() % 8; i > 0; i--)
+        define(stream, random, exits);
+    Words pass;
+    Places places = make_places(random);
+    places[0] = 0x10000000;
+    while (pass.size() < kRoundWords / 8) {
+        Loop loop = make_loop(random, exits);
+        // Some go from page to page.
+        for (Loop::Step &step : loop.steps)
+            for (Loop::Pointer &pointer : step.pointers)
+                if (random() % 4 == 0)
+                    pointer = {0, pointer.offset, 4096};
+        for (std::uint64_t i = 1 + random() % 3; i > 0; i--)
+            run(pass, random, loop, places);
+    }
+    const std::uint64_t names = one_of(random, {2, 26});
+    const std::uint64_t thread = random() % 2;
+    while (stream.size() < kRoundWords) {
+        for (std::uint64_t line = 0; line < 1024 && random() % 64 != 0; line += 4)
+            declare(stream, line, 4, 'a' + random() % names);
+        stream.push_back(SGXLENS_HEAD(SGXLENS_THREAD, 0, random() % 2 & thread));
+        stream.insert(stream.end(), pass.begin(), pass.end());
     }
     return stream;
 }
@@ -300,7 +345,7 @@ int fuzz_segments() {
     std::uint64_t accesses = 0;
     std::uint64_t segment_accesses = 0;
     for (int round = 0; round < kRounds; round++) {
-        const Words stream = make_stream(random);
+        const Words stream = round % 3 == 2 ? make_passes(random) : make_stream(random);
         std::uint64_t ignored = 0;
         const auto options = [&](SegmentUse segments) {
             return AnalysisOptions{.segments = segments,
