@@ -7,10 +7,10 @@
 // same way: its accesses are counted without being looked at one by one. Only the first access of
 // the segment to each block depends on the past; these are given to the reuse stack.
 //
-// This is done again and again. A segment is short. Its first accesses to blocks wait until there is
-// a row of segments, which is matched in the same way: as a sequence of segments and their bases. So
-// blocks that several segments of the row touch are looked up once. For lines, which are many more
-// than pages, there are rows of rows, too.
+// This is done again and again. A segment is short. Its first accesses to blocks wait until there
+// is a row of segments, which is matched in the same way: as a sequence of segments and their
+// bases. So blocks that several segments of the row touch are looked up once. For lines, which are
+// many more than pages, there are rows of rows, too.
 //
 // Results are exact: what is matched is compared word by word, and bases must lie apart.
 #pragma once
