@@ -3,15 +3,17 @@
 
 from __future__ import annotations
 
+import errno
 from collections import Counter
 from dataclasses import replace
 from typing import TYPE_CHECKING
+
+import pyarrow.compute as pc
 
 from sgxlens.advice.advice import Advice, Cost, Declined, Evidence, Step
 from sgxlens.advice.registry import Rule
 from sgxlens.enclave.quantities import Range
 from sgxlens.enclave.transitions import count_transitions
-from sgxlens.recording.syscalls import errno_name
 from sgxlens.text import one_line
 from sgxlens.units import format_count
 
@@ -89,11 +91,10 @@ def _missing(situation: Situation) -> Counter[str]:
         return found
     table = situation.recording.table("syscalls").select(["process", "phase", "result", "path"])
     phases = _phases(situation)
-    for row in table.to_pylist():
+    for row in table.filter(pc.equal(table["result"], -errno.ENOENT)).to_pylist():
         if row["process"] != situation.phase.process or row["phase"] not in phases:
             continue
-        result = row["result"]
-        if row["path"] and result is not None and result < 0 and errno_name(-result) == "ENOENT":
+        if row["path"]:
             found[row["path"].rpartition("/")[0] or "/"] += 1
     return found
 

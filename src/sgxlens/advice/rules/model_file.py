@@ -6,6 +6,9 @@ from __future__ import annotations
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any, Literal
 
+import pyarrow as pa
+import pyarrow.compute as pc
+
 from sgxlens.advice.advice import Advice, Cost, Declined, Evidence, Step
 from sgxlens.advice.modification import Modification
 from sgxlens.advice.registry import Rule
@@ -54,11 +57,11 @@ def _model_files(situation: Situation) -> list[str]:
     if not situation.recording.has_table("syscalls"):
         return []
     table = situation.recording.table("syscalls").select(["process", "name", "result", "path"])
+    opens = pc.is_in(table["name"], pa.array(["open", "openat"], pa.string()))
     paths = {
         row["path"]
-        for row in table.to_pylist()
+        for row in table.filter(opens).to_pylist()
         if row["process"] == situation.phase.process
-        and row["name"] in ("open", "openat")
         and row["path"]
         and (row["result"] or 0) >= 0
         and _holds_model(PurePosixPath(row["path"]))

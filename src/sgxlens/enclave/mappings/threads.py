@@ -34,6 +34,11 @@ def without_threads(
     Raises:
         RecordingError: the recording is damaged.
     """
+    key = (without_threads, process, frozenset(starts))
+    return recording.derived(key, lambda: _without(recording, process, starts))
+
+
+def _without(recording: Recording, process: int, starts: Collection[tuple[int, int]]) -> Recording:
     threads = recording.table("threads").to_pylist()
     gone = [
         row

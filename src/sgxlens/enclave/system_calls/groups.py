@@ -10,7 +10,7 @@ that changed.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -247,7 +247,7 @@ def _grouped(
     numbers: dict[tuple[object, ...], int] = {}
     classes: dict[str, str] = {}
     threads: dict[tuple[int, int], int] = {}
-    places: dict[Place, int] = {}
+    places: dict[tuple[Any, ...], int] = {}
     calls: list[CallFacts] = []
     place: list[int] = []
     group: list[int] = []
@@ -261,9 +261,7 @@ def _grouped(
             caller = classes[call.caller] = caller_class(call.caller)
         found = finder.facts_of(call, caller)
         unknown_callers += not call.caller
-        where = Place(
-            call.process, call.phase, call.name, call.caller, caller, call.is_part, found.file
-        )
+        where = (call.process, call.phase, call.name, call.caller, caller, call.is_part, found.file)
         at = places.setdefault(where, len(places))
         key = (
             at,
@@ -287,7 +285,7 @@ def _grouped(
         found_operator = operators.at(call.process, call.thread, call.position)
         operator.append(_NO_OPERATOR if found_operator is None else found_operator)
     return CallGroups(
-        places=list(places),
+        places=[Place(*where) for where in places],
         calls=calls,
         place=np.array(place, dtype=np.int64),
         group=np.array(group, dtype=np.int64),
