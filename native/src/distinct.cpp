@@ -47,4 +47,20 @@ Distinct distinct_of(std::span<const std::uint64_t> column) {
     return found;
 }
 
+std::vector<std::int64_t> places_in(std::span<const std::uint64_t> values,
+                                    std::span<const std::uint64_t> column) {
+    if (values.size() >= Numbering::kNone)
+        throw std::length_error("there are too many values");
+    Numbering numbers;
+    for (const std::uint64_t value : values)
+        numbers.of(value);
+    std::vector<std::int64_t> places;
+    places.reserve(column.size());
+    for (const std::uint64_t value : column) {
+        const std::uint32_t number = numbers.find(value);
+        places.push_back(number == Numbering::kNone ? -1 : std::int64_t{number});
+    }
+    return places;
+}
+
 } // namespace sgxlens

@@ -313,6 +313,11 @@ class EpcVisits:
 
     HIGH_PAGE_COUNT: int = 64
 
+def places_in(values: NDArray[numpy.uint64], column: NDArray[numpy.uint64]) -> NDArray[numpy.int64]:
+    """
+    For each row of the column the index of its value in values, which are distinct; -1: it is none of them.
+    """
+
 def distinct(column: NDArray[numpy.uint64]) -> tuple[NDArray[numpy.uint64], NDArray[numpy.int64], NDArray[numpy.int64]]:
     """
     The distinct values, ascending; for each where it is first; for each row the index of its value.

@@ -26,11 +26,16 @@ class Numbering {
         }
         return slot;
     }
+    /// The number of a value; kNone: it has none.
+    std::uint32_t find(std::uint64_t value) const {
+        return slots_.empty() ? kNone : slots_[place_of(value)];
+    }
     std::size_t size() const { return values_.size(); }
     std::vector<std::uint64_t> take() { return std::move(values_); }
 
   private:
-    std::uint32_t &slot_of(std::uint64_t value);
+    std::uint32_t &slot_of(std::uint64_t value) { return slots_[place_of(value)]; }
+    std::size_t place_of(std::uint64_t value) const;
     void grow();
 
     std::vector<std::uint32_t> slots_;
@@ -38,12 +43,12 @@ class Numbering {
     unsigned shift_ = 0;
 };
 
-inline std::uint32_t &Numbering::slot_of(std::uint64_t value) {
+inline std::size_t Numbering::place_of(std::uint64_t value) const {
     // Neighbours go far apart; the upper bits depend on all bits of the value.
     std::size_t at = static_cast<std::size_t>((value * 0x9e3779b97f4a7c15u) >> shift_);
     while (slots_[at] != kNone && values_[slots_[at]] != value)
         at = (at + 1) & (slots_.size() - 1);
-    return slots_[at];
+    return at;
 }
 
 struct Distinct {
@@ -54,5 +59,10 @@ struct Distinct {
 
 /// Fast where few values are distinct. Throws std::length_error for a column that is too long.
 Distinct distinct_of(std::span<const std::uint64_t> column);
+
+/// For each row of a column where its value is in `values`, which are distinct; -1: nowhere. Throws
+/// std::length_error for too many values.
+std::vector<std::int64_t> places_in(std::span<const std::uint64_t> values,
+                                    std::span<const std::uint64_t> column);
 
 } // namespace sgxlens

@@ -333,13 +333,32 @@ class PhaseFacts:
         index = np.searchsorted(self._all_numbers, context)
         return integers(self._all_contexts["span"])[index]
 
-    def phases_of(self, context: Integers) -> Integers:
-        """The phases of contexts of any phase, given by number.
+    def phases_of(self, context: npt.NDArray[np.uint32]) -> npt.NDArray[np.uint32]:
+        """The phases of the contexts of page visits, given by number.
 
         Raises:
             RecordingError: there is no such context.
         """
-        return self._phases_of(context, "page_visits")
+        highest = int(self._all_numbers.max(initial=-1))
+        if highest > 2 * self._all_numbers.size:
+            return self._phases_of(context.astype(np.int64), "page_visits").astype(np.uint32)
+        # There may be many: a table by number, and last what is beyond it, takes one pass.
+        none = np.uint32(0xFFFFFFFF)
+        table = np.full(highest + 2, none)
+        table[self._all_numbers] = self._all_phases
+        phases: npt.NDArray[np.uint32] = table.take(context, mode="clip")
+        if phases.max(initial=0) == none:
+            raise self.corrupted("page_visits", "it holds a context that there is not")
+        return phases
+
+    def context_index(self, context: npt.NDArray[np.uint32]) -> Integers:
+        """The indices of contexts of the phase, given by number.
+
+        Raises:
+            RecordingError: one of them is not of the phase.
+        """
+        known = self.contexts.number
+        return self._index_of(context.astype(np.int64), known, "page_visits", "context")
 
     def _phases_of(self, context: Integers, table: str) -> Integers:
         return self._all_phases[self._index_of(context, self._all_numbers, table, "context")]

@@ -13,12 +13,12 @@ import numpy as np
 
 from sgxlens._native import NativeEpcVisitsError
 from sgxlens.attribution.columns import rows_of
-from sgxlens.attribution.facts import FACT_TABLES, PhaseFacts, column, facts_of
+from sgxlens.attribution.facts import FACT_TABLES, PhaseFacts, facts_of
 from sgxlens.enclave.epc import EpcPolicy, EpcSimulation
 from sgxlens.enclave.visited_pages import visited_pages
 from sgxlens.errors import RecordingError
 from sgxlens.recording.bitmaps import popcount
-from sgxlens.recording.distinct import distinct_values
+from sgxlens.recording.distinct import distinct_values, places_of
 from sgxlens.recording.phase_names import is_inference, is_warm_up
 from sgxlens.recording.read_ahead import LARGEST
 from sgxlens.recording.region_map import NO_REGION
@@ -61,8 +61,8 @@ class ProcessVisits:
     def __init__(self, recording: Recording, facts: PhaseFacts, filter_page_count: int) -> None:
         rows = rows_of(recording, "page_visits", facts.phase.process, LARGEST["page_visits"])
         visits = PageVisits.from_rows(rows, filter_page_count)
-        self.context = column(recording, facts.phase.process, "page_visits", "context")
-        self.phase = facts.phases_of(self.context).astype(np.uint32)
+        self.context = rows["context"].to_numpy()
+        self.phase = facts.phases_of(self.context)
         try:
             self._simulation = EpcSimulation(visits, self.phase)
         except NativeEpcVisitsError as error:
@@ -182,7 +182,7 @@ class PhaseVisits:
 
     def context_index(self, visit: Integers) -> Integers:
         """For each visit, by its number, the index of its context in the phase."""
-        return np.searchsorted(self.facts.contexts.number, self.process.context[visit])
+        return self.facts.context_index(self.process.context[visit])
 
     def roles(self, context: Integers, page: Integers) -> Integers:
         """For each page the role of most of the lines that its context uses of it.
@@ -199,10 +199,19 @@ class PhaseVisits:
         facts, index = self.facts, self._page_index[page]
         if not facts.use_pieces.use.size:
             return np.full(page.size, facts.roles[1][NO_REGION])
-        keys, roles = self._roles_in_contexts
-        key = context * facts.pages.size + index
-        at = np.minimum(np.searchsorted(keys, key), keys.size - 1)
-        return np.where(keys[at] == key, roles[at], self._roles_in_phase[index])
+        wanted = distinct_values(context * facts.pages.size + index)
+        # Few of the uses are wanted.
+        place = places_of(wanted.values, self._use_key)
+        pieces = np.flatnonzero(place[facts.use_pieces.use] >= 0)
+        found = np.full(wanted.values.size, -1)
+        if pieces.size:
+            keys, main = self._main_roles(place[facts.use_pieces.use[pieces]], pieces)
+            found[keys] = main
+        roles = found[wanted.index]
+        is_elsewhere = roles < 0
+        if is_elsewhere.any():
+            roles[is_elsewhere] = self._roles_in_phase[index[is_elsewhere]]
+        return roles
 
     @cached_property
     def _page_index(self) -> Integers:
@@ -213,26 +222,28 @@ class PhaseVisits:
         return index
 
     @cached_property
-    def _roles_in_contexts(self) -> tuple[Integers, Integers]:
-        uses, use = self.facts.uses, self.facts.use_pieces.use
-        return self._main_roles(uses.context[use] * self.facts.pages.size + uses.page[use])
+    def _use_key(self) -> Integers:
+        """For each use its context and page in one number."""
+        uses = self.facts.uses
+        return uses.context * self.facts.pages.size + uses.page
 
     @cached_property
     def _roles_in_phase(self) -> Integers:
         """For each page of the phase, and last for one that it does not use, the role."""
         facts = self.facts
-        pages, roles = self._main_roles(facts.uses.page[facts.use_pieces.use])
+        pages, roles = self._main_roles(facts.uses.page[facts.use_pieces.use], slice(None))
         found = np.full(facts.pages.size + 1, facts.roles[1][NO_REGION])
         found[pages] = roles
         return found
 
-    def _main_roles(self, key: Integers) -> tuple[Integers, Integers]:
-        """By the key of pieces, ascending, the role that most of their lines have."""
+    def _main_roles(self, key: Integers, pieces: Integers | slice) -> tuple[Integers, Integers]:
+        """By the key of some pieces, ascending, the role that most of their lines have."""
         names, role_of = self.facts.roles
-        pieces = self.facts.use_pieces
+        all_pieces = self.facts.use_pieces
         # Most keys have one role: a table of all keys and roles would be mostly empty.
-        found = distinct_values(key * len(names) + role_of[pieces.region])
-        lines = np.bincount(found.index, self._piece_line_count, found.values.size)
+        found = distinct_values(key * len(names) + role_of[all_pieces.region[pieces]])
+        line_count = popcount(all_pieces.lines[pieces])
+        lines = np.bincount(found.index, line_count, found.values.size)
         of_pair, role = np.divmod(found.values.astype(np.int64), len(names))
         starts = np.flatnonzero(np.diff(of_pair, prepend=-1))
         keys = of_pair[starts]
@@ -242,10 +253,6 @@ class PhaseVisits:
         main = np.empty(keys.size, dtype=np.int64)
         main[np.searchsorted(keys, of_pair[is_main])] = role[is_main]
         return keys, main
-
-    @cached_property
-    def _piece_line_count(self) -> Integers:
-        return popcount(self.facts.use_pieces.lines)
 
 
 def phase_visits(recording: Recording, facts: PhaseFacts) -> PhaseVisits:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from sgxlens._native import distinct
+from sgxlens._native import distinct, places_in
 from sgxlens.recording.bitmaps import Integers
 
 
@@ -33,4 +33,20 @@ def distinct_values(column: npt.NDArray[np.uint64] | Integers) -> Distinct:
     Args:
         column: numbers, none of which is below 0.
     """
-    return Distinct(*distinct(np.ascontiguousarray(column).view(np.uint64)))
+    return Distinct(*distinct(_unsigned(column)))
+
+
+def places_of(
+    values: npt.NDArray[np.uint64], column: npt.NDArray[np.uint64] | Integers
+) -> Integers:
+    """For each row of a column the index of its value in `values`; -1: it is none of them.
+
+    Args:
+        values: distinct numbers.
+        column: numbers, none of which is below 0.
+    """
+    return places_in(_unsigned(values), _unsigned(column))
+
+
+def _unsigned(column: npt.NDArray[np.uint64] | Integers) -> npt.NDArray[np.uint64]:
+    return np.ascontiguousarray(column).view(np.uint64)
