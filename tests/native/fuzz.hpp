@@ -7,4 +7,5 @@ int fuzz_rings();
 int fuzz_segments();
 int fuzz_touch();
 int fuzz_epc();
+int fuzz_distinct();
 int test_superblock_limits();
