@@ -10,7 +10,7 @@ from typing import Final
 
 #: New objects that may hold others, less those that are gone, after which Python looks for cycles
 #: among them; its own value is 700.
-SELDOM_OBJECT_COUNT: Final = 200_000
+SELDOM_OBJECT_COUNT: Final = 1_000_000
 
 
 @contextmanager
