@@ -132,6 +132,7 @@ void LocalStack::start(std::size_t access_count_max, bool by_block) {
     blocks_.clear();
     slots_.assign(std::bit_ceil(2 * access_count_max + 1), 0);
     times_.assign(access_count_max / 64 + 1, 0);
+    groups_.assign(times_.size() / kGroupWords + 1, 0);
     now_ = 0;
     for (const std::uint32_t place : places_)
         reuses_[place].count = 0;
@@ -160,14 +161,19 @@ const std::vector<std::uint16_t> &LocalStack::access(const Access *accesses, std
         std::size_t distance =
             i + static_cast<std::size_t>(std::popcount(times_[w] >> block.time % 64)) - 1;
         times_[w] &= ~(std::uint64_t{1} << block.time % 64);
-        for (++w; w <= now_ / 64; ++w)
+        --groups_[w / kGroupWords];
+        for (++w; w <= now_ / 64 && w % kGroupWords != 0; ++w)
             distance += static_cast<std::size_t>(std::popcount(times_[w]));
+        for (; w <= now_ / 64; w += kGroupWords)
+            distance += groups_[w / kGroupWords];
         add_reuse(last_slots_.back(), reuse_kind(bin_of(distance), access.access_class), 1);
         block.time = time;
         block.first.classes |= access.classes;
     }
-    for (std::size_t i = 0; i < count; ++i, ++now_)
+    for (std::size_t i = 0; i < count; ++i, ++now_) {
         times_[now_ / 64] |= std::uint64_t{1} << now_ % 64;
+        ++groups_[now_ / 64 / kGroupWords];
+    }
     return last_slots_;
 }
 

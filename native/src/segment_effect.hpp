@@ -119,9 +119,11 @@ class LocalStack {
         std::uint32_t first_time;
         std::uint32_t time;
     };
-    std::vector<Block> blocks_;             ///< in the order of first accesses
-    std::vector<std::uint32_t> slots_;      ///< hash table of 1 + index into blocks_
-    std::vector<std::uint64_t> times_;      ///< bit vector
+    std::vector<Block> blocks_;         ///< in the order of first accesses
+    std::vector<std::uint32_t> slots_;  ///< hash table of 1 + index into blocks_
+    std::vector<std::uint64_t> times_;  ///< bit vector
+    std::vector<std::uint32_t> groups_; ///< bits set in each kGroupWords words of it
+    static constexpr std::size_t kGroupWords = 16;
     std::vector<InnerReuse> reuses_;        ///< hash table; of count 0: none
     std::vector<std::uint32_t> places_;     ///< in that table, of those that there are
     std::vector<std::uint32_t> counts_;     ///< scratch, all 0

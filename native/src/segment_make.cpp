@@ -222,7 +222,7 @@ detail::Row *Segments::Memo::make_row(Rows &level) {
     Pattern::Source source;
     source.words = level.words.data();
     source.is_value.assign(level.words.size(), true);
-    source.apart_shift = level.is_of_rows ? 0 : kPageLineBits;
+    source.apart_shift = kPageLineBits;
     source.near = kNearLines;
     std::size_t at = 0;
     for (const Stretch *const part : level.parts) {
@@ -241,13 +241,11 @@ detail::Row *Segments::Memo::make_row(Rows &level) {
     made->number = ++stretch_count;
     made->sequence = level.hash;
     made->access_count = static_cast<std::uint32_t>(level.access_count);
-    if (!level.is_of_rows) {
-        if (line_uses != nullptr)
-            made->bytes = row_bytes(*made, level.words.data(), base_lines);
-        made->page_starts = page_starts_of(*made, level.words.data(), base_lines);
-        made->has_few_pages = page_count_max(made->pattern) <=
-                              std::min<std::uint64_t>(kRowPagesMax, pages.stack().visit_distance());
-    }
+    made->page_starts = page_starts_of(*made, level.words.data(), base_lines);
+    made->has_few_pages = page_count_max(made->pattern) <=
+                          std::min<std::uint64_t>(kRowPagesMax, pages.stack().visit_distance());
+    if (line_uses != nullptr && !level.is_of_rows) // rows note theirs when they end
+        made->bytes = row_bytes(*made, level.words.data(), base_lines);
     known_bytes += made->memory_bytes();
     return made.release();
 }

@@ -34,8 +34,6 @@ inline constexpr std::uint32_t kPagingsMax = 1024;
 inline constexpr unsigned kSequenceBits = 15;
 inline constexpr unsigned kRowSequenceBits = 16;
 inline constexpr unsigned kOuterRowSequenceBits = 15;
-/// What has been seen and is not known yet: of how much that is remembered, a power of two.
-inline constexpr std::size_t kSeenCount = std::size_t{1} << 17;
 
 /// Pages that a row touches where it is taken as a whole, for pages.
 inline constexpr std::size_t kRowPagesMax = 256;
@@ -96,6 +94,8 @@ struct Row : Stretch {
     bool is_of_rows = false;
     bool has_few_pages = false; ///< it touches; at most kRowPagesMax
 
+    /// Its words where its bases lie at these lines.
+    std::vector<std::uint64_t> words(const std::uint64_t *base_lines) const;
     std::size_t memory_bytes() const {
         return sizeof *this + Stretch::memory_bytes() + parts.capacity() * sizeof parts[0];
     }
@@ -173,11 +173,49 @@ template <typename Known> class Sequences {
     std::size_t refusals_ = 0;
 };
 
+/// The pagings of stretches of one kind.
+class Pagings {
+  public:
+    /// One that is known or may become so.
+    struct Place {
+        PlaceKinds kinds;
+        std::uint64_t hash;
+        Paging *known; ///< null: not known
+        bool is_free;  ///< it may be added
+    };
+    Place at(Stretch &stretch, const std::uint64_t *base_lines);
+    /// It stays where it is. Its effect is yet to be made.
+    Paging &add(Stretch &stretch, const Place &place);
+    void clear() { by_hash_.clear(); }
+    template <typename Take> void each(Take take) const {
+        for (const auto &[hash, paging] : by_hash_)
+            take(paging);
+    }
+
+  private:
+    std::unordered_map<std::uint64_t, Paging> by_hash_; ///< of their stretch and kinds
+};
+
+/// What came and was not known, by hashes: the latest.
+class Seen {
+  public:
+    /// Whether it was there. Then it is likely to come again, and worth to be made known.
+    bool add(std::uint64_t hash);
+    std::size_t memory_bytes() const { return hashes_.size() * sizeof hashes_[0]; }
+
+  private:
+    static constexpr std::size_t kCount = std::size_t{1} << 18;
+    /// That share their places: with fewer, many would put each other out each time they come.
+    static constexpr std::size_t kPlaces = 8;
+    std::vector<std::uint64_t> hashes_ = std::vector<std::uint64_t>(kCount);
+};
+
 /// Rows of one level, and what waits to become the next one.
 struct Rows {
     Rows(unsigned sequence_bits, bool of_rows) : known(sequence_bits), is_of_rows(of_rows) {}
 
     Sequences<Row> known;
+    Pagings pagings;
     const bool is_of_rows;
     std::vector<Stretch *> parts;
     std::vector<std::uint64_t> words;
@@ -226,15 +264,13 @@ struct Segments::Memo {
     Segment *previous = nullptr; ///< the one before it, if it was known
     std::array<std::uint64_t, detail::kBasesMax> found_lines{};
 
-    /// By a hash of their stretch and kinds.
-    std::unordered_map<std::uint64_t, detail::Paging> pagings;
+    detail::Pagings segment_pagings;
     std::vector<detail::Paging *> counted_pagings;
 
     detail::Rows rows{detail::kRowSequenceBits, false};
     detail::Rows outer_rows{detail::kOuterRowSequenceBits, true};
     bool has_outer_rows = true; ///< else there is no room for them
-    /// Hashes of rows and of pagings of rows that were not known when they came.
-    std::vector<std::uint64_t> seen = std::vector<std::uint64_t>(detail::kSeenCount);
+    detail::Seen seen;          ///< rows, and pagings of rows
 
     detail::LocalStack local; ///< scratch
     detail::ByteCollector collector;
@@ -243,24 +279,15 @@ struct Segments::Memo {
 
     bool try_segment(Segment &segment, const std::uint64_t *words, const std::uint64_t *end);
     Segment *make_segment(const std::uint64_t *words, std::size_t word_count);
-    bool is_seen_before(std::uint64_t hash);
     Row *known_row(detail::Rows &level);
     Row *make_row(detail::Rows &level);
     detail::BytePattern row_bytes(const Row &row, const std::uint64_t *words,
                                   const std::uint64_t *base_lines);
     void end_row();
     void end_outer_row();
-    void apply_segments(bool for_lines);
-    bool apply_pages(Row &row);
-    /// A paging that is known or may become so.
-    struct PagingPlace {
-        detail::PlaceKinds kinds;
-        std::uint64_t hash;
-        detail::Paging *known; ///< null: not known
-        bool is_free;          ///< it may be added
-    };
-    PagingPlace paging_place(detail::Stretch &stretch, const std::uint64_t *base_lines);
-    detail::Paging &add_paging(detail::Stretch &stretch, const PagingPlace &place);
+    void apply_segments(const std::vector<detail::Stretch *> &segments, const std::uint64_t *words,
+                        std::uint64_t position, bool for_lines);
+    bool apply_pages(Row &row, const std::uint64_t *base_lines, std::uint64_t position);
     detail::Paging *segment_paging(Segment &segment, const std::uint64_t *base_lines);
     Effect pages_of(const Segment &segment, const std::uint64_t *base_lines);
     std::vector<std::uint64_t> page_entries(const Segment &segment,

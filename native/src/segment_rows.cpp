@@ -31,6 +31,24 @@ template <typename Known> void list(Known &known, std::vector<Known *> &listed) 
     known.is_listed = true;
 }
 
+/// The lines of the bases of the parts of a row, one part after the other.
+class PartLines {
+  public:
+    explicit PartLines(const std::uint64_t *words) : next_(words) {
+        lines_[0] = 0; // the absolute one
+    }
+    void move_to(const Stretch &part) {
+        const std::size_t bases = part.pattern.base_count();
+        std::copy_n(next_ + 1, bases - 1, lines_.begin() + 1);
+        next_ += bases;
+    }
+    const std::uint64_t *data() const { return lines_.data(); }
+
+  private:
+    const std::uint64_t *next_; ///< words of the next part
+    std::array<std::uint64_t, kBasesMax> lines_;
+};
+
 } // namespace
 
 PlaceKinds detail::Stretch::place_kinds(const std::uint64_t *base_lines) const {
@@ -40,6 +58,49 @@ PlaceKinds detail::Stretch::place_kinds(const std::uint64_t *base_lines) const {
         kinds[base / 8] |= static_cast<std::uint64_t>(std::popcount(up_to)) << base % 8 * 8;
     }
     return kinds;
+}
+
+std::vector<std::uint64_t> detail::Row::words(const std::uint64_t *base_lines) const {
+    std::vector<std::uint64_t> found(pattern.word_count());
+    pattern.write_words(base_lines, found.data());
+    return found;
+}
+
+Pagings::Place detail::Pagings::at(Stretch &stretch, const std::uint64_t *base_lines) {
+    Place place{stretch.place_kinds(base_lines), mix(1, stretch.number), nullptr, false};
+    const std::size_t word_count = (stretch.pattern.base_count() + 7) / 8;
+    const auto is_it = [&](const Paging &paging) {
+        return std::equal(place.kinds.begin(),
+                          place.kinds.begin() + static_cast<std::ptrdiff_t>(word_count),
+                          paging.kinds.begin());
+    };
+    if (stretch.last_paging != nullptr && is_it(*stretch.last_paging)) {
+        place.known = stretch.last_paging;
+        return place;
+    }
+    for (std::size_t i = 0; i < word_count; ++i)
+        place.hash = mix(place.hash, place.kinds[i]);
+    const auto found = by_hash_.find(place.hash);
+    place.is_free = found == by_hash_.end() && stretch.paging_count < kPagingsMax;
+    if (found != by_hash_.end() && found->second.stretch == stretch.number && is_it(found->second))
+        place.known = stretch.last_paging = &found->second;
+    return place;
+}
+
+Paging &detail::Pagings::add(Stretch &stretch, const Place &place) {
+    ++stretch.paging_count;
+    Paging &made = by_hash_.emplace(place.hash, Paging{stretch.number, place.kinds}).first->second;
+    stretch.last_paging = &made;
+    return made;
+}
+
+bool detail::Seen::add(std::uint64_t hash) {
+    std::uint64_t *const group = &hashes_[hash % (kCount / kPlaces) * kPlaces];
+    if (std::find(group, group + kPlaces, hash) != group + kPlaces)
+        return true;
+    std::copy_backward(group, group + kPlaces - 1, group + kPlaces);
+    group[0] = hash;
+    return false;
 }
 
 void detail::Rows::add(Stretch &part, const std::uint64_t *part_base_lines,
@@ -69,14 +130,6 @@ bool detail::Rows::is_complete() const {
            (access_count >= kRowAccessesMin && is_cut(parts.back()->sequence, kRowCutRatio));
 }
 
-/// Whether this came before and was not known: then it is likely to come again.
-bool Segments::Memo::is_seen_before(std::uint64_t hash) {
-    std::uint64_t &place = seen[hash % kSeenCount];
-    const bool is_seen = place == hash;
-    place = hash;
-    return is_seen;
-}
-
 /// The row that is complete, if it is known now.
 Row *Segments::Memo::known_row(Rows &level) {
     Sequence<Row> *const sequence = level.known.at(mix(level.hash, 1));
@@ -96,7 +149,7 @@ Row *Segments::Memo::known_row(Rows &level) {
         std::uint64_t hash = level.words.size();
         for (const std::uint64_t word : level.words)
             hash = mix(hash, word);
-        return is_seen_before(hash);
+        return seen.add(hash);
     };
     if (!sequence->miss() && !at_any_cost && !is_seen())
         return nullptr;
@@ -113,55 +166,55 @@ Row *Segments::Memo::known_row(Rows &level) {
 
 void Segments::Memo::end_row() {
     Row *const row = known_row(rows);
-    bool has_pages = false;
     if (row != nullptr) {
         outer_rows.add(*row, rows.base_lines.data(), rows.position);
         if (line_uses != nullptr)
             row->bytes.note(rows.base_lines.data(), *line_uses);
-        has_pages = apply_pages(*row);
     } else {
         end_outer_row();
+        apply_segments(rows.parts, rows.words.data(), rows.position, true);
     }
-    if (!has_pages)
-        apply_segments(row == nullptr);
     rows.clear();
     if (outer_rows.is_complete())
         end_outer_row();
 }
 
-/// Gives the lines of rows to the queue.
+/// Gives the rows that wait to the queues.
 void Segments::Memo::end_outer_row() {
     const std::size_t count = outer_rows.parts.size();
     Row *const known = count > 1 && has_outer_rows ? known_row(outer_rows) : nullptr;
+    bool has_pages = false;
     if (known != nullptr) {
+        const std::uint64_t *const base_lines = outer_rows.base_lines.data();
         list(*known, counted_rows);
-        add_row(lines, row_taker, *known, outer_rows.base_lines.data(), outer_rows.position);
-    } else {
-        std::array<std::uint64_t, kBasesMax> base_lines;
-        base_lines[0] = 0; // the absolute one
-        std::size_t at = 0;
-        for (Stretch *const part : outer_rows.parts) {
-            const std::size_t bases = part->pattern.base_count();
-            std::copy_n(outer_rows.words.data() + at + 1, bases - 1, base_lines.data() + 1);
-            Row &row = static_cast<Row &>(*part);
+        add_row(lines, row_taker, *known, base_lines, outer_rows.position);
+        has_pages = apply_pages(*known, base_lines, outer_rows.position);
+    }
+    PartLines base_lines(outer_rows.words.data());
+    std::uint64_t position = outer_rows.position;
+    for (std::size_t i = 0; i < count && !has_pages; ++i) {
+        Row &row = static_cast<Row &>(*outer_rows.parts[i]);
+        base_lines.move_to(row);
+        if (known == nullptr) {
             list(row, counted_rows);
-            add_row(lines, row_taker, row, base_lines.data(), outer_rows.position);
-            at += bases;
+            add_row(lines, row_taker, row, base_lines.data(), position);
         }
+        if (!apply_pages(row, base_lines.data(), position))
+            apply_segments(row.parts, row.words(base_lines.data()).data(), position, false);
+        position += row.access_count;
     }
     outer_rows.clear();
 }
 
-/// Takes the segments of the row one by one: for pages, and for lines if told.
-void Segments::Memo::apply_segments(bool for_lines) {
-    std::array<std::uint64_t, kBasesMax> base_lines;
-    base_lines[0] = 0; // the absolute one
-    std::size_t at = 0;
-    std::uint64_t position = rows.position;
-    for (Stretch *const part : rows.parts) {
+/// Takes segments one by one: for pages, and for lines if told. `words` as of a row of them.
+void Segments::Memo::apply_segments(const std::vector<Stretch *> &segments,
+                                    const std::uint64_t *words, std::uint64_t position,
+                                    bool for_lines) {
+    PartLines base_lines(words);
+    for (Stretch *const part : segments) {
         Segment &segment = static_cast<Segment &>(*part);
         const std::size_t bases = segment.pattern.base_count();
-        std::copy_n(rows.words.data() + at + 1, bases - 1, base_lines.data() + 1);
+        base_lines.move_to(segment);
         if (for_lines) {
             list(segment, counted);
             add_effect(lines, segment.lines, base_lines.data(), bases, position);
@@ -177,76 +230,50 @@ void Segments::Memo::apply_segments(bool for_lines) {
             pages.access(entries.data(), entries.size(), position);
         }
         position += segment.access_count;
-        at += bases;
     }
-}
-
-Segments::Memo::PagingPlace Segments::Memo::paging_place(Stretch &stretch,
-                                                         const std::uint64_t *base_lines) {
-    PagingPlace place{stretch.place_kinds(base_lines), mix(1, stretch.number), nullptr, false};
-    if (stretch.last_paging != nullptr && stretch.last_paging->kinds == place.kinds) {
-        place.known = stretch.last_paging;
-        return place;
-    }
-    const std::size_t word_count = (stretch.pattern.base_count() + 7) / 8;
-    for (std::size_t i = 0; i < word_count; ++i)
-        place.hash = mix(place.hash, place.kinds[i]);
-    const auto at = pagings.find(place.hash);
-    place.is_free = at == pagings.end() && stretch.paging_count < kPagingsMax;
-    if (at != pagings.end() && at->second.stretch == stretch.number &&
-        at->second.kinds == place.kinds)
-        place.known = stretch.last_paging = &at->second;
-    return place;
-}
-
-Paging &Segments::Memo::add_paging(Stretch &stretch, const PagingPlace &place) {
-    ++stretch.paging_count;
-    known_bytes += sizeof(Paging);
-    Paging &made = pagings.emplace(place.hash, Paging{stretch.number, place.kinds}).first->second;
-    stretch.last_paging = &made;
-    return made;
 }
 
 /// What the segment does to pages where its bases lie at these lines; null where there are too many
 /// such arrangements.
 Paging *Segments::Memo::segment_paging(Segment &segment, const std::uint64_t *base_lines) {
-    const PagingPlace place = paging_place(segment, base_lines);
+    const Pagings::Place place = segment_pagings.at(segment, base_lines);
     if (!place.is_free)
         return place.known;
-    Paging &made = add_paging(segment, place);
+    Paging &made = segment_pagings.add(segment, place);
     made.pages = pages_of(segment, base_lines);
-    known_bytes += made.pages.memory_bytes();
+    known_bytes += sizeof made + made.pages.memory_bytes();
     return &made;
 }
 
-/// Takes the row that is complete, for pages. False where it is not known what it does to them.
-bool Segments::Memo::apply_pages(Row &row) {
-    const std::uint64_t *const base_lines = rows.base_lines.data();
+/// Takes a row, for pages. False where it is not known what it does to them.
+bool Segments::Memo::apply_pages(Row &row, const std::uint64_t *base_lines,
+                                 std::uint64_t position) {
     if (!row.has_few_pages)
         return false;
-    const PagingPlace place = paging_place(row, base_lines);
+    Pagings &pagings = row.is_of_rows ? outer_rows.pagings : rows.pagings;
+    const Pagings::Place place = pagings.at(row, base_lines);
     if (place.known != nullptr) {
         list(*place.known, counted_pagings);
-        add_pages(pages, place.known->pages, base_lines, row.pattern.base_count(), rows.position);
+        add_pages(pages, place.known->pages, base_lines, row.pattern.base_count(), position);
         return true;
     }
-    if (!place.is_free || (!at_any_cost && !is_seen_before(place.hash)))
+    if (!place.is_free || (!at_any_cost && !seen.add(place.hash)))
         return false;
-    std::array<std::uint64_t, kBasesMax> part_lines;
-    part_lines[0] = 0; // the absolute one
     std::vector<Paging *> parts;
-    std::size_t at = 0;
-    for (Stretch *const part : rows.parts) {
-        const std::size_t bases = part->pattern.base_count();
-        std::copy_n(rows.words.data() + at + 1, bases - 1, part_lines.data() + 1);
-        parts.push_back(segment_paging(static_cast<Segment &>(*part), part_lines.data()));
+    const std::vector<std::uint64_t> words = row.words(base_lines);
+    PartLines part_lines(words.data());
+    for (Stretch *const part : row.parts) {
+        part_lines.move_to(*part);
+        parts.push_back(row.is_of_rows
+                            ? rows.pagings.at(*part, part_lines.data()).known
+                            : segment_paging(static_cast<Segment &>(*part), part_lines.data()));
         if (parts.back() == nullptr)
             return false;
-        at += bases;
     }
-    Paging &made = add_paging(row, place);
+    Paging &made = pagings.add(row, place);
+    known_bytes += sizeof made;
     list(made, counted_pagings);
-    add_new_pages(pages, page_taker, made, row, base_lines, parts, rows.position);
+    add_new_pages(pages, page_taker, made, row, base_lines, parts, position);
     return true;
 }
 
