@@ -4,7 +4,9 @@
 #include "sgxlens/histogram.hpp"
 
 #include <algorithm>
+#include <array>
 #include <bit>
+#include <emmintrin.h>
 #include <utility>
 
 namespace sgxlens::detail {
@@ -13,7 +15,16 @@ namespace {
 /// How many blocks after its anchor a touch may be.
 constexpr std::uint64_t kAnchorReach = 0xffff;
 
-constexpr std::size_t kReusePlaces = 1024; ///< at first; a power of two
+/// Words of times that are counted together: as many as there are bytes in a vector.
+constexpr std::size_t kGroupWords = 16;
+
+/// From place kGroupWords - 1 - i on: masks of the bytes after number i.
+constexpr auto kLater = []() {
+    std::array<std::uint8_t, 2 * kGroupWords> masks{};
+    for (std::size_t i = kGroupWords; i < masks.size(); ++i)
+        masks[i] = 0xff;
+    return masks;
+}();
 
 std::uint64_t hash_of(std::uint64_t block) {
     const std::uint64_t h = block * 0x9e3779b97f4a7c15u;
@@ -132,13 +143,11 @@ void LocalStack::start(std::size_t access_count_max, bool by_block) {
     blocks_.clear();
     slots_.assign(std::bit_ceil(2 * access_count_max + 1), 0);
     times_.assign(access_count_max / 64 + 1, 0);
-    groups_.assign(times_.size() / kGroupWords + 1, 0);
+    const std::size_t group_count = times_.size() / kGroupWords + 1;
+    word_counts_.assign(group_count * kGroupWords, 0);
+    group_counts_.assign(group_count, 0);
+    reuses_.clear();
     now_ = 0;
-    for (const std::uint32_t place : places_)
-        reuses_[place].count = 0;
-    places_.clear();
-    if (reuses_.empty())
-        reuses_.resize(kReusePlaces);
 }
 
 const std::vector<std::uint16_t> &LocalStack::access(const Access *accesses, std::size_t count) {
@@ -157,53 +166,49 @@ const std::vector<std::uint16_t> &LocalStack::access(const Access *accesses, std
             continue;
         }
         Block &block = blocks_[slots_[slot] - 1];
-        std::size_t w = block.time / 64;
-        std::size_t distance =
-            i + static_cast<std::size_t>(std::popcount(times_[w] >> block.time % 64)) - 1;
-        times_[w] &= ~(std::uint64_t{1} << block.time % 64);
-        --groups_[w / kGroupWords];
-        for (++w; w <= now_ / 64 && w % kGroupWords != 0; ++w)
-            distance += static_cast<std::size_t>(std::popcount(times_[w]));
-        for (; w <= now_ / 64; w += kGroupWords)
-            distance += groups_[w / kGroupWords];
-        add_reuse(last_slots_.back(), reuse_kind(bin_of(distance), access.access_class), 1);
+        const std::size_t distance = i + times_after(block.time);
+        forget_time(block.time);
+        reuses_.push_back(
+            {1, last_slots_.back(), reuse_kind(bin_of(distance), access.access_class)});
         block.time = time;
         block.first.classes |= access.classes;
     }
     for (std::size_t i = 0; i < count; ++i, ++now_) {
         times_[now_ / 64] |= std::uint64_t{1} << now_ % 64;
-        ++groups_[now_ / 64 / kGroupWords];
+        ++word_counts_[now_ / 64];
+        ++group_counts_[now_ / 64 / kGroupWords];
     }
     return last_slots_;
 }
 
-void LocalStack::add_reuse(std::uint16_t slot, std::uint16_t kind, std::uint32_t count) {
-    const std::size_t mask = reuses_.size() - 1;
-    std::size_t place = hash_of(std::uint64_t{slot} << 16 | kind) & mask;
-    while (reuses_[place].count != 0 &&
-           (reuses_[place].slot != slot || reuses_[place].kind != kind))
-        place = (place + 1) & mask;
-    if (reuses_[place].count == 0) {
-        reuses_[place] = {0, slot, kind};
-        places_.push_back(static_cast<std::uint32_t>(place));
-    }
-    reuses_[place].count += count;
-    if (2 * places_.size() > reuses_.size())
-        grow_reuses();
+/// How many later times there are of blocks.
+std::size_t LocalStack::times_after(std::uint32_t time) const {
+    const std::size_t w = time / 64;
+    std::size_t group = w / kGroupWords;
+    const __m128i counts = _mm_loadu_si128(
+        reinterpret_cast<const __m128i *>(word_counts_.data() + group * kGroupWords));
+    const __m128i later = _mm_loadu_si128(
+        reinterpret_cast<const __m128i *>(kLater.data() + kGroupWords - 1 - w % kGroupWords));
+    const __m128i sums = _mm_sad_epu8(_mm_and_si128(counts, later), _mm_setzero_si128());
+    std::size_t count = static_cast<std::size_t>(std::popcount(times_[w] >> time % 64)) - 1;
+    count += static_cast<std::size_t>(_mm_cvtsi128_si64(sums)) +
+             static_cast<std::size_t>(_mm_extract_epi16(sums, 4));
+    for (++group; group <= now_ / 64 / kGroupWords; ++group)
+        count += group_counts_[group];
+    return count;
 }
 
-void LocalStack::grow_reuses() {
-    std::vector<InnerReuse> old(2 * reuses_.size());
-    old.swap(reuses_);
-    std::vector<std::uint32_t> places;
-    places.swap(places_);
-    for (const std::uint32_t place : places)
-        add_reuse(old[place].slot, old[place].kind, old[place].count);
+void LocalStack::forget_time(std::uint32_t time) {
+    const std::size_t w = time / 64;
+    times_[w] &= ~(std::uint64_t{1} << time % 64);
+    --word_counts_[w];
+    --group_counts_[w / kGroupWords];
 }
 
 void LocalStack::add_reuses(const InnerReuses &reuses, const std::uint16_t *slots) {
-    reuses.each(
-        [&](const InnerReuse &reuse) { add_reuse(slots[reuse.slot], reuse.kind, reuse.count); });
+    reuses.each([&](const InnerReuse &reuse) {
+        reuses_.push_back({reuse.count, slots[reuse.slot], reuse.kind});
+    });
 }
 
 std::optional<Effect> LocalStack::effect() {
@@ -240,26 +245,51 @@ std::optional<Effect> LocalStack::effect() {
 }
 
 InnerReuses LocalStack::reuses(const std::vector<std::uint8_t> &groups) {
-    InnerReuses found;
-    if (groups.empty()) {
-        for (const std::uint32_t place : places_)
-            found.add(reuses_[place]);
-    } else {
-        // Few groups, so that each has a table of its own.
-        constexpr unsigned kKindBits = 13;
-        counts_.resize(Effect::kGroupsMax << kKindBits);
-        std::vector<std::uint32_t> used;
-        for (const std::uint32_t place : places_) {
-            const InnerReuse &reuse = reuses_[place];
-            const std::uint32_t at = std::uint32_t{groups[reuse.slot]} << kKindBits | reuse.kind;
-            if (counts_[at] == 0)
-                used.push_back(at);
-            counts_[at] += reuse.count;
-        }
-        for (const std::uint32_t at : used)
-            found.add({std::exchange(counts_[at], 0), static_cast<std::uint16_t>(at >> kKindBits),
-                       static_cast<std::uint16_t>(at & ((1u << kKindBits) - 1))});
+    if (by_block_ && groups.empty())
+        return reuses_by_block();
+    // Few groups, so that each has a table of its own.
+    constexpr unsigned kKindBits = 13;
+    counts_.resize(Effect::kGroupsMax << kKindBits);
+    std::vector<std::uint32_t> used;
+    for (const InnerReuse &reuse : reuses_) {
+        const std::uint32_t group = by_block_ ? groups[reuse.slot] : 0;
+        const std::uint32_t at = group << kKindBits | reuse.kind;
+        if (counts_[at] == 0)
+            used.push_back(at);
+        counts_[at] += reuse.count;
     }
+    InnerReuses found;
+    for (const std::uint32_t at : used)
+        found.add({std::exchange(counts_[at], 0), static_cast<std::uint16_t>(at >> kKindBits),
+                   static_cast<std::uint16_t>(at & ((1u << kKindBits) - 1))});
+    found.done();
+    return found;
+}
+
+InnerReuses LocalStack::reuses_by_block() {
+    // A hash table of where the first of each is, and 1.
+    const std::size_t mask = std::bit_ceil(2 * reuses_.size() + 1) - 1;
+    std::vector<std::uint32_t> places(mask + 1, 0);
+    std::size_t count = 0;
+    for (std::size_t i = 0; i < reuses_.size(); ++i) {
+        const InnerReuse reuse = reuses_[i];
+        std::size_t place = hash_of(std::uint64_t{reuse.slot} << 16 | reuse.kind) & mask;
+        const auto is_other = [&](const InnerReuse &one) {
+            return one.slot != reuse.slot || one.kind != reuse.kind;
+        };
+        while (places[place] != 0 && is_other(reuses_[places[place] - 1]))
+            place = (place + 1) & mask;
+        if (places[place] != 0) {
+            reuses_[places[place] - 1].count += reuse.count;
+        } else {
+            reuses_[count++] = reuse;
+            places[place] = static_cast<std::uint32_t>(count);
+        }
+    }
+    reuses_.resize(count);
+    InnerReuses found;
+    for (const InnerReuse &reuse : reuses_)
+        found.add(reuse);
     found.done();
     return found;
 }

@@ -111,23 +111,23 @@ class LocalStack {
     InnerReuses reuses(const std::vector<std::uint8_t> &groups);
 
   private:
-    void add_reuse(std::uint16_t slot, std::uint16_t kind, std::uint32_t count);
-    void grow_reuses();
+    std::size_t times_after(std::uint32_t time) const;
+    void forget_time(std::uint32_t time);
+    InnerReuses reuses_by_block();
 
     struct Block {
         Access first; ///< with the classes of all
         std::uint32_t first_time;
         std::uint32_t time;
     };
-    std::vector<Block> blocks_;         ///< in the order of first accesses
-    std::vector<std::uint32_t> slots_;  ///< hash table of 1 + index into blocks_
-    std::vector<std::uint64_t> times_;  ///< bit vector
-    std::vector<std::uint32_t> groups_; ///< bits set in each kGroupWords words of it
-    static constexpr std::size_t kGroupWords = 16;
-    std::vector<InnerReuse> reuses_;        ///< hash table; of count 0: none
-    std::vector<std::uint32_t> places_;     ///< in that table, of those that there are
-    std::vector<std::uint32_t> counts_;     ///< scratch, all 0
-    std::vector<std::uint16_t> last_slots_; ///< of the last accesses
+    std::vector<Block> blocks_;               ///< in the order of first accesses
+    std::vector<std::uint32_t> slots_;        ///< hash table of 1 + index into blocks_
+    std::vector<std::uint64_t> times_;        ///< bit vector
+    std::vector<std::uint8_t> word_counts_;   ///< bits set in each word of it
+    std::vector<std::uint32_t> group_counts_; ///< in each kGroupWords words
+    std::vector<InnerReuse> reuses_;          ///< several may be alike
+    std::vector<std::uint32_t> counts_;       ///< scratch, all 0
+    std::vector<std::uint16_t> last_slots_;   ///< of the last accesses
     bool by_block_ = false;
     std::uint32_t now_ = 0;
 };
