@@ -31,9 +31,9 @@ inline constexpr std::size_t kPatternsMax = 32;
 inline constexpr std::uint32_t kPagingsMax = 1024;
 
 // Entries of the tables of sequences, as powers of two.
-inline constexpr unsigned kSequenceBits = 15;
-inline constexpr unsigned kRowSequenceBits = 16;
-inline constexpr unsigned kOuterRowSequenceBits = 15;
+inline constexpr unsigned kSequenceBits = 16;
+inline constexpr unsigned kRowSequenceBits = 17;
+inline constexpr unsigned kOuterRowSequenceBits = 16;
 
 /// Pages that a row touches where it is taken as a whole, for pages.
 inline constexpr std::size_t kRowPagesMax = 256;
@@ -135,6 +135,10 @@ template <typename Known> class Sequences {
 
     /// The entry of that hash; null where its places are taken by others that are of use.
     Sequence<Known> *at(std::uint64_t hash) {
+        if (++lookups_ == kWindow) {
+            lookups_ /= 2;
+            refusals_ /= 2;
+        }
         Sequence<Known> *const group = &table_[hash >> shift_ & ~(kPlaces - 1)];
         Sequence<Known> *free = nullptr;
         for (std::size_t i = 0; i < kPlaces; ++i) {
@@ -157,19 +161,23 @@ template <typename Known> class Sequences {
             for (const auto &known : sequence.known)
                 take(*known);
     }
-    std::size_t refusals() const { return refusals_; }
     void refuse() { ++refusals_; }
+    /// Whether lately so much found no place that what is known is of little use any more.
+    bool is_crowded() const { return lookups_ >= kWindow / 2 && refusals_ > lookups_ / 3; }
     void clear() {
         for (Sequence<Known> &sequence : table_)
             sequence = Sequence<Known>();
+        lookups_ = 0;
         refusals_ = 0;
     }
     std::size_t memory_bytes() const { return table_.size() * sizeof(table_[0]); }
 
   private:
-    static constexpr std::size_t kPlaces = 4;
+    static constexpr std::size_t kPlaces = 8;
+    static constexpr std::size_t kWindow = std::size_t{1} << 16;
     std::vector<Sequence<Known>> table_;
     unsigned shift_;
+    std::size_t lookups_ = 0; ///< lately
     std::size_t refusals_ = 0;
 };
 

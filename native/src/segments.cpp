@@ -24,11 +24,10 @@ constexpr std::uint32_t kSegmentWeightMin = 64;
 constexpr std::uint32_t kSegmentWeightMax = 256;
 constexpr std::uint64_t kCutRatio = 4;
 
-// What is remembered is dropped when it exceeds this, or when so many sequences found no place:
+// What is remembered is dropped when it exceeds this, or when too many sequences find no place:
 // rows of rows first. The inferences of ResNet-50 in ONNX Runtime need 480 MB, of which 180 MB are
 // for rows of rows; with less than these need, much is learned again and again.
 constexpr std::size_t kMemoryMax = std::size_t{640} << 20;
-constexpr std::size_t kRefusalsMax = 1 << 14;
 
 // Code that does not recur, as that of an interpreter, is better taken plainly. After each so many
 // words it is reckoned whether segments have paid; if not, they are left alone for a while, each
@@ -88,10 +87,9 @@ Segments::Found Segments::find(const std::uint64_t *words, const std::uint64_t *
     }
     const Found unknown{static_cast<std::size_t>(at - words), false, 0, 0};
     m.trial_words += unknown.word_count + 1;
-    if (m.known_bytes > kMemoryMax || m.outer_rows.known.refusals() > kRefusalsMax)
+    if (m.known_bytes > kMemoryMax || m.outer_rows.known.is_crowded())
         m.drop_outer_rows();
-    if (m.known_bytes > kMemoryMax || m.sequences.refusals() > kRefusalsMax ||
-        m.rows.known.refusals() > kRefusalsMax)
+    if (m.known_bytes > kMemoryMax || m.sequences.is_crowded() || m.rows.known.is_crowded())
         m.drop_all();
     Segment *const previous = m.previous;
     m.previous = nullptr;
