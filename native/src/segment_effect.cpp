@@ -62,11 +62,11 @@ const RegionNumber *Effect::apply(ReuseStack &stack, const std::uint64_t *bases)
                 count_reuses(stack);
                 regions.assign(met, met + touches.size());
             }
-        } else if (!are_of(regions, met)) [[unlikely]] {
+        } else if (!are_of(regions.data(), met)) [[unlikely]] {
             count_reuses(stack);
             for (std::size_t slot = 0; slot < groups.size(); ++slot)
                 regions[groups[slot]] = met[slot];
-            if (!are_of(regions, met))
+            if (!are_of(regions.data(), met))
                 return met;
         }
     }
@@ -75,8 +75,7 @@ const RegionNumber *Effect::apply(ReuseStack &stack, const std::uint64_t *bases)
 }
 
 /// Whether the groups are of these regions, where the blocks are of those.
-bool Effect::are_of(const std::vector<RegionNumber> &group_regions,
-                    const RegionNumber *block_regions) const {
+bool Effect::are_of(const RegionNumber *group_regions, const RegionNumber *block_regions) const {
     bool are_alike = true;
     for (std::size_t slot = 0; slot < groups.size(); ++slot)
         are_alike &= group_regions[groups[slot]] == block_regions[slot];
@@ -84,10 +83,10 @@ bool Effect::are_of(const std::vector<RegionNumber> &group_regions,
 }
 
 bool Effect::suits(const RegionNumber *block_regions) const {
-    std::vector<RegionNumber> group_regions(kGroupsMax);
+    std::array<RegionNumber, kGroupsMax> group_regions;
     for (std::size_t slot = 0; slot < groups.size(); ++slot)
         group_regions[groups[slot]] = block_regions[slot];
-    return has_reuses && are_of(group_regions, block_regions);
+    return has_reuses && are_of(group_regions.data(), block_regions);
 }
 
 void Effect::split_groups(const RegionNumber *block_regions, bool by_block) {

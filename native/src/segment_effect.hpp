@@ -76,8 +76,7 @@ struct Effect {
     std::size_t memory_bytes() const;
 
   private:
-    bool are_of(const std::vector<RegionNumber> &group_regions,
-                const RegionNumber *block_regions) const;
+    bool are_of(const RegionNumber *group_regions, const RegionNumber *block_regions) const;
 };
 
 /// A reuse stack for one stretch.

@@ -87,8 +87,11 @@ Segments::Found Segments::find(const std::uint64_t *words, const std::uint64_t *
     }
     const Found unknown{static_cast<std::size_t>(at - words), false, 0, 0};
     m.trial_words += unknown.word_count + 1;
-    if (m.known_bytes > kMemoryMax || m.outer_rows.known.is_crowded())
+    if (m.known_bytes > kMemoryMax || m.outer_rows.known.is_crowded()) {
+        // They make room for the rest, of which each saves more; then they are not made again.
+        m.has_outer_rows = m.has_outer_rows && m.known_bytes <= kMemoryMax;
         m.drop_outer_rows();
+    }
     if (m.known_bytes > kMemoryMax || m.sequences.is_crowded() || m.rows.known.is_crowded())
         m.drop_all();
     Segment *const previous = m.previous;
@@ -166,11 +169,7 @@ void Segments::Memo::drain() {
     pages.drain();
 }
 
-/// Makes room for the rest, of which each saves more. They are not made again.
 void Segments::Memo::drop_outer_rows() {
-    if (!has_outer_rows)
-        return;
-    has_outer_rows = false;
     drain();
     outer_rows.known.each([this](const Row &row) { known_bytes -= row.memory_bytes(); });
     outer_rows.pagings.each([this](const Paging &paging) {
@@ -188,6 +187,7 @@ void Segments::Memo::drop_all() {
         level->pagings.clear();
     }
     segment_pagings.clear();
+    has_outer_rows = true;
     previous = nullptr;
     found = nullptr;
     known_bytes = 0;
