@@ -12,9 +12,6 @@
 namespace sgxlens::detail {
 namespace {
 
-/// How many blocks after its anchor a touch may be.
-constexpr std::uint64_t kAnchorReach = 0xffff;
-
 /// Words of times that are counted together: as many as there are bytes in a vector.
 constexpr std::size_t kGroupWords = 16;
 

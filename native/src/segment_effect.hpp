@@ -85,6 +85,8 @@ class LocalStack {
     /// An effect has at most one anchor for each so many blocks between the first and the last one,
     /// and one more.
     static constexpr std::uint64_t kAnchorLinesMin = 0x8000;
+    /// How many blocks after its anchor a touch may be.
+    static constexpr std::uint64_t kAnchorReach = 2 * kAnchorLinesMin - 1;
 
     /// `by_block`: inner reuses are told by block; else all as of slot 0.
     void start(std::size_t access_count_max, bool by_block);

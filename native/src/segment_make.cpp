@@ -175,8 +175,7 @@ detail::Segment *Segments::Memo::make_segment(const std::uint64_t *words, std::s
 }
 
 detail::Effect Segments::Memo::pages_of(const Segment &segment, const std::uint64_t *base_lines) {
-    std::vector<std::uint64_t> words(segment.pattern.word_count());
-    segment.pattern.write_words(base_lines, words.data());
+    const std::vector<std::uint64_t> words = segment.pattern.words(base_lines);
     std::vector<bool> is_value;
     const std::vector<LineAccess> accesses =
         accesses_of(superblocks, words.data(), words.size(), is_value);
@@ -203,8 +202,7 @@ detail::Effect Segments::Memo::pages_of(const Segment &segment, const std::uint6
 /// The accesses of the segment as the stack of pages takes them one by one.
 std::vector<std::uint64_t> Segments::Memo::page_entries(const Segment &segment,
                                                         const std::uint64_t *base_lines) {
-    std::vector<std::uint64_t> words(segment.pattern.word_count());
-    segment.pattern.write_words(base_lines, words.data());
+    const std::vector<std::uint64_t> words = segment.pattern.words(base_lines);
     std::vector<bool> is_value;
     std::vector<std::uint64_t> entries;
     for (const LineAccess &access :

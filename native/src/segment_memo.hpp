@@ -94,11 +94,27 @@ struct Row : Stretch {
     bool is_of_rows = false;
     bool has_few_pages = false; ///< it touches; at most kRowPagesMax
 
-    /// Its words where its bases lie at these lines.
-    std::vector<std::uint64_t> words(const std::uint64_t *base_lines) const;
     std::size_t memory_bytes() const {
         return sizeof *this + Stretch::memory_bytes() + parts.capacity() * sizeof parts[0];
     }
+};
+
+/// The lines of the bases of the parts of a row, one part after the other.
+class PartLines {
+  public:
+    explicit PartLines(const std::uint64_t *words) : next_(words) {
+        lines_[0] = 0; // the absolute one
+    }
+    void move_to(const Stretch &part) {
+        const std::size_t bases = part.pattern.base_count();
+        std::copy_n(next_ + 1, bases - 1, lines_.begin() + 1);
+        next_ += bases;
+    }
+    const std::uint64_t *data() const { return lines_.data(); }
+
+  private:
+    const std::uint64_t *next_; ///< words of the next part
+    std::array<std::uint64_t, kBasesMax> lines_;
 };
 
 /// What is known of a sequence of exits, or of segments: its patterns, and whether to add one.

@@ -187,16 +187,18 @@ bool Pattern::matches(const std::uint64_t *words, std::uint64_t *base_lines) {
     return are_kept && are_apart(base_lines);
 }
 
-void Pattern::write_words(const std::uint64_t *base_lines, std::uint64_t *words) const {
+std::vector<std::uint64_t> Pattern::words(const std::uint64_t *base_lines) const {
     std::array<std::uint64_t, kBasesMax> values;
     values[0] = 0;
     for (std::size_t base = 1; base < leaders_.size(); ++base) {
         const std::uint64_t line = (base_lines[base] - leaders_[base].lowest) & kLineNumberMask;
         values[base] = line << value_shift_ | leaders_[base].low_bits;
     }
+    std::vector<std::uint64_t> words(bases_.size());
     for (std::size_t i = 0; i < bases_.size(); ++i)
         words[i] = values[bases_[i]] +
                    (differences_.empty() ? wide(small_differences_[i]) : differences_[i]);
+    return words;
 }
 
 /// Whether no block is touched from two bases, and none lies beyond the last address.

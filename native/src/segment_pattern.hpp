@@ -50,9 +50,9 @@ class Pattern {
     /// line each base starts from: the lowest that it touches.
     bool matches(const std::uint64_t *words, std::uint64_t *base_lines);
 
-    /// The words, word_count() of them, whose bases start from these lines. Of values, only the
+    /// The words whose bases start from these lines. Of values, only the
     /// bits that tell their lines and places in them are as they were.
-    void write_words(const std::uint64_t *base_lines, std::uint64_t *words) const;
+    std::vector<std::uint64_t> words(const std::uint64_t *base_lines) const;
 
     std::size_t word_count() const { return bases_.size(); }
     std::size_t base_count() const { return leaders_.size(); }

@@ -31,24 +31,6 @@ template <typename Known> void list(Known &known, std::vector<Known *> &listed) 
     known.is_listed = true;
 }
 
-/// The lines of the bases of the parts of a row, one part after the other.
-class PartLines {
-  public:
-    explicit PartLines(const std::uint64_t *words) : next_(words) {
-        lines_[0] = 0; // the absolute one
-    }
-    void move_to(const Stretch &part) {
-        const std::size_t bases = part.pattern.base_count();
-        std::copy_n(next_ + 1, bases - 1, lines_.begin() + 1);
-        next_ += bases;
-    }
-    const std::uint64_t *data() const { return lines_.data(); }
-
-  private:
-    const std::uint64_t *next_; ///< words of the next part
-    std::array<std::uint64_t, kBasesMax> lines_;
-};
-
 } // namespace
 
 PlaceKinds detail::Stretch::place_kinds(const std::uint64_t *base_lines) const {
@@ -58,12 +40,6 @@ PlaceKinds detail::Stretch::place_kinds(const std::uint64_t *base_lines) const {
         kinds[base / 8] |= static_cast<std::uint64_t>(std::popcount(up_to)) << base % 8 * 8;
     }
     return kinds;
-}
-
-std::vector<std::uint64_t> detail::Row::words(const std::uint64_t *base_lines) const {
-    std::vector<std::uint64_t> found(pattern.word_count());
-    pattern.write_words(base_lines, found.data());
-    return found;
 }
 
 Pagings::Place detail::Pagings::at(Stretch &stretch, const std::uint64_t *base_lines) {
@@ -200,7 +176,7 @@ void Segments::Memo::end_outer_row() {
             add_row(lines, row_taker, row, base_lines.data(), position);
         }
         if (!apply_pages(row, base_lines.data(), position))
-            apply_segments(row.parts, row.words(base_lines.data()).data(), position, false);
+            apply_segments(row.parts, row.pattern.words(base_lines.data()).data(), position, false);
         position += row.access_count;
     }
     outer_rows.clear();
@@ -260,7 +236,7 @@ bool Segments::Memo::apply_pages(Row &row, const std::uint64_t *base_lines,
     if (!place.is_free || (!at_any_cost && !seen.add(place.hash)))
         return false;
     std::vector<Paging *> parts;
-    const std::vector<std::uint64_t> words = row.words(base_lines);
+    const std::vector<std::uint64_t> words = row.pattern.words(base_lines);
     PartLines part_lines(words.data());
     for (Stretch *const part : row.parts) {
         part_lines.move_to(*part);

@@ -71,15 +71,6 @@ void write_accesses(const Effect &effect, const Row &row, const std::uint64_t *b
     }
 }
 
-/// The lines of the bases of a part of a row, told by `words` from `at` on.
-std::array<std::uint64_t, kBasesMax> part_lines(const Stretch &part, const std::uint64_t *words,
-                                                std::size_t at) {
-    std::array<std::uint64_t, kBasesMax> lines;
-    lines[0] = 0;
-    std::copy_n(words + at + 1, part.pattern.base_count() - 1, lines.begin() + 1);
-    return lines;
-}
-
 } // namespace
 
 void RowTaker::take(ReuseStack &stack, Row &row, const std::uint64_t *base_lines) {
@@ -101,22 +92,21 @@ void RowTaker::take(ReuseStack &stack, Row &row, const std::uint64_t *base_lines
 void RowTaker::run(Row &row, const std::uint64_t *base_lines, bool is_attributed,
                    std::size_t depth) {
     Run &r = runs_[depth];
-    r.words.resize(row.pattern.word_count());
-    row.pattern.write_words(base_lines, r.words.data());
+    r.words = row.pattern.words(base_lines);
     std::size_t touch_count = 0;
-    std::size_t at = 0;
+    PartLines part_lines(r.words.data());
     for (Stretch *const part : row.parts) {
+        part_lines.move_to(*part);
         if (row.is_of_rows && part->lines.touches.empty()) {
             Row &inner = static_cast<Row &>(*part);
-            run(inner, part_lines(inner, r.words.data(), at).data(), is_attributed, depth + 1);
+            run(inner, part_lines.data(), is_attributed, depth + 1);
             make_effect(inner, is_attributed, depth + 1);
         }
         touch_count += part->lines.touches.size();
-        at += part->pattern.base_count();
     }
     r.local.start(touch_count, is_attributed);
     r.slots.clear();
-    at = 0;
+    std::size_t at = 0;
     for (const Stretch *const part : row.parts) {
         write_accesses(part->lines, row, base_lines, r.words.data(), at, 0, r.accesses);
         const auto &slots = r.local.access(r.accesses.data(), r.accesses.size());
@@ -148,9 +138,10 @@ void RowTaker::make_reuses(ReuseStack &stack, Row &row, const RegionNumber *regi
     row.lines.split_groups(regions, by_block);
     // What a part tells of a group is told of one block of it: all must be of one group here, too.
     by_block = row.lines.groups.empty();
-    std::size_t at = 0;
     const std::uint16_t *slots = r.slots.data();
+    PartLines part_lines(r.words.data());
     for (Stretch *const part : row.parts) {
+        part_lines.move_to(*part);
         Effect &lines = part->lines;
         const std::size_t touch_count = lines.touches.size();
         if (row.is_of_rows) {
@@ -160,7 +151,7 @@ void RowTaker::make_reuses(ReuseStack &stack, Row &row, const RegionNumber *regi
             if (!lines.suits(r.regions.data()) || (by_block && !lines.groups.empty())) {
                 Row &inner = static_cast<Row &>(*part);
                 lines.count_reuses(stack);
-                run(inner, part_lines(inner, r.words.data(), at).data(), true, depth + 1);
+                run(inner, part_lines.data(), true, depth + 1);
                 make_reuses(stack, inner, r.regions.data(), by_block, depth + 1);
             }
         }
@@ -169,7 +160,6 @@ void RowTaker::make_reuses(ReuseStack &stack, Row &row, const RegionNumber *regi
             group_slots[lines.groups[i]] = slots[i];
         r.local.add_reuses(lines.reuses, lines.groups.empty() ? slots : group_slots.data());
         slots += touch_count;
-        at += part->pattern.base_count();
     }
     row.lines.reuses = r.local.reuses(row.lines.groups);
     row.lines.has_reuses = true;
@@ -178,8 +168,7 @@ void RowTaker::make_reuses(ReuseStack &stack, Row &row, const RegionNumber *regi
 
 void PageTaker::make(Paging &paging, const Row &row, const std::uint64_t *base_lines,
                      const std::uint64_t *parts, bool is_attributed) {
-    words_.resize(row.pattern.word_count());
-    row.pattern.write_words(base_lines, words_.data());
+    const std::vector<std::uint64_t> words = row.pattern.words(base_lines);
     const std::size_t part_count = row.parts.size();
     std::size_t touch_count = 0;
     for (std::size_t i = 0; i < part_count; ++i)
@@ -188,7 +177,7 @@ void PageTaker::make(Paging &paging, const Row &row, const std::uint64_t *base_l
     std::size_t at = 0;
     for (std::size_t i = 0; i < part_count; ++i) {
         const Effect &pages = pointer_of<const Paging>(parts[i])->pages;
-        write_accesses(pages, row, base_lines, words_.data(), at, kPageLineBits, accesses_);
+        write_accesses(pages, row, base_lines, words.data(), at, kPageLineBits, accesses_);
         const auto &slots = local_.access(accesses_.data(), accesses_.size());
         local_.add_reuses(pages.reuses, slots.data());
         at += row.parts[i]->pattern.base_count();

@@ -62,7 +62,6 @@ class PageTaker {
 
   private:
     LocalStack local_;
-    std::vector<std::uint64_t> words_;
     std::vector<LocalStack::Access> accesses_;
     std::atomic<std::size_t> &known_bytes_;
 };

@@ -183,8 +183,8 @@ ATTRIBUTION_TABLES = (
         "Page accesses that can miss in an enclave page cache of a useful size. A visit starts with"
         " an access to a page that is not among the `visit_page_count` (see `recording.json`) pages"
         " accessed last; it ends when the page is no longer among them. In order of their starts."
-        " Accesses are taken in stretches: `position` is that of the stretch, up to about 60,000"
-        " line accesses early; `context` is exact.",
+        " Accesses are taken in stretches, which never reach across a change of mappings, phase or"
+        " context: `position` is that of the stretch, up to about 60,000 line accesses early.",
         (
             PROCESS,
             CONTEXT,
