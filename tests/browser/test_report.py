@@ -184,6 +184,10 @@ def test_has_a_dark_mode(page: Page, browser: Browser, report: Path) -> None:
     assert dark != light
     other = browser.open(report, ready=READY, is_dark=True)
     assert other.do(background) == dark
+    # Paper is light, whatever was chosen.
+    other.ask("Emulation.setEmulatedMedia", media="print")
+    other.settle()
+    assert other.do(background) == light
     other.close()
 
 
