@@ -177,17 +177,20 @@ def batch_sizes(subjects: Sequence[Subject]) -> list[int | None]:
     """How many samples one inference of each recording is of; None: not known.
 
     It is the first dimension of all inputs, where they agree on it. It is known only of recordings
-    of models, and only if their inputs are alike but for this dimension; else a first dimension may
-    mean anything.
+    of models whose inputs are those of the baseline but for this dimension, and of the baseline if
+    there is one; else a first dimension may mean anything.
     """
     shapes = [_input_shapes(subject.metadata) for subject in subjects]
-    rests = {
-        None if of is None else tuple((name, shape[1:]) for name, shape in of) for of in shapes
-    }
-    if len(rests) != 1 or None in rests:
+    rests = [None if of is None else [(name, shape[1:]) for name, shape in of] for of in shapes]
+    baseline = rests[0]
+    is_alike = [baseline is not None and rest == baseline for rest in rests]
+    if not any(is_alike[1:]):
         return [None] * len(subjects)
     firsts = [{shape[0] for _, shape in of or ()} for of in shapes]
-    return [next(iter(of)) if len(of) == 1 else None for of in firsts]
+    return [
+        next(iter(of)) if alike and len(of) == 1 else None
+        for of, alike in zip(firsts, is_alike, strict=True)
+    ]
 
 
 def sample_count(metadata: RecordingMetadata) -> int | None:

@@ -184,7 +184,7 @@ def _counts(before: Evaluation, after: Evaluation) -> Iterable[CountChange]:
         [row for row in one.prediction.exits.rows if not row.is_background]
         for one in (before, after)
     ]
-    for name, field in (("OCALLs", "ocalls"), ("traps", "exceptions"), ("AEXs", "aex")):
+    for name, field in (("OCALLs", "ocalls"), ("traps", "exceptions"), ("AEXs of calls", "aex")):
         sides = [total(getattr(row, field) for row in of) for of in rows]
         yield CountChange(name, Change.of_counts(*sides))
 

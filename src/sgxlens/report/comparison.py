@@ -112,6 +112,6 @@ def _why(times: TimeChanges) -> str:
     named = [
         f"{name} ({format_signed_seconds(change.difference.likely)})"
         for name, change in parts
-        if change.direction != "same" and abs(change.difference.likely) >= 0.1 * largest
+        if change.direction != "same" and abs(change.difference.likely) >= 0.1 * largest > 0
     ]
     return f"What changes is {', '.join(named)}." if named else "Nothing else changes."

@@ -13,6 +13,7 @@ import sgxlens
 from compared import make_pair, model_target
 from sgxlens.comparison.model import Change, Comparison, TimeChanges, median_difference
 from sgxlens.enclave.quantities import Range
+from sgxlens.report.comparison import change_verdict
 
 MakeRecording = Callable[..., Path]
 PLATFORM = "xeon-e-2288g"
@@ -44,6 +45,7 @@ def test_a_recording_does_not_differ_from_itself(make_recording: MakeRecording) 
     assert times.graph is not None
     assert times.graph.corresponds
     assert not times.sensitivity
+    assert change_verdict(comparison, comparison.changes[0]).endswith("Nothing else changes.")
     facts = comparison.changes[0].facts
     assert all(row.before_bytes == row.after_bytes for row in facts.sizes)
     assert all(row.before_ratio == row.after_ratio for row in facts.sources)
@@ -111,6 +113,22 @@ def test_batches_that_inputs_tell_are_compared_by_sample(make_recording: MakeRec
     assert one.before == times.sgx_seconds.before
     assert one.after.likely == pytest.approx(times.sgx_seconds.after.likely / 4)
     assert one.direction == "less"
+
+
+def test_a_third_model_with_other_inputs_hides_no_batch(make_recording: MakeRecording) -> None:
+    other = model_target(1) | {"inputs": [{"name": "tokens", "shape": [1, 128]}]}
+    targets = [model_target(1), model_target(4), other]
+    paths = [
+        make_recording(
+            predictable.tables(), f"{i}", **(predictable.metadata() | {"target": target})
+        )
+        for i, target in enumerate(targets)
+    ]
+    comparison = sgxlens.compare(paths, PLATFORM)
+    assert [side.batch_size for side in comparison.sides] == [1, 4, None]
+    per_sample = [one.times and one.times.per_sample for one in comparison.changes]
+    assert per_sample[0] is not None
+    assert per_sample[1] is None
 
 
 @pytest.mark.parametrize(
