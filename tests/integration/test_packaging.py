@@ -79,6 +79,9 @@ def test_a_wheel_holds_all_that_recording_needs(tmp_path: Path) -> None:
         "sgxlens/py.typed",
         "sgxlens/enclave/platforms/xeon-e-2288g.toml",
         "sgxlens/enclave/runtimes/gramine.toml",
+        "sgxlens/report/web/report.css",
+        "sgxlens/report/web/report.js",
+        "sgxlens/report/schema/show.schema.json",
     } <= names
     for name in ("LICENSE", "NOTICE", "COPYING"):
         assert any("/licenses/" in path and path.endswith(name) for path in names)
