@@ -3,8 +3,8 @@ import { useMemo } from "preact/hooks";
 import { AddedBar } from "./bar";
 import { BlockUse } from "./blocks";
 import type { MemoryUse, OperatorTime, PageReport, Prediction } from "./data";
-import { bytes, clip, expectedCount, fixed, seconds, wholeCount } from "./format";
-import { Section } from "./parts";
+import { bytes, expectedCount, fixed, seconds, wholeCount } from "./format";
+import { Name, Section } from "./parts";
 import { type Column, SortedTable } from "./table";
 import { Timeline } from "./timeline";
 
@@ -91,11 +91,6 @@ function mainSource(use: Record<string, MemoryUse>): readonly [string, number] |
   return first === undefined || total === 0 ? null : [first[0], first[1] / total];
 }
 
-function named(name: string) {
-  const short = clip(name);
-  return short === name ? name : <span title={name}>{short}</span>;
-}
-
 function columnsOf(report: PageReport, prediction: Prediction | undefined): Column<Row>[] {
   const most = (prediction?.steady.operators ?? [])
     .filter((row) => row.index !== null)
@@ -133,8 +128,8 @@ function columnsOf(report: PageReport, prediction: Prediction | undefined): Colu
   ];
   return [
     { id: "index", title: "#", value: (row) => row.index },
-    { id: "name", title: "operator", value: (row) => row.name, content: (row) => named(row.name) },
-    { id: "type", title: "type", value: (row) => row.type, content: (row) => named(row.type) },
+    { id: "name", title: "operator", value: (row) => row.name, content: (row) => <Name text={row.name} /> },
+    { id: "type", title: "type", value: (row) => row.type, content: (row) => <Name text={row.type} /> },
     ...(prediction === undefined ? [] : predicted),
     { id: "native", title: "natively", value: (row) => row.nativeSeconds, text: (row) => seconds(row.nativeSeconds ?? 0) },
     {

@@ -2,7 +2,7 @@
 // What all sections are made of.
 import type { ComponentChildren } from "preact";
 import type { Range } from "./data";
-import { expectedCount, range, shown } from "./format";
+import { clip, expectedCount, range, shown } from "./format";
 import { Scroll } from "./scroll";
 
 export interface Cell {
@@ -119,6 +119,14 @@ export function Prose({ text }: { text: string }) {
       )}
     </>
   );
+}
+
+/** A name of whatever length, cut in the middle, which breaks after its separators sooner than elsewhere. */
+export function Name({ text }: { text: string }) {
+  const short = clip(text);
+  const parts = short.split(/(?<=[./:_])(?![./:_])/);
+  const broken = parts.map((part, place) => (place > 0 ? [<wbr />, part] : part));
+  return short === text ? <>{broken}</> : <span title={text}>{broken}</span>;
 }
 
 export function Swatch({ kind }: { kind: string }) {

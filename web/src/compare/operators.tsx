@@ -2,8 +2,8 @@
 import { useMemo } from "preact/hooks";
 import { DifferenceBar } from "../bar";
 import type { OperatorChange, OperatorSide, TimeChanges, TypeChange } from "../data";
-import { bytes, clip, count, expectedCount, range, seconds, shown, signedSeconds } from "../format";
-import { DataTable, Section } from "../parts";
+import { bytes, count, expectedCount, range, seconds, shown, signedSeconds } from "../format";
+import { DataTable, Name, Section } from "../parts";
 import { type Column, SortedTable } from "../table";
 import { type Chosen, Direction, extent } from "./values";
 
@@ -97,8 +97,8 @@ function operatorColumns(chosen: Chosen, rows: readonly OperatorChange[]): Colum
       },
     }));
   return [
-    { id: "name", title: "operator", value: ({ row }) => row.name || NO_OPERATOR, content: ({ row }) => <span title={row.name}>{clip(row.name || NO_OPERATOR)}</span> },
-    { id: "type", title: "type", value: ({ row }) => row.type || null, content: ({ row }) => clip(row.type) },
+    { id: "name", title: "operator", value: ({ row }) => row.name || NO_OPERATOR, content: ({ row }) => <Name text={row.name || NO_OPERATOR} /> },
+    { id: "type", title: "type", value: ({ row }) => row.type || null, content: ({ row }) => <Name text={row.type} /> },
     ...pair("inside", "inside", "native time and what the enclave adds", (one) => inside(one), seconds),
     {
       id: "differs",
@@ -153,7 +153,7 @@ function TypeTable({ chosen, rows }: { chosen: Chosen; rows: readonly TypeChange
         const before = row.before_native_seconds + row.added_seconds.before.likely;
         const after = row.after_native_seconds + row.added_seconds.after.likely;
         return [
-          clip(row.type || NO_OPERATOR),
+          { content: <Name text={row.type || NO_OPERATOR} /> },
           row.type && count(row.before_count),
           row.type && count(row.after_count),
           { content: shown(seconds(before)), value: before },
