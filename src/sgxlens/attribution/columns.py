@@ -9,8 +9,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from sgxlens.recording.distinct import distinct_values
-
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
@@ -80,21 +78,6 @@ def _is_new(columns: Iterable[pa.ChunkedArray]) -> npt.NDArray[np.bool_]:
             start += found.size
         result = result | is_new if result.size else is_new
     return result
-
-
-def distinct(column: pa.ChunkedArray) -> tuple[npt.NDArray[np.uint64], Integers]:
-    """The distinct values, ascending, and for each row the index of its own.
-
-    The index of null comes after that of the last of them.
-    """
-    if not column.null_count:
-        found = distinct_values(unsigned(column))
-        return found.values, found.index
-    is_known = column.is_valid().to_numpy()
-    found = distinct_values(unsigned(column.drop_null()))
-    index = np.full(len(column), found.values.size, dtype=np.int64)
-    index[is_known] = found.index
-    return found.values, index
 
 
 def integers(column: pa.ChunkedArray, null: int = 0) -> Integers:

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
@@ -12,12 +11,12 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from sgxlens.attribution.columns import RunsByKey, codes, distinct, integers, rows_of, unsigned
-from sgxlens.attribution.reuse_rows import Origins, ReuseRows
+from sgxlens.attribution.columns import RunsByKey, codes, integers, rows_of, unsigned
+from sgxlens.attribution.reuse_rows import Bins, Origins, ReusePart, ReuseRows
+from sgxlens.attribution.uses import Contexts, LineUses, UsePieces, Uses
 from sgxlens.errors import RecordingError, UsageError
 from sgxlens.recording.bitmaps import (
     LINES_PER_PAGE,
-    Bitmaps,
     Integers,
     popcount,
     union,
@@ -30,7 +29,7 @@ from sgxlens.recording.reader import Phase, Recording
 from sgxlens.recording.region_map import NO_REGION, Pieces, RegionMap
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from sgxlens.recording.reader import Operator, Region
 
@@ -50,6 +49,8 @@ SOURCE_KINDS = (
     "cold",
 )
 _COLD = SOURCE_KINDS.index("cold")
+#: So many rows of ``reuse_sources`` that arrays of them stay in a processor's cache.
+_PART_ROW_COUNT = 1 << 15
 _PHASE_NAMES: tuple[tuple[Callable[[str], object], str], ...] = (
     (is_inference, "previous_inference"),
     (is_warm_up, "warm_up"),
@@ -66,57 +67,6 @@ _LINE_USE_COLUMNS = ("context", "line", "bytes", "written_bytes")
 _EXTENT_COLUMNS = ("region", "address", "size_bytes", "start_position")
 #: All tables that facts are made from.
 FACT_TABLES = (*_TABLES, "phases", "operators", "regions", "extents", "line_use")
-
-
-@dataclass(frozen=True, eq=False)
-class Contexts:
-    """The contexts of the phase, by number; arrays of one length.
-
-    ``operator`` is an index into `PhaseFacts.operators`, or `NO_OPERATOR`.
-    """
-
-    number: Integers
-    span: Integers
-    thread: Integers
-    operator: Integers
-    start_position: Integers
-    end_position: Integers
-    line_access_count: Integers
-
-
-@dataclass(frozen=True, eq=False)
-class Uses:
-    """Rows of ``page_use``: arrays of one length; ``context`` and ``page`` are indices."""
-
-    context: Integers
-    page: Integers
-    lines: Bitmaps
-    written: Bitmaps
-    fetched: Bitmaps
-
-
-@dataclass(frozen=True, eq=False)
-class UsePieces:
-    """Rows of ``page_use`` cut where regions meet; ``region`` is an index or `NO_REGION`."""
-
-    use: Integers
-    region: Integers
-    lines: Bitmaps
-    written: Bitmaps
-
-
-@dataclass(frozen=True, eq=False)
-class LineUses:
-    """Rows of ``line_use``: arrays of one length.
-
-    ``context`` is an index, ``region`` one or `NO_REGION`; ``line`` is the number of the line.
-    """
-
-    context: Integers
-    line: Integers
-    region: Integers
-    bytes: Bitmaps
-    written: Bitmaps
 
 
 class PhaseFacts:
@@ -276,28 +226,42 @@ class PhaseFacts:
         """Where the previous accesses were, by granularity."""
         return {name: self.reuse_of(name) for name in BLOCK_BYTES}
 
-    def reuse_of(self, granularity: str, *, keep: bool = True) -> ReuseRows:
-        """Where the previous accesses to blocks of one size were; `keep`: it is asked for again."""
-        found = self._reuse.get(granularity)
-        if found is None:
-            found = self._read_reuse(granularity)
-            if keep:
-                self._reuse[granularity] = found
-        return found
+    def reuse_of(self, granularity: str) -> ReuseRows:
+        """Where the previous accesses to blocks of one size were."""
+        if granularity not in self._reuse:
+            self._reuse[granularity] = self._read_reuse(granularity)
+        return self._reuse[granularity]
+
+    def reuse_in_parts(self, granularity: str) -> tuple[Bins, Iterator[ReusePart]]:
+        """The same in parts of few rows, and the bins of all of them; nothing of it is kept.
+
+        For who sums up the rows of a phase once: of most phases nothing else is asked for, and
+        arrays of all of them take much.
+        """
+        rows = self._reuse_here(granularity, LARGEST["reuse_sources"])
+        bins = Bins(rows["distance_min"])
+        parts = rows.to_batches(max_chunksize=_PART_ROW_COUNT)
+        return bins, (self._reuse_part(pa.Table.from_batches([part]), bins) for part in parts)
+
+    def _reuse_part(self, rows: pa.Table, bins: Bins) -> ReusePart:
+        try:
+            bin_of_row = bins.of(rows)
+        except ValueError as error:
+            raise self.corrupted("reuse_sources", str(error)) from error
+        return ReusePart(
+            self._index(rows["context"], self.contexts.number, "reuse_sources", "context"),
+            self._index(rows["region"], self._region_numbers, "reuse_sources", "region"),
+            bin_of_row,
+            integers(rows["count"]),
+        )
 
     def _read_reuse(self, granularity: str) -> ReuseRows:
         rows = self._reuse_here(granularity, LARGEST["reuse_sources"])
-        context = self._index(rows["context"], self.contexts.number, "reuse_sources", "context")
-        region = self._index(rows["region"], self._region_numbers, "reuse_sources", "region")
-        bins, bin_of_row = distinct(rows["distance_min"])
-        high = unsigned(rows["distance_max"])
-        ends = np.zeros(bins.size + 1, dtype=np.uint64)
-        ends[bin_of_row] = high
-        if np.any(ends[bin_of_row] != high):
-            raise self.corrupted("reuse_sources", "bins overlap")
+        bins = Bins(rows["distance_min"])
+        part = self._reuse_part(rows, bins)
 
         def find_origins() -> Origins:
-            is_warm = bin_of_row < bins.size
+            is_warm = part.bin < bins.distance_min.size
             rows = self._reuse_here(granularity, ("source", "access"))
             if np.any(is_warm != rows["source"].is_valid().to_numpy()):
                 raise self.corrupted("reuse_sources", "a cold access has a source, or another none")
@@ -306,24 +270,24 @@ class PhaseFacts:
                 source[is_warm], self._all_numbers, "reuse_sources", "source"
             )
             source[~is_warm] = -1
-            source_operator = np.full(context.size, NO_OPERATOR, dtype=np.int64)
+            source_operator = np.full(source.size, NO_OPERATOR, dtype=np.int64)
             source_operator[is_warm] = self._operators_at(source[is_warm])
             threads = integers(self._all_contexts["thread"])
             return Origins(
                 source_operator=source_operator,
-                kind=self._kinds(self.contexts.operator[context], source, source_operator),
-                is_other_thread=is_warm & (threads[source] != self.contexts.thread[context]),
+                kind=self._kinds(self.contexts.operator[part.context], source, source_operator),
+                is_other_thread=is_warm & (threads[source] != self.contexts.thread[part.context]),
                 access=codes(rows["access"], ACCESS_CLASSES),
             )
 
         return ReuseRows(
-            context=context,
+            context=part.context,
             operator_of_context=self.contexts.operator,
-            region=region,
-            bin=bin_of_row,
-            count=integers(rows["count"]),
-            distance_min=bins,
-            distance_max=ends[:-1],
+            region=part.region,
+            bin=part.bin,
+            count=part.count,
+            distance_min=bins.distance_min,
+            distance_max=bins.distance_max,
             block_bytes=BLOCK_BYTES[granularity],
             find_origins=find_origins,
         )

@@ -9,16 +9,71 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow.compute as pc
 
+from sgxlens.attribution.columns import unsigned
+from sgxlens.recording.distinct import places_of
 from sgxlens.reuse.curves import bin_misses
 from sgxlens.reuse.histogram import ReuseHistogram
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    import pyarrow as pa
+
     from sgxlens.recording.bitmaps import Integers
 
 _Weight = TypeVar("_Weight", np.bool_, np.float64)
+
+
+@dataclass(frozen=True, eq=False)
+class ReusePart:
+    """Rows of ``reuse_sources``: arrays of one length, of indices as in `ReuseRows`."""
+
+    context: Integers
+    region: Integers
+    bin: Integers
+    count: Integers
+
+
+class Bins:
+    """The bins of the reuse distances of some rows of ``reuse_sources``.
+
+    Args:
+        distance_min: the column of that name.
+
+    Attributes:
+        distance_min: nearest distance of each bin, ascending.
+        distance_max: the farthest; of a bin of which no row has gone through `of`, 0.
+    """
+
+    def __init__(self, distance_min: pa.ChunkedArray) -> None:
+        self.distance_min = np.sort(unsigned(pc.unique(distance_min).drop_null()))
+        # The last is of cold accesses.
+        self._ends = np.zeros(self.distance_min.size + 1, dtype=np.uint64)
+        self._is_known = np.zeros(self._ends.size, dtype=bool)
+
+    @property
+    def distance_max(self) -> npt.NDArray[np.uint64]:
+        """See the class."""
+        return self._ends[:-1]
+
+    def of(self, rows: pa.Table) -> Integers:
+        """Of each of some of the rows the index of its bin; that of cold ones is after the last.
+
+        Raises:
+            ValueError: rows of one bin end at several distances.
+        """
+        low, high = rows["distance_min"], unsigned(rows["distance_max"])
+        index = places_of(self.distance_min, unsigned(low))
+        if low.null_count:
+            index[~low.is_valid().to_numpy()] = self.distance_min.size
+        before = self._ends.copy()
+        self._ends[index] = high
+        if np.any(self._ends[index] != high) or np.any((before != self._ends)[self._is_known]):
+            raise ValueError("bins overlap")
+        self._is_known[index] = True
+        return index
 
 
 @dataclass(frozen=True, eq=False)

@@ -31,7 +31,7 @@ from sgxlens.enclave.cache import miss_probability
 from sgxlens.enclave.charges import Charge
 from sgxlens.enclave.quantities import Range
 from sgxlens.recording.bitmaps import popcount, popcount_of_bytes
-from sgxlens.recording.distinct import distinct_values
+from sgxlens.recording.distinct import distinct_values, places_of
 
 if TYPE_CHECKING:
     from sgxlens.attribution.facts import PhaseFacts
@@ -157,32 +157,44 @@ class _LinesByBin:
 
 def _lines_by_bin(facts: PhaseFacts) -> _LinesByBin:
     """All that does not depend on the cache, so that many caches take one pass over the rows."""
-    # Of most phases nothing else is asked for, and there are many.
-    rows = facts.reuse_of("line", keep=False)
+    bins, parts = facts.reuse_in_parts("line")
+    width = bins.distance_min.size + 1
     regions = len(facts.regions) + 1
-    pairs = distinct_values(rows.context * regions + rows.region)
-    context, region = np.divmod(pairs.values.astype(np.int64), regions)
-    random = _random_share(facts, context, region)[pairs.index]
     roles, role_of = facts.roles
-    # Between operators comes first.
-    group = (facts.contexts.operator[context] - NO_OPERATOR) * len(roles) + role_of[region]
-    used = np.flatnonzero(np.bincount(group, minlength=1))
-    label = np.zeros((len(facts.operators) + 1) * len(roles), dtype=np.int64)
-    label[used] = np.arange(used.size)
-    bins = rows.distance_min.size + 1
-    key = label[group][pairs.index] * bins + rows.bin
-    sums: list[Floats] = [
-        np.bincount(key, rows.count * share, used.size * bins).astype(np.float64)
-        for share in (1 - random, random)
-    ]
-    cells = np.flatnonzero(sums[0] + sums[1])
+    random_shares = _RandomShares(facts)
+    # Of all groups few are used: by group its row in `sums`, in the order in which they come.
+    label = np.full((len(facts.operators) + 1) * len(roles), -1, dtype=np.int64)
+    label_count = 0
+    sums = np.zeros((2, 0))
+    for rows in parts:
+        pairs = distinct_values(rows.context * regions + rows.region)
+        context, region = np.divmod(pairs.values.astype(np.int64), regions)
+        # Between operators comes first.
+        group = (facts.contexts.operator[context] - NO_OPERATOR) * len(roles) + role_of[region]
+        new = np.unique(group[label[group] < 0])
+        label[new] = np.arange(label_count, label_count + new.size)
+        label_count += new.size
+        if (short := label_count * width - sums.shape[1]) > 0:
+            # As much again, so that it is seldom copied.
+            sums = np.append(sums, np.zeros((2, max(short, sums.shape[1]))), axis=1)
+        cells = distinct_values((label[group] * width)[pairs.index] + rows.bin)
+        random = random_shares.of(context, region)
+        for total, share in zip(sums, (1 - random, random), strict=True):
+            # Added to what is there, one after the other: sums do not depend on the parts.
+            terms = np.append(total[cells.values], rows.count * share[pairs.index])
+            place = np.append(np.arange(cells.values.size), cells.index)
+            total[cells.values] = np.bincount(place, terms)
+    used = np.flatnonzero(label >= 0)
+    sums = sums[:, : label_count * width].reshape(2, label_count, width)[:, label[used]]
+    sums = sums.reshape(2, -1)
+    found = np.flatnonzero(sums[0] + sums[1])
     return _LinesByBin(
-        group=used[cells // bins],
-        bin=cells % bins,
-        sequential_count=sums[0][cells],
-        random_count=sums[1][cells],
-        distance_min=rows.distance_min,
-        distance_max=rows.distance_max,
+        group=used[found // width],
+        bin=found % width,
+        sequential_count=sums[0][found],
+        random_count=sums[1][found],
+        distance_min=bins.distance_min,
+        distance_max=bins.distance_max,
     )
 
 
@@ -192,30 +204,35 @@ def sequential_lines(lines: Bitmaps) -> Bitmaps:
     return is_used * np.uint64(0xFF)
 
 
-def _random_share(facts: PhaseFacts, context: Integers, region: Integers) -> Floats:
-    """Of what each of these contexts uses of its region, the share of lines that are random.
+class _RandomShares:
+    """Of what contexts use of regions, the share of lines that are random."""
 
-    Where the lines of a region are not known, since it changed in the context: of all that the
-    context uses.
-    """
-    uses, pieces = facts.uses, facts.use_pieces
-    in_row = sequential_lines(uses.lines)[pieces.use]
-    used = popcount(pieces.lines)
-    random = popcount(pieces.lines & ~in_row)
-    context_of = uses.context[pieces.use]
-    contexts, regions = facts.contexts.number.size, len(facts.regions) + 1
-    total = np.bincount(context_of, used, contexts)
-    of_context = np.bincount(context_of, random, contexts) / np.maximum(total, 1)
-    # What stands for no region is no index.
-    found = distinct_values(context_of * regions + pieces.region % regions)
-    keys, of_piece = found.values.astype(np.int64), found.index
-    share = np.bincount(of_piece, random, keys.size) / np.bincount(of_piece, used, keys.size)
-    wanted = context * regions + region
-    index = np.minimum(np.searchsorted(keys, wanted), max(keys.size - 1, 0))
-    is_known = keys[index] == wanted if keys.size else np.zeros(wanted.size, dtype=bool)
-    result: Floats = of_context[context]
-    result[is_known] = share[index[is_known]]
-    return result
+    def __init__(self, facts: PhaseFacts) -> None:
+        uses, pieces = facts.uses, facts.use_pieces
+        in_row = sequential_lines(uses.lines)[pieces.use]
+        used = popcount(pieces.lines)
+        random = popcount(pieces.lines & ~in_row)
+        context_of = uses.context[pieces.use]
+        contexts, self._regions = facts.contexts.number.size, len(facts.regions) + 1
+        total = np.bincount(context_of, used, contexts)
+        self._of_context = np.bincount(context_of, random, contexts) / np.maximum(total, 1)
+        # What stands for no region is no index.
+        found = distinct_values(context_of * self._regions + pieces.region % self._regions)
+        of_piece, count = found.index, found.values.size
+        self._keys = found.values
+        self._share = np.bincount(of_piece, random, count) / np.bincount(of_piece, used, count)
+
+    def of(self, context: Integers, region: Integers) -> Floats:
+        """By context and region.
+
+        Where the lines of a region are not known, since it changed in the context: of all that the
+        context uses.
+        """
+        index = places_of(self._keys, context * self._regions + region)
+        is_known = index >= 0
+        result: Floats = self._of_context[context]
+        result[is_known] = self._share[index[is_known]]
+        return result
 
 
 def _probabilities(

@@ -9,8 +9,14 @@ import pytest
 
 import attributed
 from sgxlens.enclave.cache import miss_probability
-from sgxlens.enclave.encryption import UNKNOWN_RANDOM_SHARE, encryption_charges
+from sgxlens.enclave.encryption import (
+    UNKNOWN_RANDOM_SHARE,
+    LineMisses,
+    encryption_charges,
+    line_misses,
+)
 from sgxlens.enclave.platform import Platform, load_platform
+from sgxlens.errors import RecordingError
 from sgxlens.recording.reader import Phase, Recording, open_recording
 
 MakeRecording = Callable[..., Path]
@@ -49,6 +55,41 @@ def test_weights_that_do_not_fit_are_charged_to_who_reads_them(
         )
         for c in charges
     )
+
+
+def test_what_misses_does_not_depend_on_the_parts_in_which_rows_are_read(
+    make_recording: MakeRecording, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = make_recording(attributed.tables())
+
+    def found(part_row_count: int) -> list[tuple[LineMisses, ...]]:
+        monkeypatch.setattr("sgxlens.attribution.facts._PART_ROW_COUNT", part_row_count)
+        recording = open_recording(path)
+        cache = _platform(16 * 64).cache
+        return [line_misses(recording, phase, cache) for phase in recording.phases]
+
+    whole = found(1 << 20)
+    assert len(whole[-1]) > 2
+    assert found(1) == found(3) == whole
+
+
+def test_bins_that_overlap_are_damage_in_whatever_parts_they_are(
+    make_recording: MakeRecording, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sgxlens.attribution.facts._PART_ROW_COUNT", 1)
+    tables = attributed.tables()
+    last = tables["phases"][-1]["phase"]
+    contexts = {row["context"] for row in tables["contexts"] if row["phase"] == last}
+    alike = [
+        row
+        for row in tables["reuse_sources"]
+        if (row["granularity"], row["distance_min"]) == ("line", 224) and row["context"] in contexts
+    ]
+    assert len(alike) > 1
+    alike[-1]["distance_max"] += 1
+    recording, phase = _last_phase(make_recording(tables))
+    with pytest.raises(RecordingError, match=r"reuse_sources\.parquet: bins overlap"):
+        line_misses(recording, phase, _platform(16 * 64).cache)
 
 
 def test_what_fits_the_cache_costs_nothing(make_recording: MakeRecording) -> None:

@@ -134,7 +134,7 @@ def _touches(recording: Recording, process: int) -> Touches | None:
         return Touches(
             visited_pages(recording, process),
             rows["position"].to_numpy(),
-            np.isin(rows["context"].to_numpy(), contexts),
+            np.isin(rows["context"].to_numpy(), np.array(contexts, dtype=np.uint32)),
         )
 
     return recording.derived((_touches, process, tuple(contexts)), find, ("page_visits",))
