@@ -42,7 +42,8 @@ nb::list simulate(const EpcVisits &visits, const std::string &policy,
                   std::uint32_t scan_page_count, std::uint32_t low_page_count,
                   std::uint32_t high_page_count, std::size_t first_counted_visit,
                   std::size_t end_counted_visit, bool keep_events, unsigned thread_count,
-                  const std::optional<Column<bool>> &marked) {
+                  const std::optional<Column<bool>> &marked,
+                  const std::optional<nb::callable> &is_stopped) {
     const EpcSettings settings{
         policy_of(policy), replica_count,   scan_page_count,
         low_page_count,    high_page_count, first_counted_visit,
@@ -54,7 +55,7 @@ nb::list simulate(const EpcVisits &visits, const std::string &policy,
         results = simulate_epc(visits, settings, span_of(capacities), thread_count, [&] {
             nb::gil_scoped_acquire acquire;
             is_interrupted = PyErr_CheckSignals() != 0;
-            return is_interrupted;
+            return is_interrupted || (is_stopped && nb::cast<bool>((*is_stopped)()));
         });
     }
     if (is_interrupted)
@@ -114,18 +115,22 @@ void bind_epc(nb::module_ &module) {
              "low_page_count"_a = defaults.low_page_count,
              "high_page_count"_a = defaults.high_page_count, "first_counted_visit"_a = 0,
              "end_counted_visit"_a = defaults.end_counted_visit, "keep_events"_a = false,
-             "thread_count"_a = 1, "marked"_a.noconvert() = nb::none(),
-             nb::sig("def simulate(self, policy: str, capacities: NDArray[numpy.uint64], "
-                     "replica_count: int = 1, scan_page_count: int = ..., low_page_count: int = "
-                     "..., high_page_count: int = ..., first_counted_visit: int = 0, "
-                     "end_counted_visit: int = ..., keep_events: bool = False, thread_count: int "
-                     "= 1, marked: NDArray[numpy.bool_] | None = None) -> "
-                     "list[tuple[NDArray[numpy.uint64], NDArray[numpy.uint64], "
-                     "NDArray[numpy.uint32], NDArray[numpy.uint32], NDArray[numpy.uint32], "
-                     "NDArray[numpy.uint32], NDArray[numpy.uint64]]]"),
+             "thread_count"_a = 1, "marked"_a.noconvert() = nb::none(), "is_stopped"_a = nb::none(),
+             nb::sig(
+                 "def simulate(self, policy: str, capacities: NDArray[numpy.uint64], "
+                 "replica_count: int = 1, scan_page_count: int = ..., low_page_count: int = "
+                 "..., high_page_count: int = ..., first_counted_visit: int = 0, "
+                 "end_counted_visit: int = ..., keep_events: bool = False, thread_count: int "
+                 "= 1, marked: NDArray[numpy.bool_] | None = None, is_stopped: Callable[[], bool] "
+                 "| None = None) -> "
+                 "list[tuple[NDArray[numpy.uint64], NDArray[numpy.uint64], "
+                 "NDArray[numpy.uint32], NDArray[numpy.uint32], NDArray[numpy.uint32], "
+                 "NDArray[numpy.uint32], NDArray[numpy.uint64]]]"),
              "For each capacity, in pages: loads and evictions by group; then, if events are kept, "
              "the visit and the page of each load, and those of each eviction; loads of marked "
-             "pages by group, where there is a mark for each page.");
+             "pages by group, where there is a mark for each page. is_stopped is asked every now "
+             "and "
+             "then; once it says so, nothing is found.");
     visits.attr("POLICIES") = nb::tuple(names);
     visits.attr("SCAN_PAGE_COUNT") = defaults.scan_page_count;
     visits.attr("LOW_PAGE_COUNT") = defaults.low_page_count;

@@ -300,9 +300,9 @@ class EpcVisits:
     def capacity_min(self, policy: str, replica_count: int = 1, high_page_count: int = 64) -> int:
         """The smallest memory that can be simulated, in pages."""
 
-    def simulate(self, policy: str, capacities: NDArray[numpy.uint64], replica_count: int = 1, scan_page_count: int = ..., low_page_count: int = ..., high_page_count: int = ..., first_counted_visit: int = 0, end_counted_visit: int = ..., keep_events: bool = False, thread_count: int = 1, marked: NDArray[numpy.bool_] | None = None) -> list[tuple[NDArray[numpy.uint64], NDArray[numpy.uint64], NDArray[numpy.uint32], NDArray[numpy.uint32], NDArray[numpy.uint32], NDArray[numpy.uint32], NDArray[numpy.uint64]]]:
+    def simulate(self, policy: str, capacities: NDArray[numpy.uint64], replica_count: int = 1, scan_page_count: int = ..., low_page_count: int = ..., high_page_count: int = ..., first_counted_visit: int = 0, end_counted_visit: int = ..., keep_events: bool = False, thread_count: int = 1, marked: NDArray[numpy.bool_] | None = None, is_stopped: Callable[[], bool] | None = None) -> list[tuple[NDArray[numpy.uint64], NDArray[numpy.uint64], NDArray[numpy.uint32], NDArray[numpy.uint32], NDArray[numpy.uint32], NDArray[numpy.uint32], NDArray[numpy.uint64]]]:
         """
-        For each capacity, in pages: loads and evictions by group; then, if events are kept, the visit and the page of each load, and those of each eviction; loads of marked pages by group, where there is a mark for each page.
+        For each capacity, in pages: loads and evictions by group; then, if events are kept, the visit and the page of each load, and those of each eviction; loads of marked pages by group, where there is a mark for each page. is_stopped is asked every now and then; once it says so, nothing is found.
         """
 
     POLICIES: tuple = ...

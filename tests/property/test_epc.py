@@ -19,7 +19,14 @@ from hypothesis import strategies as st
 from page_accesses import make_accesses, visits_of, visits_to
 from sgxlens._native import EpcVisits, NativeEpcVisitsError
 from sgxlens.enclave import _epc_reference as twin
-from sgxlens.enclave.epc import EPC_POLICIES, EpcPolicy, EpcRun, EpcSimulation, Reclaimer
+from sgxlens.enclave.epc import (
+    EPC_POLICIES,
+    EpcPolicy,
+    EpcRun,
+    EpcSimulation,
+    Reclaimer,
+    SimulationStoppedError,
+)
 from sgxlens.reuse.page_memory import POLICIES, Policy
 from sgxlens.reuse.page_visits import PageVisits, simulate_visits
 
@@ -273,6 +280,18 @@ def test_a_sweep_can_be_interrupted() -> None:
         simulation.sweep("optimum", [200] * 200_000)
     timer.join()
     assert time.monotonic() - start < 20
+
+
+def test_a_sweep_ends_when_nobody_waits_for_it() -> None:
+    simulation = EpcSimulation(visits_of(make_accesses(7, 20_000, 300), 16))
+    start = time.monotonic()
+    with pytest.raises(SimulationStoppedError):
+        simulation.sweep(
+            "optimum", [200] * 200_000, is_stopped=lambda: time.monotonic() > start + 0.2
+        )
+    assert time.monotonic() - start < 20
+    (run,) = simulation.sweep("optimum", [200], is_stopped=lambda: False)
+    assert run.load_count.sum() > 0
 
 
 def test_no_visits_are_no_loads() -> None:

@@ -40,7 +40,7 @@ from sgxlens._native import EpcVisits
 from sgxlens.reuse.page_visits import native_visits
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from sgxlens.reuse.page_visits import PageVisits
 
@@ -98,6 +98,10 @@ class EpcRun:
     marked_load_count: Counts
     loads: PageEvents
     evictions: PageEvents
+
+
+class SimulationStoppedError(Exception):
+    """A simulation was stopped before its end, as it was asked to be."""
 
 
 class EpcSimulation:
@@ -163,8 +167,10 @@ class EpcSimulation:
         counted: slice | None = None,
         keep_events: bool = False,
         marked: npt.NDArray[np.bool_] | None = None,
+        threads: int | None = None,
+        is_stopped: Callable[[], bool] | None = None,
     ) -> list[EpcRun]:
-        """Simulates several sizes, on all processors.
+        """Simulates several sizes.
 
         Args:
             policy: who leaves.
@@ -176,8 +182,11 @@ class EpcSimulation:
                 pages with as many visits, those visited earlier in the recording stay. None: all.
             keep_events: give `EpcRun.loads` and `EpcRun.evictions`, too.
             marked: for each of `pages` whether it is marked; None: none is.
+            threads: threads that simulate, at most; None: one for each processor.
+            is_stopped: says that nobody waits for the results any more.
 
         Raises:
+            SimulationStoppedError: `is_stopped` said so.
             ValueError: a size is below `capacity_min`, there is no such policy, or there is not
                 one mark for every page.
             KeyboardInterrupt: the user interrupted.
@@ -195,9 +204,12 @@ class EpcSimulation:
             first,
             end,
             keep_events,
-            _processor_count(),
+            threads or processor_count(),
             marked,
+            is_stopped,
         )
+        if len(results) < len(sizes):
+            raise SimulationStoppedError
         return [
             EpcRun(
                 int(size),
@@ -211,5 +223,6 @@ class EpcSimulation:
         ]
 
 
-def _processor_count() -> int:
+def processor_count() -> int:
+    """Processors that this process may use."""
     return len(os.sched_getaffinity(0))

@@ -38,7 +38,8 @@ from sgxlens.recording.format import PAGE_BYTES
 from sgxlens.units import format_bytes
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
+    from contextlib import AbstractContextManager
 
     from sgxlens.enclave.epc import EpcRun
     from sgxlens.enclave.phase_visits import PhaseVisits, Simulation
@@ -145,16 +146,28 @@ class PagedPhase:
             )
         return capacity
 
-    def _simulation(self, capacity: int) -> Simulation:
-        return self._phase.simulation(self.policy, capacity, self._replicas)
+    def simulations(self, sizes: Iterable[int]) -> dict[int, Simulation]:
+        """What tells the loads with EPCs of these sizes in bytes; none where everything fits."""
+        capacities = {size: self._capacity(size) for size in sizes}
+        return {
+            size: self._phase.simulation(self.policy, capacity, self._replicas)
+            for size, capacity in capacities.items()
+            if capacity is not None
+        }
 
     def _load_counts(self, sizes: Sequence[int]) -> list[LoadCounts]:
         """Pages loaded in the phase with EPCs of these sizes in bytes."""
-        capacities = [self._capacity(size) for size in sizes]
-        simulated = sorted({capacity for capacity in capacities if capacity is not None})
-        counts = self._phase.load_counts([self._simulation(capacity) for capacity in simulated])
-        found = {None: LoadCounts(0, 0)} | dict(zip(simulated, counts, strict=True))
-        return [found[capacity] for capacity in capacities]
+        simulations = self.simulations(sizes)
+        different = sorted(set(simulations.values()))
+        counts = dict(zip(different, self._phase.load_counts(different), strict=True))
+        none = LoadCounts(0, 0)
+        return [counts[simulations[size]] if size in simulations else none for size in sizes]
+
+    def simulated_ahead(
+        self, sweeps: Iterable[Iterable[Simulation]]
+    ) -> AbstractContextManager[None]:
+        """Makes `simulations` beside what is done meanwhile, as `PhaseVisits.simulated_ahead`."""
+        return self._phase.simulated_ahead([sorted(set(sweep)) for sweep in sweeps])
 
     def standing_counts(self, sizes: Sequence[int], *, first: bool, is_repeated: bool) -> list[int]:
         """Pages loaded in the phase, of loads that it stands for.
@@ -172,16 +185,14 @@ class PagedPhase:
             counts.append(max(count.all - new, 0) if is_again or not is_repeated else 0)
         return counts
 
-    def loads(self, epc_bytes: int) -> Mapping[LoadKey, int]:
-        """Pages loaded in the phase with an EPC of this size."""
-        capacity = self._capacity(epc_bytes)
-        if capacity is None:
-            return {}
-        simulation = self._simulation(capacity)
-        known = self._phase.loads
-        if simulation not in known:
-            known[simulation] = self._by_key(self._process.run(simulation))
-        return known[simulation]
+    def loads(self, sizes: Sequence[int]) -> list[Mapping[LoadKey, int]]:
+        """Pages loaded in the phase with EPCs of these sizes in bytes."""
+        simulations, known = self.simulations(sizes), self._phase.loads
+        missing = [one for one in dict.fromkeys(simulations.values()) if one not in known]
+        if missing:
+            for one, run in zip(missing, self._process.runs(missing), strict=True):
+                known[one] = self._by_key(run)
+        return [known[simulations[size]] if size in simulations else {} for size in sizes]
 
     def _kinds(self, run: EpcRun) -> tuple[Integers, Integers, Integers]:
         """Of each page loaded in the phase: the visit, the index of the page, and of its kind."""

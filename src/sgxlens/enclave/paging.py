@@ -6,6 +6,7 @@ What is simulated, `sgxlens.enclave.page_loads` says.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING
@@ -21,8 +22,9 @@ from sgxlens.recording.format import PAGE_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
+    from contextlib import AbstractContextManager
 
-    from sgxlens.enclave.page_loads import LoadKey, LoadKind
+    from sgxlens.enclave.page_loads import LoadKey, LoadKind, PagedPhase
     from sgxlens.enclave.platform import Platform
     from sgxlens.enclave.quantities import Constant
     from sgxlens.recording.bitmaps import Integers
@@ -86,7 +88,7 @@ def paging_charges(
     )
     constant = platform.paging.page_swap(threads, replicas)
     usable = platform.epc.usable_bytes
-    counts = [paged.loads(int(size)) for size in (usable.high, usable.likely, usable.low)]
+    counts = paged.loads([int(size) for size in (usable.high, usable.likely, usable.low)])
     charges = []
     keys: set[LoadKey] = set().union(*counts)
     order = {kind: number for number, kind in enumerate(_WHAT)}
@@ -160,6 +162,44 @@ def compare_policies(
         )
         found.append(PolicyLoads(policy, count, constant.range.scaled(count / 1e9)))
     return found
+
+
+def simulated_ahead(
+    recording: Recording,
+    phase: Phase | int | str,
+    platform: Platform,
+    *,
+    fixed_page_count: int = 0,
+    committed_page_count: int | None = None,
+    policy: EpcPolicy | None = None,
+    replicas: int = 1,
+) -> AbstractContextManager[None]:
+    """Simulates what a curve and a comparison of policies take, beside what is done meanwhile.
+
+    The arguments are those of `paging_curve`, of its own sizes, and `compare_policies`.
+
+    Raises:
+        UsageError: there is no such phase.
+        RecordingError: the recording has no page visits, or is damaged.
+    """
+
+    def paged(by: EpcPolicy) -> PagedPhase:
+        return paged_phase(
+            recording,
+            phase,
+            by,
+            fixed_page_count=fixed_page_count,
+            committed_page_count=committed_page_count,
+            replicas=replicas,
+        )
+
+    likely = int(platform.epc.usable_bytes.likely)
+    own = paged(policy or platform.epc.driver)
+    sweeps = [own.simulations(own.default_sizes(likely)).values()]
+    for other in EPC_POLICIES:
+        with suppress(UsageError):  # told where it is asked for
+            sweeps.append(paged(other).simulations([likely]).values())
+    return own.simulated_ahead(sweeps)
 
 
 @dataclass(frozen=True, eq=False)

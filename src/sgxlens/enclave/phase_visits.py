@@ -6,15 +6,17 @@ All of it is of the recording, and serves every platform, size of EPC and policy
 
 from __future__ import annotations
 
+from contextlib import contextmanager, suppress
 from functools import cached_property
-from typing import TYPE_CHECKING, NamedTuple
+from threading import Event, Lock, Thread
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from sgxlens._native import NativeEpcVisitsError
 from sgxlens.attribution.columns import rows_of
 from sgxlens.attribution.facts import FACT_TABLES, PhaseFacts, facts_of
-from sgxlens.enclave.epc import EpcPolicy, EpcSimulation
+from sgxlens.enclave.epc import EpcPolicy, EpcSimulation, SimulationStoppedError, processor_count
 from sgxlens.enclave.visited_pages import visited_pages
 from sgxlens.errors import RecordingError
 from sgxlens.recording.bitmaps import popcount
@@ -25,7 +27,7 @@ from sgxlens.recording.region_map import NO_REGION
 from sgxlens.reuse.page_visits import PageVisits
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     import numpy.typing as npt
 
@@ -78,36 +80,26 @@ class ProcessVisits:
         """Pages of the smallest EPC that can be simulated."""
         return self._simulation.capacity_min(policy, replicas)
 
-    def sweep(
-        self, simulations: Sequence[Simulation], marked: npt.NDArray[np.bool_] | None
-    ) -> list[EpcRun]:
-        """Simulations that differ in their capacity only; `marked` is of `pages`."""
+    def sweep(self, simulations: Sequence[Simulation], **options: Any) -> list[EpcRun]:
+        """Simulations that differ in their capacity only; `options` as of `EpcSimulation.sweep`."""
         first = simulations[0]
         return self._simulation.sweep(
             first.policy,
             [one.capacity_pages for one in simulations],
             replicas=first.replicas,
-            counted=_counted(first),
-            marked=marked,
+            counted=None if first.counted is None else slice(*first.counted),
+            **options,
         )
 
-    def run(self, simulation: Simulation) -> EpcRun:
-        """A simulation with its events; they are kept of the last few, which phases share."""
-        if simulation not in self._runs:
-            if len(self._runs) >= _RUNS_MAX:
-                del self._runs[next(iter(self._runs))]
-            self._runs[simulation] = self._simulation.run(
-                simulation.policy,
-                simulation.capacity_pages,
-                replicas=simulation.replicas,
-                counted=_counted(simulation),
-                keep_events=True,
-            )
-        return self._runs[simulation]
-
-
-def _counted(simulation: Simulation) -> slice | None:
-    return None if simulation.counted is None else slice(*simulation.counted)
+    def runs(self, simulations: Sequence[Simulation]) -> list[EpcRun]:
+        """The same with their events; they are kept of the last few, which phases share."""
+        missing = [one for one in simulations if one not in self._runs]
+        found = {one: self._runs[one] for one in simulations if one in self._runs}
+        if missing:
+            runs = self.sweep(missing, keep_events=True)
+            found |= dict(zip(missing, runs, strict=True))
+            self._runs = dict([*self._runs.items(), *found.items()][-_RUNS_MAX:])
+        return [found[one] for one in simulations]
 
 
 class LoadCounts(NamedTuple):
@@ -136,17 +128,52 @@ class PhaseVisits:
         self.repeats = repeats
         self.loads: dict[Simulation, Mapping[LoadKey, int]] = {}
         self._load_counts: dict[Simulation, LoadCounts] = {}
+        self._simulating = Lock()
 
-    def load_counts(self, simulations: Sequence[Simulation]) -> list[LoadCounts]:
-        """What is loaded in the phase in simulations that differ in their capacity only."""
-        missing = [one for one in simulations if one not in self._load_counts]
-        if missing:
-            runs = self.process.sweep(missing, None if self.repeats is None else self.was_used)
-            for one, run in zip(missing, runs, strict=True):
-                self._load_counts[one] = LoadCounts(
-                    *(self._here(counts) for counts in (run.load_count, run.marked_load_count))
-                )
-        return [self._load_counts[one] for one in simulations]
+    def load_counts(self, simulations: Sequence[Simulation], **options: Any) -> list[LoadCounts]:
+        """What is loaded in the phase in simulations that differ in their capacity only.
+
+        It waits for one of them that is made ahead; `options` are those of `EpcSimulation.sweep`.
+        """
+        with self._simulating:
+            missing = [one for one in simulations if one not in self._load_counts]
+            if missing:
+                marked = None if self.repeats is None else self.was_used
+                runs = self.process.sweep(missing, marked=marked, **options)
+                for one, run in zip(missing, runs, strict=True):
+                    self._load_counts[one] = LoadCounts(
+                        *(self._here(counts) for counts in (run.load_count, run.marked_load_count))
+                    )
+            return [self._load_counts[one] for one in simulations]
+
+    @contextmanager
+    def simulated_ahead(self, sweeps: Sequence[Sequence[Simulation]]) -> Iterator[None]:
+        """Makes simulations for `load_counts` beside what is done meanwhile, and stops at its end.
+
+        Each of `sweeps` is of simulations that differ in their capacity only.
+        """
+        processors = processor_count()
+        if processors < 2:
+            yield
+            return
+        _ = self.was_used  # the thread has only to simulate
+        is_over = Event()
+
+        def simulate() -> None:
+            # What cannot be simulated is told when it is asked for.
+            with suppress(SimulationStoppedError, ValueError, MemoryError):
+                for sweep in sweeps:
+                    if is_over.is_set():
+                        break
+                    self.load_counts(sweep, threads=processors - 1, is_stopped=is_over.is_set)
+
+        thread = Thread(target=simulate, name="sgxlens-simulations")
+        thread.start()
+        try:
+            yield
+        finally:
+            is_over.set()
+            thread.join()
 
     def _here(self, by_phase: Counts) -> int:
         index = self.facts.phase.index

@@ -21,7 +21,7 @@ from sgxlens.prediction.compose import compose, compute_charges
 from sgxlens.prediction.exits import exits
 from sgxlens.prediction.inputs import native_basis
 from sgxlens.prediction.limits import not_modelled, notes, warnings
-from sgxlens.prediction.paging import epc_needs, standing_loads
+from sgxlens.prediction.paging import epc_needs, epc_simulated_ahead, standing_loads
 from sgxlens.prediction.result import Deployment, Prediction
 from sgxlens.prediction.startup import phases_to_first_result, startup_time
 
@@ -237,6 +237,11 @@ class Evaluation:
     @cached_property
     def prediction(self) -> Prediction:
         """All of the prediction."""
+        model = self._model
+        with epc_simulated_ahead(model.recording, self._steady, model.platform, model.enclaves):
+            return self._composed()
+
+    def _composed(self) -> Prediction:
         model = self._model
         recording, platform, runtime = model.recording, model.platform, model.runtime
         threads, replicas = model.enclaves.threads, model.enclaves.replicas

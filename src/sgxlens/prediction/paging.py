@@ -13,11 +13,13 @@ from sgxlens.enclave.paging import (
     SELDOM_PAGE_LOADS,
     compare_policies,
     paging_curve,
+    simulated_ahead,
 )
 from sgxlens.enclave.quantities import Range
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+    from contextlib import AbstractContextManager
 
     from sgxlens.enclave.charges import Charge
     from sgxlens.enclave.memory_rules import Commits
@@ -102,6 +104,21 @@ class Enclaves:
     threads: int
     replicas: int
     policy: EpcPolicy | None
+
+
+def epc_simulated_ahead(
+    recording: Recording, phase: Phase, platform: Platform, enclaves: Enclaves
+) -> AbstractContextManager[None]:
+    """Simulates what `epc_needs` takes, beside what is done meanwhile."""
+    return simulated_ahead(
+        recording,
+        phase,
+        platform,
+        fixed_page_count=enclaves.fixed_page_count,
+        committed_page_count=enclaves.committed_page_count,
+        policy=enclaves.policy,
+        replicas=enclaves.replicas,
+    )
 
 
 def epc_needs(

@@ -1,24 +1,34 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+import os
+import signal
+import threading
+import time
 from collections import Counter, OrderedDict
 from functools import cache
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pytest
 
 import attributed
+from sgxlens.attribution.facts import facts_of
 from sgxlens.enclave.charges import Charge
+from sgxlens.enclave.epc import EpcRun
 from sgxlens.enclave.paging import (
     FIRST_PAGE_LOADS,
     PAGE_LOADS,
     SELDOM_PAGE_LOADS,
     PagingCurve,
+    PolicyLoads,
     compare_policies,
     paging_charges,
     paging_curve,
+    simulated_ahead,
 )
+from sgxlens.enclave.phase_visits import ProcessVisits, Simulation, phase_visits
 from sgxlens.enclave.platform import Platform, load_platform
 from sgxlens.errors import RecordingError, UsageError
 from sgxlens.recording.format import PAGE_BYTES
@@ -267,6 +277,62 @@ def test_the_epc_for_an_overhead_is_enough_and_hardly_more(policy: str, percent:
         assert overhead(size) <= percent
         if size > curve.epc_bytes[0]:
             assert overhead(max(size - 65 * PAGE_BYTES, curve.epc_bytes[0])) > percent
+
+
+def test_what_is_simulated_ahead_is_all_that_is_asked_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    by_thread: Counter[str] = Counter()
+    sweep = ProcessVisits.sweep
+
+    def counted_sweep(*args: Any, **options: Any) -> list[EpcRun]:
+        by_thread[threading.current_thread().name] += 1
+        return sweep(*args, **options)
+
+    monkeypatch.setattr(ProcessVisits, "sweep", counted_sweep)
+    platform = platform_with(RESERVED + 300)
+
+    def found(processors: int) -> tuple[list[int], list[PolicyLoads]]:
+        monkeypatch.setattr("sgxlens.enclave.phase_visits.processor_count", lambda: processors)
+        by_thread.clear()
+        recording = streaming.__wrapped__()
+        with simulated_ahead(recording, LAST, platform):
+            for thread in threading.enumerate():
+                if thread.name == "sgxlens-simulations":
+                    thread.join()
+            curve = paging_curve(recording, LAST, platform)
+            return curve.load_count.tolist(), compare_policies(recording, LAST, platform)
+
+    alone = found(1)
+    assert set(by_thread) == {threading.current_thread().name}
+    assert found(2) == alone
+    assert set(by_thread) == {"sgxlens-simulations"}
+
+
+def test_what_is_simulated_ahead_ends_with_who_waits_for_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("sgxlens.enclave.phase_visits.processor_count", lambda: 2)
+    recording = streaming.__wrapped__()
+    phase = phase_visits(recording, facts_of(recording, LAST))
+    many = [Simulation("optimum", 300 + i, 1, None) for i in range(200_000)]
+    timer = threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT))
+    start = time.monotonic()
+    timer.start()
+    with pytest.raises(KeyboardInterrupt), phase.simulated_ahead([many]):
+        time.sleep(60)
+    timer.join()
+    assert time.monotonic() - start < 20
+    assert all(thread.name != "sgxlens-simulations" for thread in threading.enumerate())
+
+
+def test_what_cannot_be_simulated_ahead_is_told_when_it_is_asked_for() -> None:
+    recording, platform = streaming.__wrapped__(), platform_with(66)
+    with (
+        pytest.raises(UsageError, match="too small"),
+        simulated_ahead(recording, LAST, platform, policy="lru"),
+    ):
+        compare_policies(recording, LAST, platform)
 
 
 def test_better_policies_save_what_fits() -> None:
