@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Sequence
 
     import numpy.typing as npt
 
@@ -43,8 +43,16 @@ class RunsByKey:
         self, rows: pa.Table, columns: Sequence[str], key_of: Callable[[pa.Table], Integers]
     ) -> None:
         # Where nothing changes that the key follows from, it is not asked for.
-        changes = np.flatnonzero(_is_new(rows[name] for name in columns))
-        key = key_of(rows.select(list(columns)).take(pa.array(changes)))
+        keys: list[Integers] = [np.zeros(0, dtype=np.int64)]
+        places: list[Integers] = [np.zeros(0, dtype=np.int64)]
+        start = 0
+        # Batch by batch: to take rows of a table, Arrow copies all of it.
+        for batch in rows.select(list(columns)).to_batches():
+            changes = np.flatnonzero(_is_new(batch))
+            keys.append(key_of(pa.Table.from_batches([batch.take(pa.array(changes))])))
+            places.append(changes + start)
+            start += batch.num_rows
+        key, changes = np.concatenate(keys), np.concatenate(places)
         is_new = np.ones(key.size, dtype=bool)
         np.not_equal(key[1:], key[:-1], out=is_new[1:])
         first = changes[is_new]
@@ -65,18 +73,14 @@ class RunsByKey:
         )
 
 
-def _is_new(columns: Iterable[pa.ChunkedArray]) -> npt.NDArray[np.bool_]:
+def _is_new(batch: pa.RecordBatch) -> npt.NDArray[np.bool_]:
     """Of each row whether it differs from the one before; a row that does not may be said to."""
-    result: npt.NDArray[np.bool_] = np.zeros(0, dtype=bool)
-    for column in columns:
-        is_new = np.ones(len(column), dtype=bool)
-        start = 0
-        for chunk in column.chunks:
-            values = chunk.indices if pa.types.is_dictionary(chunk.type) else chunk
-            found = values.to_numpy(zero_copy_only=False)
-            np.not_equal(found[1:], found[:-1], out=is_new[start + 1 : start + found.size])
-            start += found.size
-        result = result | is_new if result.size else is_new
+    result = np.zeros(batch.num_rows, dtype=bool)
+    result[:1] = True
+    for column in batch.columns:
+        values = column.indices if pa.types.is_dictionary(column.type) else column
+        found = values.to_numpy(zero_copy_only=False)
+        result[1:] |= found[1:] != found[:-1]
     return result
 
 
