@@ -1,10 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """What changed between recordings: before and after a change, two models, two batch sizes.
 
-It is not called ``compare`` since `sgxlens.compare` is the function.
+`sgxlens.compare` is `sgxlens.comparison.compare.compare`. Nothing is imported here: reports of one
+recording take words from this package, and not the rest of it.
 """
-
-from sgxlens.comparison.compare import compare
-from sgxlens.comparison.model import Comparison
-
-__all__ = ["Comparison", "compare"]

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from html import escape
 from typing import Literal
 
+from sgxlens.comparison.direction import Direction
 from sgxlens.enclave.charges import Cause
 from sgxlens.enclave.quantities import Range
 from sgxlens.markup import html_table
@@ -20,10 +21,6 @@ from sgxlens.units import (
     format_seconds_range,
     format_signed_seconds,
 )
-
-#: ``more``, ``less``: certainly, since the whole range of the difference is. ``same``: there is no
-#: difference, and no doubt about it. ``uncertain``: the range reaches to or across 0.
-Direction = Literal["more", "less", "same", "uncertain"]
 
 Granularity = Literal["line", "page"]
 

@@ -14,7 +14,7 @@ Commits = Literal["at_build", "at_map", "at_touch"]
 
 
 class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
 
 class SettingNames(_Part):

@@ -29,7 +29,7 @@ _LLC_BYTES_MAX = 4 << 30
 
 
 class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
 
 class Epc(_Part):

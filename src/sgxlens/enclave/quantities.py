@@ -77,7 +77,7 @@ class Constant(BaseModel):
         name: where it stands, as in ``transitions.ocall_ns``; given by the reader of the file.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
     low: _Value
     likely: _Value

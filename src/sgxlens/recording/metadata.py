@@ -48,7 +48,7 @@ def _printable_values(value: object) -> object:
 class _Record(BaseModel):
     """Immutable; names that the kernel allows and UTF-8 does not are made printable."""
 
-    model_config = ConfigDict(frozen=True, allow_inf_nan=False)
+    model_config = ConfigDict(frozen=True, allow_inf_nan=False, defer_build=True)
 
     @model_validator(mode="before")
     @classmethod

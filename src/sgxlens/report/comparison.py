@@ -15,7 +15,8 @@ from sgxlens.units import format_seconds, format_seconds_range, format_signed_se
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from sgxlens.comparison.model import Changes, Comparison, Direction, TimeChanges
+    from sgxlens.comparison.direction import Direction
+    from sgxlens.comparison.model import Changes, Comparison, TimeChanges
     from sgxlens.recording.metadata import RecordingMetadata
     from sgxlens.recording.reader import Recording
 

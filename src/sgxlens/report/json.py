@@ -46,7 +46,7 @@ _SCHEMA_FILE = "schema/show.schema.json"
 class Part(BaseModel):
     """A part of a report that is published as JSON."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, defer_build=True)
 
 
 class RecordingPart(Part):

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from sgxlens.advice.advice import Change
-from sgxlens.comparison.model import Direction
+from sgxlens.comparison.direction import Direction
 from sgxlens.enclave.charges import Cause
 from sgxlens.enclave.epc import EpcPolicy
 
@@ -51,7 +51,7 @@ CHANGE_TITLES: Final[dict[Change, str]] = {
     "model": "the model: its outputs deviate",
     "machine": "the machine or its kernel",
 }
-#: What is certain of a difference, see `sgxlens.comparison.model.Direction`.
+#: What is certain of a difference, see `sgxlens.comparison.direction.Direction`.
 DIRECTION_TITLES: Final[dict[Direction, str]] = {
     "more": "more",
     "less": "less",

@@ -37,7 +37,7 @@ _Text = Annotated[str, BeforeValidator(_as_text), Field(strict=True, min_length=
 class RangeOfExpressions(BaseModel):
     """A count that even the facts of a call do not tell exactly."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
     low: _Text
     likely: _Text
@@ -66,7 +66,7 @@ class Rule(BaseModel):
         source: where it is read, within the runtime's own source.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
     when: str = Field(default="", strict=True)
     outcome: Outcome
@@ -104,7 +104,7 @@ class RuleGroup(BaseModel):
         rules: the last one has no condition, so that one always holds.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
     names: tuple[str, ...] = Field(min_length=1)
     rules: tuple[Rule, ...] = Field(min_length=1)

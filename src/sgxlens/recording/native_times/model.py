@@ -23,7 +23,7 @@ SCHEMA_VERSION: Literal[1] = 1
 class _Model(BaseModel):
     """Unknown fields are refused: they are mistyped."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, defer_build=True)
 
 
 class OperatorTime(_Model):

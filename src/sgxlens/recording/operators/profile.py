@@ -76,7 +76,7 @@ class Profile:
 
 
 class _Line(BaseModel):
-    model_config = ConfigDict(strict=True)
+    model_config = ConfigDict(strict=True, defer_build=True)
     cat: str
     pid: int
     tid: int
