@@ -190,8 +190,7 @@ class PagedPhase:
         simulations, known = self.simulations(sizes), self._phase.loads
         missing = [one for one in dict.fromkeys(simulations.values()) if one not in known]
         if missing:
-            for one, run in zip(missing, self._process.runs(missing), strict=True):
-                known[one] = self._by_key(run)
+            known |= zip(missing, self._by_key(self._process.runs(missing)), strict=True)
         return [known[simulations[size]] if size in simulations else {} for size in sizes]
 
     def _kinds(self, run: EpcRun) -> tuple[Integers, Integers, Integers]:
@@ -209,15 +208,23 @@ class PagedPhase:
             kind[~is_first & ~self._phase.was_used[page]] = _KINDS.index("seldom")
         return visit, page, kind
 
-    def _by_key(self, run: EpcRun) -> dict[LoadKey, int]:
+    def _by_key(self, runs: Sequence[EpcRun]) -> list[dict[LoadKey, int]]:
         facts = self.facts
-        visit, page, kind = self._kinds(run)
+        loaded = [self._kinds(run) for run in runs]
+        # Most loads are of all runs: roles are found for all of them at once.
+        visit, page, kind = (np.concatenate(columns) for columns in zip(*loaded, strict=True))
         context = self._phase.context_index(visit)
         operator = facts.contexts.operator[context]
         role = self._phase.roles(context, page)
         names, _ = facts.roles
         key = (kind * (len(facts.operators) + 1) + operator + 1) * len(names) + role
-        found, counts = np.unique(key, return_counts=True)
+        ends = np.cumsum([visit.size for visit, _, _ in loaded])[:-1]
+        return [self._counts(keys) for keys in np.split(key, ends)]
+
+    def _counts(self, keys: Integers) -> dict[LoadKey, int]:
+        facts = self.facts
+        names, _ = facts.roles
+        found, counts = np.unique(keys, return_counts=True)
         result = {}
         for value, count in zip(found.tolist(), counts.tolist(), strict=True):
             rest, role_index = divmod(value, len(names))

@@ -226,7 +226,7 @@ class PhaseVisits:
         facts, index = self.facts, self._page_index[page]
         if not facts.use_pieces.use.size:
             return np.full(page.size, facts.roles[1][NO_REGION])
-        wanted = distinct_values(context * facts.pages.size + index)
+        wanted = distinct_values(self._use_key_of(context, index))
         # Few of the uses are wanted.
         place = places_of(wanted.values, self._use_key)
         pieces = np.flatnonzero(place[facts.use_pieces.use] >= 0)
@@ -252,7 +252,11 @@ class PhaseVisits:
     def _use_key(self) -> Integers:
         """For each use its context and page in one number."""
         uses = self.facts.uses
-        return uses.context * self.facts.pages.size + uses.page
+        return self._use_key_of(uses.context, uses.page)
+
+    def _use_key_of(self, context: Integers, page_index: Integers) -> Integers:
+        # A page that the phase does not use comes after the last one.
+        return context * (self.facts.pages.size + 1) + page_index
 
     @cached_property
     def _roles_in_phase(self) -> Integers:
