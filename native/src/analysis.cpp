@@ -7,7 +7,9 @@
 #include "sgxlens/histogram.hpp"
 #include "sgxlens/stream.h"
 
+#include <algorithm>
 #include <cstring>
+#include <utility>
 
 namespace sgxlens {
 
@@ -26,6 +28,9 @@ constexpr std::size_t kSystemCallsMax = 5'000'000;
 constexpr std::size_t kAnnotationsMax = 5'000'000;
 /// Further marks are counted only: a phase is meant to be an inference, not a loop's turn.
 constexpr std::size_t kPhasesMax = 20'000;
+
+/// Words in which what a segment is cut off from is found: one has 256 runs at most.
+constexpr std::ptrdiff_t kSeamWords = 2048;
 
 void need_words(std::size_t words, std::size_t needed) {
     if (words < needed)
@@ -84,31 +89,65 @@ void Analysis::feed(const std::uint64_t *words, std::size_t count) {
     if (finished_)
         throw StreamError("records after the end of the analysis");
     const std::uint64_t *const end = words + count;
+    if (!cut_.empty())
+        words = take_cut(words, end);
     while (words < end) {
-        const std::uint64_t *next = words + 1;
-        if (segments_ != nullptr) {
-            const Segments::Found segment = segments_->find(words, end);
-            if (segment.is_known) {
-                // The stacks take accesses in their order.
-                if (batch_size_ > 0)
-                    flush();
-                segments_->apply(position_);
-                position_ += segment.access_count;
-                segment_access_count_ += segment.access_count;
-                instruction_count_ += segment.instruction_count;
-                words += segment.word_count;
-                continue;
-            }
-            if (segment.word_count > 0)
-                next = words + segment.word_count;
-        }
-        words = take(words, next, end);
+        words = step(words, end);
         if (attributor_ != nullptr && attributor_->span_is_long(position_)) {
             settle();
             attributor_->begin_span(position_, false);
         }
     }
     progress_.line_access_count.store(position(), std::memory_order_relaxed);
+}
+
+/// Takes what comes next, in one way or another; returns where it ends.
+const std::uint64_t *Analysis::step(const std::uint64_t *words, const std::uint64_t *end) {
+    const std::uint64_t *next = words + 1;
+    if (segments_ != nullptr) {
+        const Segments::Found found = segments_->find(words, end);
+        if (found.is_cut) {
+            cut_.assign(words, end);
+            return end;
+        }
+        if (found.is_known) {
+            // The stacks take accesses in their order.
+            if (batch_size_ > 0)
+                flush();
+            segments_->apply(position_);
+            position_ += found.access_count;
+            segment_access_count_ += found.access_count;
+            instruction_count_ += found.instruction_count;
+            return words + found.word_count;
+        }
+        if (found.word_count > 0)
+            next = words + found.word_count;
+    }
+    return take(words, next, end);
+}
+
+/// Takes the words that were left over together with these, which follow; returns where that ends.
+/// So what becomes known does not depend on where chunks end, which is elsewhere each time.
+const std::uint64_t *Analysis::take_cut(const std::uint64_t *words, const std::uint64_t *end) {
+    // It says when the chunk began, and does not part what comes before it from what comes after.
+    while (words < end && SGXLENS_KIND(*words) == SGXLENS_TICK)
+        words = take(words, words + 1, end);
+    const std::uint64_t *next = words;
+    while (next < end && next - words < kSeamWords)
+        next += std::min<std::ptrdiff_t>(1 + SGXLENS_PAYLOAD(*next), end - next);
+    const auto cut_count = static_cast<std::ptrdiff_t>(cut_.size());
+    std::vector<std::uint64_t> joined = std::move(cut_);
+    cut_.clear();
+    joined.insert(joined.end(), words, next);
+    const std::uint64_t *const begin = joined.data();
+    const std::uint64_t *at = begin;
+    while (at - begin < cut_count)
+        at = step(at, begin + joined.size());
+    if (next < end && !cut_.empty()) { // no segment is that long
+        take(cut_.data(), cut_.data() + cut_.size(), cut_.data() + cut_.size());
+        cut_.clear();
+    }
+    return words + (at - begin - cut_count);
 }
 
 /// Takes the records that start before `stop`, at least one; returns where they end.
@@ -279,6 +318,8 @@ void Analysis::finish() {
     if (finished_)
         return;
     finished_ = true;
+    take(cut_.data(), cut_.data() + cut_.size(), cut_.data() + cut_.size());
+    cut_.clear();
     end_phase();
     if (attributor_ != nullptr)
         attributor_->finish();

@@ -113,6 +113,59 @@ std::uint64_t anchor_count_max(const Pattern &pattern) {
     return count;
 }
 
+/// Lets a row know at which places in their pages its bases may lie for the bases of one of its
+/// segments to lie apart.
+void take_apart_places(Row &row, const Pattern &segment, std::size_t at, const std::uint64_t *words,
+                       const std::uint64_t *base_lines) {
+    struct Lines {
+        std::uint32_t row_base;
+        std::uint64_t first; // from it
+        std::uint64_t last;
+        std::uint32_t base;
+    };
+    std::vector<Lines> all;
+    for (const Pattern::Interval &interval : segment.intervals()) {
+        const std::uint32_t row_base =
+            interval.base != 0 ? row.pattern.base_of(at + interval.base) : 0;
+        const std::uint64_t way =
+            (interval.base != 0 ? words[at + interval.base] : 0) - base_lines[row_base];
+        all.push_back({row_base, way + interval.first, way + interval.last, interval.base});
+    }
+    std::sort(all.begin(), all.end(), [](const Lines &a, const Lines &b) {
+        return a.row_base != b.row_base ? a.row_base < b.row_base : a.first < b.first;
+    });
+    for (std::size_t i = 1; i < all.size(); ++i) {
+        const Lines &a = all[i - 1];
+        const Lines &b = all[i];
+        if (a.row_base != b.row_base || a.base == b.base || b.first - a.last >= 64)
+            continue;
+        // A page must start after the last line of the one, and not after the first of the other.
+        const std::uint64_t starts = (std::uint64_t{1} << (b.first - a.last)) - 1;
+        row.apart_places[a.row_base] &= std::rotl(starts, static_cast<int>((0 - b.first) % 64));
+    }
+}
+
+/// Says what it takes to tell a row of segments from the words of the stream.
+void take_stream(Row &row, const std::uint64_t *words, const std::uint64_t *base_lines) {
+    const std::vector<Pattern::Leader> &leaders = row.pattern.leaders();
+    row.apart_places.assign(leaders.size(), ~std::uint64_t{0});
+    std::size_t next = 1; // base, of the row
+    for (std::size_t part = 0, word = 0; part < row.parts.size(); ++part) {
+        const Segment &segment = static_cast<const Segment &>(*row.parts[part]);
+        const std::size_t base_count = segment.pattern.base_count();
+        take_apart_places(row, segment.pattern, word, words, base_lines);
+        for (; next < leaders.size() && leaders[next].word < word + base_count; ++next) {
+            Pattern::Leader leader = segment.pattern.leaders()[leaders[next].word - word];
+            leader.word += row.stream_word_count;
+            row.stream_leaders.push_back(leader);
+        }
+        word += base_count;
+        row.stream_word_count += static_cast<std::uint32_t>(segment.pattern.word_count());
+        row.instruction_count += segment.instruction_count;
+    }
+    row.stream_leaders.shrink_to_fit();
+}
+
 /// In how many pages the lines of a pattern may lie.
 std::uint64_t page_count_max(const Pattern &pattern) {
     std::uint64_t count = 0;
@@ -134,7 +187,7 @@ detail::Segment *Segments::Memo::make_segment(const std::uint64_t *words, std::s
     for (const LineAccess &access : accesses)
         source.extents.push_back({access.offset, access.offset, access.word});
     auto segment = std::make_unique<Segment>();
-    if (!segment->pattern.build(source) || !segment->pattern.matches(words, found_lines.data()))
+    if (!segment->pattern.build(source) || !segment->pattern.matches(words, found_words.data()))
         return nullptr;
     for (std::size_t at = 0; at < word_count;) {
         const SuperblockExit &exit = *superblocks.exit(SGXLENS_VALUE(words[at]));
@@ -148,7 +201,7 @@ detail::Segment *Segments::Memo::make_segment(const std::uint64_t *words, std::s
     for (const LineAccess &access : accesses) {
         const std::uint64_t line = line_of(access, words);
         const auto base = static_cast<std::uint16_t>(segment->pattern.base_of(access.word));
-        const std::uint64_t offset = line - found_lines[base];
+        const std::uint64_t offset = line - found_words[base];
         const auto classes = static_cast<std::uint8_t>(1u << access.access_class);
         const LocalStack::Access one{line, offset, base, 0, 0, access.access_class, classes};
         local.access(&one, 1);
@@ -236,6 +289,9 @@ detail::Row *Segments::Memo::make_row(Rows &level) {
         return nullptr;
     made->parts = level.parts;
     made->is_of_rows = level.is_of_rows;
+    made->is_complete = level.is_complete();
+    if (!level.is_of_rows)
+        take_stream(*made, level.words.data(), base_lines);
     made->number = ++stretch_count;
     made->sequence = level.hash;
     made->access_count = static_cast<std::uint32_t>(level.access_count);

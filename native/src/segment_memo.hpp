@@ -91,11 +91,30 @@ struct Segment : Stretch {
 /// of each part and the lines of its bases but the first.
 struct Row : Stretch {
     std::vector<Stretch *> parts;
+    bool parts_are_apart(const std::uint64_t *base_lines) const {
+        std::uint64_t apart = 1;
+        for (std::size_t base = 0; base < apart_places.size(); ++base)
+            apart &= apart_places[base] >> base_lines[base] % 64;
+        return apart == 1;
+    }
+
     bool is_of_rows = false;
+    bool is_complete = false;   ///< its last part ends it, nothing else did
     bool has_few_pages = false; ///< it touches; at most kRowPagesMax
 
+    // Of a row of segments, what it takes to tell from the words of the stream that it comes.
+    std::uint32_t stream_word_count = 0;
+    std::uint32_t instruction_count = 0;
+    std::vector<Pattern::Leader> stream_leaders; ///< of its bases but the first, in those words
+    /// Of each base: at which places in its page the bases of the segments touch pages of their own
+    /// as far as they became one base of the row.
+    std::vector<std::uint64_t> apart_places;
+    std::array<Row *, 2> successors{}; ///< what came after it, the latest first
+
     std::size_t memory_bytes() const {
-        return sizeof *this + Stretch::memory_bytes() + parts.capacity() * sizeof parts[0];
+        return sizeof *this + Stretch::memory_bytes() + parts.capacity() * sizeof parts[0] +
+               stream_leaders.capacity() * sizeof stream_leaders[0] +
+               apart_places.capacity() * sizeof apart_places[0];
     }
 };
 
@@ -262,7 +281,7 @@ struct Segments::Memo {
     using Segment = detail::Segment;
 
     Memo(const Superblocks &s, StackQueue &l, StackQueue &p, LineUses *u)
-        : superblocks(s), lines(l), pages(p), line_uses(u) {}
+        : superblocks(s), lines(l), pages(p), line_uses(u), found_words(detail::kBasesMax) {}
 
     const Superblocks &superblocks;
     StackQueue &lines;
@@ -283,10 +302,13 @@ struct Segments::Memo {
     std::size_t rest_words = 0; ///< left to be taken plainly
     std::size_t next_rest_words = 0;
 
-    // The segment found.
-    Segment *found = nullptr;
-    Segment *previous = nullptr; ///< the one before it, if it was known
-    std::array<std::uint64_t, detail::kBasesMax> found_lines{};
+    // The row found, and the lines of its bases; or the segments found, and those of theirs.
+    Row *found_row = nullptr;
+    std::array<std::uint64_t, detail::kBasesMax> found_row_lines{};
+    std::vector<Segment *> found;
+    std::vector<std::uint64_t> found_words; ///< as of a row of them
+    Segment *previous = nullptr;            ///< the one before it, if it was known
+    Row *previous_row = nullptr;            ///< likewise the row before it
 
     detail::Pagings segment_pagings;
     std::vector<detail::Paging *> counted_pagings;
@@ -302,12 +324,15 @@ struct Segments::Memo {
     detail::PageTaker page_taker{known_bytes};
 
     bool try_segment(Segment &segment, const std::uint64_t *words, const std::uint64_t *end);
+    bool try_row(Row &row, const std::uint64_t *words, const std::uint64_t *end);
+    Found known();
     Segment *make_segment(const std::uint64_t *words, std::size_t word_count);
     Row *known_row(detail::Rows &level);
     Row *make_row(detail::Rows &level);
     detail::BytePattern row_bytes(const Row &row, const std::uint64_t *words,
                                   const std::uint64_t *base_lines);
     void end_row();
+    void add_row(Row &row, const std::uint64_t *base_lines, std::uint64_t position);
     void end_outer_row();
     void apply_segments(const std::vector<detail::Stretch *> &segments, const std::uint64_t *words,
                         std::uint64_t position, bool for_lines);

@@ -39,7 +39,7 @@ bool Pattern::share_bases(const Source &source) {
                 return false;
             base = ranges.size();
             ranges.push_back({value, value});
-            leaders_.push_back({0, i, 0});
+            leaders_.push_back({0, i});
         }
         ranges[base].low = std::min(ranges[base].low, value);
         ranges[base].high = std::max(ranges[base].high, value);
@@ -72,10 +72,8 @@ void Pattern::take_intervals(const Source &source) {
             lowest[place.base] = place.first;
         intervals_.push_back(place);
     }
-    for (std::size_t base = 1; base < leaders_.size(); ++base) {
-        const std::uint64_t value = source.words[leaders_[base].word] >> value_shift_;
-        leaders_[base].lowest = (lowest[base] - value) & kLineNumberMask;
-    }
+    for (std::size_t base = 1; base < leaders_.size(); ++base)
+        leaders_[base].offset = source.words[leaders_[base].word] - (lowest[base] << value_shift_);
     std::sort(intervals_.begin(), intervals_.end(),
               [](const Interval &a, const Interval &b) { return a.first < b.first; });
 }
@@ -129,15 +127,11 @@ bool Pattern::build(const Source &source) {
         return false;
     while (join_overlapping(source)) {
     }
-    for (std::size_t base = 1; base < leaders_.size(); ++base)
-        leaders_[base].low_bits =
-            static_cast<std::uint32_t>(source.words[leaders_[base].word] & low_mask_);
     for (Interval &interval : intervals_) {
         if (interval.base == 0)
             continue;
         const Leader &leader = leaders_[interval.base];
-        const std::uint64_t lowest =
-            ((source.words[leader.word] >> value_shift_) + leader.lowest) & kLineNumberMask;
+        const std::uint64_t lowest = leader.base_line(source.words[leader.word], value_shift_);
         interval.first -= lowest;
         interval.last -= lowest;
     }
@@ -162,7 +156,7 @@ bool Pattern::build(const Source &source) {
 
 bool Pattern::matches(const std::uint64_t *words, std::uint64_t *base_lines) {
     // Mostly the exits tell, and the first does.
-    if (words[0] != (differences_.empty() ? wide(small_differences_[0]) : differences_[0]))
+    if (words[0] != difference(0))
         return false;
     std::uint64_t values[kBasesMax];
     values[0] = 0;
@@ -172,32 +166,51 @@ bool Pattern::matches(const std::uint64_t *words, std::uint64_t *base_lines) {
         const Leader &leader = leaders_[base];
         const std::uint64_t value = words[leader.word];
         values[base] = value;
-        base_lines[base] = ((value >> value_shift_) + leader.lowest) & kLineNumberMask;
-        wrong |= (value & low_mask_) ^ leader.low_bits;
+        base_lines[base] = leader.base_line(value, value_shift_);
+        wrong |= value - leader.offset;
     }
-    if (wrong != 0)
+    if ((wrong & low_mask_) != 0)
         return false;
+    return keeps_distances(words, values) && are_apart(base_lines);
+}
+
+bool Pattern::matches_part(const std::uint64_t *words, const Pattern &row, std::size_t part,
+                           const std::uint64_t *row_values) const {
+    std::uint64_t values[kBasesMax];
+    values[0] = 0;
+    for (std::size_t base = 1; base < leaders_.size(); ++base)
+        values[base] =
+            ((row.difference(part + base) + row_values[row.bases_[part + base]]) << value_shift_) +
+            leaders_[base].offset;
+    return keeps_distances(words, values);
+}
+
+bool Pattern::place(const std::uint64_t *values, std::uint64_t *base_lines) {
+    base_lines[0] = 0;
+    for (std::size_t base = 1; base < leaders_.size(); ++base)
+        base_lines[base] = leaders_[base].base_line(values[base], value_shift_);
+    return are_apart(base_lines);
+}
+
+bool Pattern::keeps_distances(const std::uint64_t *words, const std::uint64_t *values) const {
     const std::size_t count = bases_.size();
     const Distances &distances = best_distances();
-    const bool are_kept =
-        differences_.empty()
-            ? distances.are_kept_small(words, small_differences_.data(), bases_.data(), values,
-                                       count)
-            : distances.are_kept(words, differences_.data(), bases_.data(), values, count);
-    return are_kept && are_apart(base_lines);
+    return differences_.empty()
+               ? distances.are_kept_small(words, small_differences_.data(), bases_.data(), values,
+                                          count)
+               : distances.are_kept(words, differences_.data(), bases_.data(), values, count);
 }
 
 std::vector<std::uint64_t> Pattern::words(const std::uint64_t *base_lines) const {
     std::array<std::uint64_t, kBasesMax> values;
     values[0] = 0;
     for (std::size_t base = 1; base < leaders_.size(); ++base) {
-        const std::uint64_t line = (base_lines[base] - leaders_[base].lowest) & kLineNumberMask;
-        values[base] = line << value_shift_ | leaders_[base].low_bits;
+        const std::uint64_t value = (base_lines[base] << value_shift_) + leaders_[base].offset;
+        values[base] = value_shift_ == 0 ? value & kLineNumberMask : value;
     }
     std::vector<std::uint64_t> words(bases_.size());
     for (std::size_t i = 0; i < bases_.size(); ++i)
-        words[i] = values[bases_[i]] +
-                   (differences_.empty() ? wide(small_differences_[i]) : differences_[i]);
+        words[i] = values[bases_[i]] + difference(i);
     return words;
 }
 

@@ -34,6 +34,16 @@ class Pattern {
         std::uint64_t last;
         std::uint32_t base;
     };
+    /// The first value of a base. All values of the base keep their distance from it.
+    struct Leader {
+        std::uint64_t
+            offset; ///< of the value, from the start of the line that its base starts from
+        std::uint32_t word;
+
+        std::uint64_t base_line(std::uint64_t value, unsigned value_shift) const {
+            return (value - offset) >> value_shift & kLineNumberMask;
+        }
+    };
     struct Source {
         const std::uint64_t *words = nullptr;
         std::vector<bool> is_value; ///< by word
@@ -50,12 +60,25 @@ class Pattern {
     /// line each base starts from: the lowest that it touches.
     bool matches(const std::uint64_t *words, std::uint64_t *base_lines);
 
+    /// Whether the words, word_count() of them, are of this pattern, and its bases where they are
+    /// in that part of a row which starts with word `part` of it. `row_values`: of the words that
+    /// lead the bases of the row; 0 of the absolute one. Its bases may touch the same lines.
+    bool matches_part(const std::uint64_t *words, const Pattern &row, std::size_t part,
+                      const std::uint64_t *row_values) const;
+    /// Says what line each base starts from, where the words that lead the bases have these values.
+    /// Returns whether no two bases touch the same lines there.
+    bool place(const std::uint64_t *values, std::uint64_t *base_lines);
+    /// Returns whether no two bases touch the same lines where they start from these.
+    bool are_apart(const std::uint64_t *base_lines);
+
     /// The words whose bases start from these lines. Of values, only the
     /// bits that tell their lines and places in them are as they were.
     std::vector<std::uint64_t> words(const std::uint64_t *base_lines) const;
 
     std::size_t word_count() const { return bases_.size(); }
     std::size_t base_count() const { return leaders_.size(); }
+    /// By base; of no meaning of the absolute one.
+    const std::vector<Leader> &leaders() const { return leaders_; }
     /// The base of the value in a word; of a head 0.
     unsigned base_of(std::size_t word) const { return bases_[word]; }
     /// All lines that are touched lie in these; of each base, no two overlap.
@@ -66,15 +89,13 @@ class Pattern {
     std::size_t memory_bytes() const;
 
   private:
-    struct Leader {
-        std::uint64_t lowest; ///< line of its base, from the leader's line
-        std::uint32_t word;
-        std::uint32_t low_bits; ///< of the leader: what lines its accesses touch depends on them
-    };
     bool share_bases(const Source &source);
     bool join_overlapping(const Source &source);
     void take_intervals(const Source &source);
-    bool are_apart(const std::uint64_t *base_lines);
+    std::uint64_t difference(std::size_t word) const {
+        return differences_.empty() ? wide(small_differences_[word]) : differences_[word];
+    }
+    bool keeps_distances(const std::uint64_t *words, const std::uint64_t *values) const;
     bool reorder(const std::uint64_t *base_lines);
 
     /// Of each word from its base: in one of the two, the second where all are small.
@@ -83,7 +104,7 @@ class Pattern {
     std::vector<std::uint8_t> bases_; ///< of each word
     std::vector<Leader> leaders_;     ///< by base
     std::vector<Interval> intervals_; ///< in the order in which they lay in memory last
-    std::uint64_t low_mask_ = 0;
+    std::uint64_t low_mask_ = 0;      ///< of values: what lines are touched depends on these bits
     unsigned value_shift_ = 0;
     unsigned apart_shift_ = 0;
 };

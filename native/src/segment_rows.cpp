@@ -142,15 +142,27 @@ Row *Segments::Memo::known_row(Rows &level) {
 
 void Segments::Memo::end_row() {
     Row *const row = known_row(rows);
+    // One that was cut short would come first, where the whole one comes, too.
+    if (row != nullptr && row->is_complete && previous_row != nullptr) {
+        std::array<Row *, 2> &successors = previous_row->successors;
+        if (std::find(successors.begin(), successors.end(), row) == successors.end())
+            successors = {row, successors[0]};
+    }
+    previous_row = row;
     if (row != nullptr) {
-        outer_rows.add(*row, rows.base_lines.data(), rows.position);
-        if (line_uses != nullptr)
-            row->bytes.note(rows.base_lines.data(), *line_uses);
+        add_row(*row, rows.base_lines.data(), rows.position);
     } else {
         end_outer_row();
         apply_segments(rows.parts, rows.words.data(), rows.position, true);
     }
     rows.clear();
+}
+
+/// Has a row of segments wait to become part of a row of rows.
+void Segments::Memo::add_row(Row &row, const std::uint64_t *base_lines, std::uint64_t position) {
+    outer_rows.add(row, base_lines, position);
+    if (line_uses != nullptr)
+        row.bytes.note(base_lines, *line_uses);
     if (outer_rows.is_complete())
         end_outer_row();
 }
@@ -163,7 +175,7 @@ void Segments::Memo::end_outer_row() {
     if (known != nullptr) {
         const std::uint64_t *const base_lines = outer_rows.base_lines.data();
         list(*known, counted_rows);
-        add_row(lines, row_taker, *known, base_lines, outer_rows.position);
+        detail::add_row(lines, row_taker, *known, base_lines, outer_rows.position);
         has_pages = apply_pages(*known, base_lines, outer_rows.position);
     }
     PartLines base_lines(outer_rows.words.data());
@@ -173,7 +185,7 @@ void Segments::Memo::end_outer_row() {
         base_lines.move_to(row);
         if (known == nullptr) {
             list(row, counted_rows);
-            add_row(lines, row_taker, row, base_lines.data(), position);
+            detail::add_row(lines, row_taker, row, base_lines.data(), position);
         }
         if (!apply_pages(row, base_lines.data(), position))
             apply_segments(row.parts, row.pattern.words(base_lines.data()).data(), position, false);

@@ -43,10 +43,70 @@ constexpr std::size_t kSegmentPrice = 256;
 bool Segments::Memo::try_segment(Segment &segment, const std::uint64_t *words,
                                  const std::uint64_t *end) {
     if (segment.pattern.word_count() > static_cast<std::size_t>(end - words) ||
-        !segment.pattern.matches(words, found_lines.data()))
+        !segment.pattern.matches(words, found_words.data()))
         return false;
-    found = &segment;
+    found.assign(1, &segment);
+    found_row = nullptr;
     return true;
+}
+
+/// Whether some parts of that row come here, from the first on. Mostly all do: then they need not
+/// be looked for one by one, nor the row.
+bool Segments::Memo::try_row(Row &row, const std::uint64_t *words, const std::uint64_t *end) {
+    if (row.stream_word_count > static_cast<std::size_t>(end - words))
+        return false;
+    std::uint64_t values[kBasesMax];
+    values[0] = 0;
+    for (std::size_t base = 1; base <= row.stream_leaders.size(); ++base) {
+        const Pattern::Leader &leader = row.stream_leaders[base - 1];
+        values[base] = leader.base_line(words[leader.word], kLineBits);
+    }
+    std::size_t count = 0;
+    for (std::size_t word = 0; count < row.parts.size(); ++count) {
+        const Pattern &part = row.parts[count]->pattern;
+        if (!part.matches_part(words, row.pattern, word, values))
+            break;
+        words += part.word_count();
+        word += part.base_count();
+    }
+    if (count == 0)
+        return false;
+    const bool is_apart = row.pattern.place(values, found_row_lines.data()) &&
+                          row.parts_are_apart(found_row_lines.data());
+    if (is_apart && count == row.parts.size()) {
+        found_row = &row;
+        return true;
+    }
+    found_row = nullptr;
+    found.clear();
+    found_words = row.pattern.words(found_row_lines.data());
+    found_words.resize(std::max(found_words.size(), kBasesMax));
+    PartLines base_lines(found_words.data());
+    for (std::size_t i = 0; i < count; ++i) {
+        Segment &part = static_cast<Segment &>(*row.parts[i]);
+        base_lines.move_to(part);
+        if (!part.pattern.are_apart(base_lines.data()))
+            break;
+        found.push_back(&part);
+    }
+    return !found.empty();
+}
+
+/// What was found, which is known.
+Segments::Found Segments::Memo::known() {
+    Found all{0, true, 0, 0};
+    if (found_row != nullptr)
+        all = {found_row->stream_word_count, true, found_row->access_count,
+               found_row->instruction_count};
+    else
+        for (const Segment *const segment : found) {
+            all.word_count += segment->pattern.word_count();
+            all.access_count += segment->access_count;
+            all.instruction_count += segment->instruction_count;
+        }
+    trial_words += all.word_count;
+    saved_words += all.word_count;
+    return all;
 }
 
 Segments::Found Segments::find(const std::uint64_t *words, const std::uint64_t *end) {
@@ -58,16 +118,14 @@ Segments::Found Segments::find(const std::uint64_t *words, const std::uint64_t *
     }
     if (m.trial_words >= kTrialWords)
         m.end_trial();
-    const auto known = [&m]() {
-        m.trial_words += m.found->pattern.word_count();
-        m.saved_words += m.found->pattern.word_count();
-        return Found{m.found->pattern.word_count(), true, m.found->access_count,
-                     m.found->instruction_count};
-    };
+    if (m.previous_row != nullptr && m.rows.parts.empty())
+        for (Row *const successor : m.previous_row->successors)
+            if (successor != nullptr && m.try_row(*successor, words, end))
+                return m.known();
     if (m.previous != nullptr)
         for (Segment *const successor : m.previous->successors)
             if (successor != nullptr && m.try_segment(*successor, words, end))
-                return known();
+                return m.known();
 
     const std::uint64_t *at = words;
     std::uint64_t hash = 0;
@@ -85,6 +143,8 @@ Segments::Found Segments::find(const std::uint64_t *words, const std::uint64_t *
         complete =
             weight >= kSegmentWeightMax || (weight >= kSegmentWeightMin && is_cut(head, kCutRatio));
     }
+    if (!complete && at >= end)
+        return {static_cast<std::size_t>(at - words), false, 0, 0, true};
     const Found unknown{static_cast<std::size_t>(at - words), false, 0, 0};
     m.trial_words += unknown.word_count + 1;
     if (m.known_bytes > kMemoryMax || m.outer_rows.known.is_crowded()) {
@@ -111,7 +171,7 @@ Segments::Found Segments::find(const std::uint64_t *words, const std::uint64_t *
             m.try_segment(segment, words, end)) {
             follows(segment);
             sequence->hit(i);
-            return known();
+            return m.known();
         }
     }
     if (!sequence->miss() && !m.at_any_cost)
@@ -128,17 +188,28 @@ Segments::Found Segments::find(const std::uint64_t *words, const std::uint64_t *
     made->sequence = sequence->hash;
     sequence->known.emplace_back(made);
     follows(*made);
-    m.found = made;
-    return known();
+    m.found.assign(1, made);
+    m.found_row = nullptr;
+    return m.known();
 }
 
 void Segments::apply(std::uint64_t position) {
     Memo &m = *memo_;
-    Segment &segment = *m.found;
-    m.previous = &segment;
-    m.rows.add(segment, m.found_lines.data(), position);
-    if (m.rows.is_complete())
-        m.end_row();
+    if (m.found_row != nullptr) {
+        m.previous = static_cast<Segment *>(m.found_row->parts.back());
+        m.previous_row = m.found_row;
+        m.add_row(*m.found_row, m.found_row_lines.data(), position);
+        return;
+    }
+    PartLines base_lines(m.found_words.data());
+    for (Segment *const segment : m.found) {
+        base_lines.move_to(*segment);
+        m.rows.add(*segment, base_lines.data(), position);
+        position += segment->access_count;
+        if (m.rows.is_complete())
+            m.end_row();
+    }
+    m.previous = m.found.back();
 }
 
 void Segments::Memo::end_trial() {
@@ -189,7 +260,7 @@ void Segments::Memo::drop_all() {
     segment_pagings.clear();
     has_outer_rows = true;
     previous = nullptr;
-    found = nullptr;
+    previous_row = nullptr;
     known_bytes = 0;
 }
 

@@ -219,8 +219,18 @@ Words make_stream(Random &random) {
     return stream;
 }
 
+/// Adds these runs with all their values moved so far.
+void add_moved(Words &stream, const Words &runs, std::uint64_t way) {
+    for (std::size_t at = 0; at < runs.size();) {
+        stream.push_back(runs[at]);
+        for (std::uint64_t left = SGXLENS_PAYLOAD(runs[at++]); left > 0; left--)
+            stream.push_back(runs[at++] + way);
+    }
+}
+
 /// The same passes over the same memory again and again, as inferences are, long enough for rows of
-/// rows. Between them, memory that they use becomes of other regions, of a few or of many.
+/// rows. Between them, memory that they use becomes of other regions, of a few or of many. Some lie
+/// elsewhere in their pages.
 Words make_passes(Random &random) {
     Words stream;
     std::vector<Exit> exits;
@@ -245,7 +255,7 @@ Words make_passes(Random &random) {
         for (std::uint64_t line = 0; line < 1024 && random() % 64 != 0; line += 4)
             declare(stream, line, 4, 'a' + random() % names);
         stream.push_back(SGXLENS_HEAD(SGXLENS_THREAD, 0, random() % 2 & thread));
-        stream.insert(stream.end(), pass.begin(), pass.end());
+        add_moved(stream, pass, random() % 2 == 0 ? 64 * (random() % 64) : 0);
     }
     return stream;
 }

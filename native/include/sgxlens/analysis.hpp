@@ -194,6 +194,8 @@ class Analysis {
     void run(const SuperblockExit &exit, const std::uint64_t *record);
     void run_general(const SuperblockExit &exit, const std::uint64_t *record);
     void access(std::uint64_t address, std::uint64_t size_bytes, std::uint8_t access_class);
+    const std::uint64_t *step(const std::uint64_t *words, const std::uint64_t *end);
+    const std::uint64_t *take_cut(const std::uint64_t *words, const std::uint64_t *end);
     const std::uint64_t *take(const std::uint64_t *words, const std::uint64_t *stop,
                               const std::uint64_t *end);
     void take_bytes();
@@ -231,6 +233,7 @@ class Analysis {
     StackQueue line_queue_;
     StackQueue page_queue_;
     bool split_at_clock_reads_;
+    std::vector<std::uint64_t> cut_;      ///< words of a segment that ends in the next words
     std::vector<std::uint64_t> batch_;    ///< entries with their bytes; see native/src/expand.hpp
     std::vector<std::uint64_t> followed_; ///< scratch
     std::size_t batch_size_ = 0;

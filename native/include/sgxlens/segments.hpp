@@ -10,7 +10,8 @@
 // This is done again and again. A segment is short. Its first accesses to blocks wait until there
 // is a row of segments, which is matched in the same way: as a sequence of segments and their
 // bases. So blocks that several segments of the row touch are looked up once. For lines, which are
-// many more than pages, there are rows of rows, too.
+// many more than pages, there are rows of rows, too. A row is looked for as a whole where it came
+// after the one before it: its segments need not be found first.
 //
 // Results are exact: what is matched is compared word by word, and bases must lie apart.
 #pragma once
@@ -37,16 +38,17 @@ class Segments {
     ~Segments();
 
     struct Found {
-        /// Of the segment if it is known, and may be applied. Else the records that start within
-        /// so many words, perhaps none, are to be taken one by one.
+        /// Of the segments if they are known, and may be applied. Else the records that start
+        /// within so many words, perhaps none, are to be taken one by one.
         std::size_t word_count;
         bool is_known;
         std::uint32_t access_count; ///< of lines
         std::uint32_t instruction_count;
+        bool is_cut = false; ///< the words end within a segment, as far as can be told
     };
-    /// Looks at the segment that starts here.
+    /// Looks at the segment that starts here, and perhaps at those after it.
     Found find(const std::uint64_t *words, const std::uint64_t *end);
-    /// Takes the segment that was just found and is known. `position`: line accesses made before
+    /// Takes the segments that were just found and are known. `position`: line accesses made before
     /// it. Its accesses to lines may wait.
     void apply(std::uint64_t position);
     /// Gives the accesses that wait to the queue: due before any other access is.
