@@ -9,7 +9,7 @@ from html import escape
 from typing import Literal
 
 from sgxlens.comparison.direction import Direction
-from sgxlens.enclave.charges import Cause
+from sgxlens.enclave.charges import CAUSE_TITLES, Cause
 from sgxlens.enclave.quantities import Range
 from sgxlens.markup import html_table
 from sgxlens.prediction.model import Swing
@@ -398,10 +398,15 @@ class Comparison:
             rows = [
                 ["natively", *_change_cells(of.native_seconds)],
                 *(
-                    [f"added by {row.cause}", *_change_cells(row.added_seconds)]
+                    [f"+ {CAUSE_TITLES[row.cause]}", *_change_cells(row.added_seconds)]
                     for row in of.causes
                 ),
                 ["inside", *_change_cells(of.sgx_seconds)],
+                *(
+                    [["inside, for each sample", *_change_cells(of.per_sample.sgx_seconds)]]
+                    if of.per_sample is not None
+                    else []
+                ),
                 ["slower by", *slowdown, "", "", of.slowdown.direction],
             ]
             labels = (self.sides[0].label, changes.label)

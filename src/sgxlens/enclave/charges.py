@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING, Final, Literal, get_args
 
 if TYPE_CHECKING:
     from sgxlens.enclave.quantities import Constant, Range
@@ -16,6 +16,14 @@ if TYPE_CHECKING:
 #: and building the enclave.
 Cause = Literal["compute", "transitions", "encryption", "paging", "runtime"]
 CAUSES: tuple[Cause, ...] = get_args(Cause)
+#: What people read in place of them.
+CAUSE_TITLES: Final[dict[Cause, str]] = {
+    "compute": "slower instructions",
+    "transitions": "leaving and entering",
+    "encryption": "memory encryption",
+    "paging": "EPC paging",
+    "runtime": "the runtime's own work",
+}
 
 
 @dataclass(frozen=True)

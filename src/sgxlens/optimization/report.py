@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final, Literal, cast
 from pydantic import Field
 
 from sgxlens.advice.advice import Gain
+from sgxlens.enclave.charges import CAUSE_TITLES
 from sgxlens.enclave.quantities import Range
 from sgxlens.optimization.deployment import (
     ENVIRONMENT,
@@ -26,7 +27,7 @@ from sgxlens.optimization.deployment import (
 from sgxlens.optimization.result import Optimization
 from sgxlens.report.files import write_file
 from sgxlens.report.json import Part, published_json, published_schema
-from sgxlens.report.titles import CAUSE_TITLES, GAIN_TITLES
+from sgxlens.report.titles import GAIN_TITLES
 from sgxlens.report.verified import outputs_text
 from sgxlens.text import one_line
 from sgxlens.units import (

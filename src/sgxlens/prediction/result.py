@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from sgxlens.enclave.charges import CAUSE_TITLES
 from sgxlens.enclave.quantities import Range
 from sgxlens.markup import html_table
 from sgxlens.prediction.exits import Exits
@@ -77,7 +78,10 @@ class Prediction:
         inside, slowdown = steady.sgx_seconds, steady.slowdown
         rows = [
             ["natively", format_seconds(steady.native.median_seconds), ""],
-            *([f"added by {row.cause}", *_time_cells(row.added_seconds)] for row in steady.causes),
+            *(
+                [f"+ {CAUSE_TITLES[row.cause]}", *_time_cells(row.added_seconds)]
+                for row in steady.causes
+            ),
             ["inside", *_time_cells(inside)],
             [
                 "slower by",

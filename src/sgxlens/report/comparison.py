@@ -6,10 +6,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from sgxlens.enclave.charges import CAUSE_TITLES
 from sgxlens.errors import UsageError
 from sgxlens.prediction.several import slowest
 from sgxlens.report.prediction import LeftOut
-from sgxlens.report.titles import CAUSE_TITLES
 from sgxlens.units import format_seconds, format_seconds_range, format_signed_seconds
 
 if TYPE_CHECKING:

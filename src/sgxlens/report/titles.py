@@ -8,16 +8,9 @@ from typing import Final
 
 from sgxlens.advice.advice import Change
 from sgxlens.comparison.direction import Direction
-from sgxlens.enclave.charges import Cause
+from sgxlens.enclave.charges import CAUSE_TITLES, Cause
 from sgxlens.enclave.epc import EpcPolicy
 
-CAUSE_TITLES: Final[dict[Cause, str]] = {
-    "compute": "slower instructions",
-    "transitions": "leaving and entering",
-    "encryption": "memory encryption",
-    "paging": "EPC paging",
-    "runtime": "the runtime's own work",
-}
 #: By `sgxlens.attribution.facts.SOURCE_KINDS`.
 SOURCE_TITLES: Final[dict[str, str]] = {
     "same_operator": "the same operator",

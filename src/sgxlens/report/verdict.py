@@ -5,8 +5,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from sgxlens.enclave.charges import CAUSE_TITLES
 from sgxlens.recording.phase_names import is_inference
-from sgxlens.report.titles import CAUSE_TITLES
 from sgxlens.text import one_line
 from sgxlens.units import format_ratio, format_seconds
 

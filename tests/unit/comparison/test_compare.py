@@ -113,6 +113,7 @@ def test_batches_that_inputs_tell_are_compared_by_sample(make_recording: MakeRec
     assert one.before == times.sgx_seconds.before
     assert one.after.likely == pytest.approx(times.sgx_seconds.after.likely / 4)
     assert one.direction == "less"
+    assert "inside, for each sample" in comparison._repr_html_()
 
 
 def test_a_third_model_with_other_inputs_hides_no_batch(make_recording: MakeRecording) -> None:
@@ -249,7 +250,7 @@ def test_notebooks_show_tables(make_recording: MakeRecording) -> None:
     )
     for shown, part in (
         (recording, "inference 2"),
-        (prediction, "added by paging"),
+        (prediction, "+ EPC paging"),
         (comparison, "B against A"),
         (hostile, "&lt;script&gt;"),
     ):

@@ -13,10 +13,9 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 import numpy as np
 
-from sgxlens.enclave.charges import CAUSES, Cause
+from sgxlens.enclave.charges import CAUSE_TITLES, CAUSES, Cause
 from sgxlens.errors import UsageError
 from sgxlens.recording.phase_names import is_inference
-from sgxlens.report.titles import CAUSE_TITLES
 from sgxlens.reuse.curves import miss_ratio_curve
 from sgxlens.text import one_line
 from sgxlens.units import format_bytes, format_ratio

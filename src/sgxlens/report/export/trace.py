@@ -16,9 +16,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import pyarrow.compute as pc
 
-from sgxlens.enclave.charges import CAUSES
+from sgxlens.enclave.charges import CAUSE_TITLES, CAUSES
 from sgxlens.report.export.timing import clock
-from sgxlens.report.titles import CAUSE_TITLES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

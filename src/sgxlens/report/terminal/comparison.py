@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from rich.console import Group
 from rich.text import Text
 
+from sgxlens.enclave.charges import CAUSE_TITLES
 from sgxlens.report.comparison import change_verdict
 from sgxlens.report.terminal.layout import (
     INDENT,
@@ -23,7 +24,6 @@ from sgxlens.report.terminal.layout import (
 )
 from sgxlens.report.terminal.values import number, signed_count, signed_range, value_range
 from sgxlens.report.titles import (
-    CAUSE_TITLES,
     DIRECTION_TITLES,
     NEEDED_SIZES,
     SIZE_TITLES,

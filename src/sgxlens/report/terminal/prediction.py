@@ -9,6 +9,7 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
+from sgxlens.enclave.charges import CAUSE_TITLES
 from sgxlens.report.terminal.epc import epc_needs
 from sgxlens.report.terminal.exits import exits
 from sgxlens.report.terminal.layout import (
@@ -31,7 +32,6 @@ from sgxlens.report.terminal.values import (
     seconds_range,
     value_range,
 )
-from sgxlens.report.titles import CAUSE_TITLES
 from sgxlens.report.verdict import verdict
 from sgxlens.text import one_line
 from sgxlens.units import (
