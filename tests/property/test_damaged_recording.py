@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pyarrow as pa
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from sgxlens.errors import RecordingError
@@ -86,8 +86,13 @@ def test_damaged_tables(
     read_damaged(path, f"{name}.parquet", change)
 
 
+def column_renamed(content: bytes) -> bytes:
+    return content.replace(b"granularity", b"granularitz")
+
+
 @FUZZ
 @given(change=damage(), name=st.sampled_from(["phases", "reuse", "footprints"]))
+@example(change=column_renamed, name="reuse")
 def test_tables_damaged_by_someone_who_mends_the_checksums(
     make_recording: MakeRecording, change: Callable[[bytes], bytes], name: str, tmp_path: Path
 ) -> None:

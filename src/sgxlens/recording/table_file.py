@@ -50,7 +50,10 @@ class TableFile:
         self._columns: dict[str, pa.ChunkedArray] = {}
         with self._refusing():
             coded = [column.name for column in expected.columns if column.values]
-            self._file = pq.ParquetFile(self._content, read_dictionary=coded)
+            try:
+                self._file = pq.ParquetFile(self._content, read_dictionary=coded)
+            except KeyError as error:  # of a column that is asked for
+                raise ValueError("it lacks a column that it should have") from error
             _check_shape(self._file, expected, info.row_count)
 
     def table(self) -> pa.Table:
