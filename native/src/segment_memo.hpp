@@ -170,10 +170,6 @@ template <typename Known> class Sequences {
 
     /// The entry of that hash; null where its places are taken by others that are of use.
     Sequence<Known> *at(std::uint64_t hash) {
-        if (++lookups_ == kWindow) {
-            lookups_ /= 2;
-            refusals_ /= 2;
-        }
         Sequence<Known> *const group = &table_[hash >> shift_ & ~(kPlaces - 1)];
         Sequence<Known> *free = nullptr;
         for (std::size_t i = 0; i < kPlaces; ++i) {
@@ -183,10 +179,8 @@ template <typename Known> class Sequences {
             if (group[i].known.empty() && (free == nullptr || group[i].price > free->price))
                 free = group + i;
         }
-        if (free == nullptr) {
-            ++refusals_;
+        if (free == nullptr)
             return nullptr;
-        }
         *free = Sequence<Known>();
         free->hash = hash;
         return free;
@@ -196,24 +190,35 @@ template <typename Known> class Sequences {
             for (const auto &known : sequence.known)
                 take(*known);
     }
-    void refuse() { ++refusals_; }
-    /// Whether lately so much found no place that what is known is of little use any more.
-    bool is_crowded() const { return lookups_ >= kWindow / 2 && refusals_ > lookups_ / 3; }
+    /// Tells how much came, in words of the stream or in accesses, and whether there was no place
+    /// for it.
+    void came(std::uint64_t amount, bool is_refused) {
+        came_ += amount;
+        refused_ += is_refused ? amount : 0;
+        if (came_ >= kWindow) {
+            came_ /= 2;
+            refused_ /= 2;
+        }
+    }
+    /// Whether of what came lately so much found no place that what is known is of little use.
+    bool is_crowded() const { return came_ >= kWindow / 2 && refused_ > came_ / 3; }
     void clear() {
         for (Sequence<Known> &sequence : table_)
             sequence = Sequence<Known>();
-        lookups_ = 0;
-        refusals_ = 0;
+        came_ = 0;
+        refused_ = 0;
     }
     std::size_t memory_bytes() const { return table_.size() * sizeof(table_[0]); }
 
   private:
     static constexpr std::size_t kPlaces = 8;
-    static constexpr std::size_t kWindow = std::size_t{1} << 16;
+    /// A part of an inference, but more than what a program does between two of them: this may
+    /// find no place, and all that is known of inferences should not be dropped for it.
+    static constexpr std::uint64_t kWindow = std::uint64_t{1} << 26;
     std::vector<Sequence<Known>> table_;
     unsigned shift_;
-    std::size_t lookups_ = 0; ///< lately
-    std::size_t refusals_ = 0;
+    std::uint64_t came_ = 0; ///< lately
+    std::uint64_t refused_ = 0;
 };
 
 /// The pagings of stretches of one kind.

@@ -109,13 +109,16 @@ bool detail::Rows::is_complete() const {
 /// The row that is complete, if it is known now.
 Row *Segments::Memo::known_row(Rows &level) {
     Sequence<Row> *const sequence = level.known.at(mix(level.hash, 1));
-    if (sequence == nullptr)
+    if (sequence == nullptr) {
+        level.known.came(level.access_count, true);
         return nullptr;
+    }
     for (std::size_t i = 0; i < sequence->known.size(); ++i) {
         Row &candidate = *sequence->known[i];
         if (candidate.pattern.word_count() == level.words.size() &&
             candidate.pattern.matches(level.words.data(), level.base_lines.data())) {
             sequence->hit(i);
+            level.known.came(level.access_count, false);
             return &candidate;
         }
     }
@@ -127,12 +130,10 @@ Row *Segments::Memo::known_row(Rows &level) {
             hash = mix(hash, word);
         return seen.add(hash);
     };
-    if (!sequence->miss() && !at_any_cost && !is_seen())
+    const bool is_wanted = sequence->miss() || at_any_cost || is_seen();
+    level.known.came(level.access_count, is_wanted && sequence->is_full());
+    if (!is_wanted || sequence->is_full())
         return nullptr;
-    if (sequence->is_full()) {
-        level.known.refuse();
-        return nullptr;
-    }
     sequence->made();
     Row *const made = make_row(level);
     if (made != nullptr)

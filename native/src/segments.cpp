@@ -106,6 +106,7 @@ Segments::Found Segments::Memo::known() {
         }
     trial_words += all.word_count;
     saved_words += all.word_count;
+    sequences.came(all.word_count, false);
     return all;
 }
 
@@ -159,8 +160,10 @@ Segments::Found Segments::find(const std::uint64_t *words, const std::uint64_t *
     if (!complete)
         return unknown;
     Sequence<Segment> *const sequence = m.sequences.at(mix(hash, 1));
-    if (sequence == nullptr)
+    if (sequence == nullptr) {
+        m.sequences.came(unknown.word_count, true);
         return unknown;
+    }
     const auto follows = [&](Segment &segment) {
         if (previous != nullptr)
             previous->successors = {&segment, previous->successors[0]};
@@ -174,12 +177,10 @@ Segments::Found Segments::find(const std::uint64_t *words, const std::uint64_t *
             return m.known();
         }
     }
-    if (!sequence->miss() && !m.at_any_cost)
+    const bool is_wanted = sequence->miss() || m.at_any_cost;
+    m.sequences.came(unknown.word_count, is_wanted && sequence->is_full());
+    if (!is_wanted || sequence->is_full())
         return unknown;
-    if (sequence->is_full()) {
-        m.sequences.refuse();
-        return unknown;
-    }
     m.spent_words += kSegmentPrice;
     sequence->made();
     Segment *const made = m.make_segment(words, unknown.word_count);
@@ -198,6 +199,7 @@ void Segments::apply(std::uint64_t position) {
     if (m.found_row != nullptr) {
         m.previous = static_cast<Segment *>(m.found_row->parts.back());
         m.previous_row = m.found_row;
+        m.rows.known.came(m.found_row->access_count, false);
         m.add_row(*m.found_row, m.found_row_lines.data(), position);
         return;
     }
