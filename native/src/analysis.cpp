@@ -18,7 +18,7 @@ using detail::kLinesInPage;
 
 namespace {
 
-/// Words in which what a segment is cut off from is found: one has 256 runs at most.
+/// Words after a cut in which the rest of its segment is looked for. A longer one is taken plainly.
 constexpr std::ptrdiff_t kSeamWords = 2048;
 
 } // namespace
@@ -68,9 +68,13 @@ void Analysis::feed(const std::uint64_t *words, std::size_t count) {
     const std::uint64_t *const end = words + count;
     if (!cut_.empty())
         words = take_cut(words, end);
-    while (words < end) {
+    while (words < end)
         words = step(words, end);
-        if (attributor_ != nullptr && attributor_->span_is_long(position_)) {
+    // Here, so that where such a span ends does not depend on what is known.
+    if (attributor_ != nullptr &&
+        attributor_->span_is_long(position() + Segments::kCutAccessesMax)) {
+        take_cut_plainly();
+        if (attributor_->span_is_long(position())) {
             settle();
             attributor_->begin_span(position_, false);
         }
@@ -104,7 +108,7 @@ const std::uint64_t *Analysis::step(const std::uint64_t *words, const std::uint6
 }
 
 /// Takes the words that were left over together with these, which follow; returns where that ends.
-/// So what becomes known does not depend on where chunks end, which is elsewhere each time.
+/// So what becomes known hardly depends on where chunks end, which is elsewhere each time.
 const std::uint64_t *Analysis::take_cut(const std::uint64_t *words, const std::uint64_t *end) {
     // It says when the chunk began, and does not part what comes before it from what comes after.
     while (words < end && SGXLENS_KIND(*words) == SGXLENS_TICK)
@@ -120,11 +124,14 @@ const std::uint64_t *Analysis::take_cut(const std::uint64_t *words, const std::u
     const std::uint64_t *at = begin;
     while (at - begin < cut_count)
         at = step(at, begin + joined.size());
-    if (next < end && !cut_.empty()) { // no segment is that long
-        take(cut_.data(), cut_.data() + cut_.size(), cut_.data() + cut_.size());
-        cut_.clear();
-    }
+    if (next < end)
+        take_cut_plainly();
     return words + (at - begin - cut_count);
+}
+
+void Analysis::take_cut_plainly() {
+    take(cut_.data(), cut_.data() + cut_.size(), cut_.data() + cut_.size());
+    cut_.clear();
 }
 
 /// Takes the records that start before `stop`, at least one; returns where they end.
@@ -280,8 +287,7 @@ void Analysis::finish() {
     if (finished_)
         return;
     finished_ = true;
-    take(cut_.data(), cut_.data() + cut_.size(), cut_.data() + cut_.size());
-    cut_.clear();
+    take_cut_plainly();
     end_phase();
     if (attributor_ != nullptr)
         attributor_->finish();

@@ -91,13 +91,6 @@ struct Segment : Stretch {
 /// of each part and the lines of its bases but the first.
 struct Row : Stretch {
     std::vector<Stretch *> parts;
-    bool parts_are_apart(const std::uint64_t *base_lines) const {
-        std::uint64_t apart = 1;
-        for (std::size_t base = 0; base < apart_places.size(); ++base)
-            apart &= apart_places[base] >> base_lines[base] % 64;
-        return apart == 1;
-    }
-
     bool is_of_rows = false;
     bool is_complete = false;   ///< its last part ends it, nothing else did
     bool has_few_pages = false; ///< it touches; at most kRowPagesMax
@@ -110,6 +103,15 @@ struct Row : Stretch {
     /// as far as they became one base of the row.
     std::vector<std::uint64_t> apart_places;
     std::array<Row *, 2> successors{}; ///< what came after it, the latest first
+
+    /// Whether the bases of each segment lie apart where those of the row, which do, are at these
+    /// lines.
+    bool parts_are_apart(const std::uint64_t *base_lines) const {
+        std::uint64_t apart = 1;
+        for (std::size_t base = 0; base < apart_places.size(); ++base)
+            apart &= apart_places[base] >> base_lines[base] % 64;
+        return apart == 1;
+    }
 
     std::size_t memory_bytes() const {
         return sizeof *this + Stretch::memory_bytes() + parts.capacity() * sizeof parts[0] +
@@ -293,6 +295,7 @@ struct Segments::Memo {
     StackQueue &pages;
     LineUses *const line_uses; ///< null: no bytes are followed
     bool at_any_cost = false;
+    std::size_t memory_max = 0; ///< for what is known
 
     detail::Sequences<Segment> sequences{detail::kSequenceBits};
     std::atomic<std::size_t> known_bytes = 0; ///< rows grow when they are taken
@@ -313,7 +316,7 @@ struct Segments::Memo {
     std::vector<Segment *> found;
     std::vector<std::uint64_t> found_words; ///< as of a row of them
     Segment *previous = nullptr;            ///< the one before it, if it was known
-    Row *previous_row = nullptr;            ///< likewise the row before it
+    Row *previous_row = nullptr;            ///< the last row that was, if it was known
 
     detail::Pagings segment_pagings;
     std::vector<detail::Paging *> counted_pagings;
@@ -329,7 +332,8 @@ struct Segments::Memo {
     detail::PageTaker page_taker{known_bytes};
 
     bool try_segment(Segment &segment, const std::uint64_t *words, const std::uint64_t *end);
-    bool try_row(Row &row, const std::uint64_t *words, const std::uint64_t *end);
+    bool find_row(const std::uint64_t *words, const std::uint64_t *end);
+    bool take_parts(const Row &row, std::size_t count, const std::uint64_t *base_lines);
     Found known();
     Segment *make_segment(const std::uint64_t *words, std::size_t word_count);
     Row *known_row(detail::Rows &level);
@@ -337,7 +341,8 @@ struct Segments::Memo {
     detail::BytePattern row_bytes(const Row &row, const std::uint64_t *words,
                                   const std::uint64_t *base_lines);
     void end_row();
-    void add_row(Row &row, const std::uint64_t *base_lines, std::uint64_t position);
+    void follow_row(Row *row);
+    void add_to_outer_row(Row &row, const std::uint64_t *base_lines, std::uint64_t position);
     void end_outer_row();
     void apply_segments(const std::vector<detail::Stretch *> &segments, const std::uint64_t *words,
                         std::uint64_t position, bool for_lines);

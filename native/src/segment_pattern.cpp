@@ -185,7 +185,7 @@ bool Pattern::matches_part(const std::uint64_t *words, const Pattern &row, std::
     return keeps_distances(words, values);
 }
 
-bool Pattern::place(const std::uint64_t *values, std::uint64_t *base_lines) {
+bool Pattern::locate(const std::uint64_t *values, std::uint64_t *base_lines) {
     base_lines[0] = 0;
     for (std::size_t base = 1; base < leaders_.size(); ++base)
         base_lines[base] = leaders_[base].base_line(values[base], value_shift_);

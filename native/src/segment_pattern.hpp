@@ -67,7 +67,7 @@ class Pattern {
                       const std::uint64_t *row_values) const;
     /// Says what line each base starts from, where the words that lead the bases have these values.
     /// Returns whether no two bases touch the same lines there.
-    bool place(const std::uint64_t *values, std::uint64_t *base_lines);
+    bool locate(const std::uint64_t *values, std::uint64_t *base_lines);
     /// Returns whether no two bases touch the same lines where they start from these.
     bool are_apart(const std::uint64_t *base_lines);
 

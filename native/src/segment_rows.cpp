@@ -143,15 +143,9 @@ Row *Segments::Memo::known_row(Rows &level) {
 
 void Segments::Memo::end_row() {
     Row *const row = known_row(rows);
-    // One that was cut short would come first, where the whole one comes, too.
-    if (row != nullptr && row->is_complete && previous_row != nullptr) {
-        std::array<Row *, 2> &successors = previous_row->successors;
-        if (std::find(successors.begin(), successors.end(), row) == successors.end())
-            successors = {row, successors[0]};
-    }
-    previous_row = row;
+    follow_row(row);
     if (row != nullptr) {
-        add_row(*row, rows.base_lines.data(), rows.position);
+        add_to_outer_row(*row, rows.base_lines.data(), rows.position);
     } else {
         end_outer_row();
         apply_segments(rows.parts, rows.words.data(), rows.position, true);
@@ -159,8 +153,20 @@ void Segments::Memo::end_row() {
     rows.clear();
 }
 
+/// Notes that this row came after the one before it; null: one that is not known.
+void Segments::Memo::follow_row(Row *row) {
+    // One that was cut short would be found where the whole one comes, too.
+    if (row != nullptr && row->is_complete && previous_row != nullptr) {
+        std::array<Row *, 2> &successors = previous_row->successors;
+        if (successors[0] != row)
+            successors = {row, successors[0]};
+    }
+    previous_row = row;
+}
+
 /// Has a row of segments wait to become part of a row of rows.
-void Segments::Memo::add_row(Row &row, const std::uint64_t *base_lines, std::uint64_t position) {
+void Segments::Memo::add_to_outer_row(Row &row, const std::uint64_t *base_lines,
+                                      std::uint64_t position) {
     outer_rows.add(row, base_lines, position);
     if (line_uses != nullptr)
         row.bytes.note(base_lines, *line_uses);
@@ -176,7 +182,7 @@ void Segments::Memo::end_outer_row() {
     if (known != nullptr) {
         const std::uint64_t *const base_lines = outer_rows.base_lines.data();
         list(*known, counted_rows);
-        detail::add_row(lines, row_taker, *known, base_lines, outer_rows.position);
+        add_row(lines, row_taker, *known, base_lines, outer_rows.position);
         has_pages = apply_pages(*known, base_lines, outer_rows.position);
     }
     PartLines base_lines(outer_rows.words.data());
@@ -186,7 +192,7 @@ void Segments::Memo::end_outer_row() {
         base_lines.move_to(row);
         if (known == nullptr) {
             list(row, counted_rows);
-            detail::add_row(lines, row_taker, row, base_lines.data(), position);
+            add_row(lines, row_taker, row, base_lines.data(), position);
         }
         if (!apply_pages(row, base_lines.data(), position))
             apply_segments(row.parts, row.pattern.words(base_lines.data()).data(), position, false);

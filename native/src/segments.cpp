@@ -22,12 +22,15 @@ namespace {
 // weight of a run is its operations and one. Short segments recur more often, long ones save more.
 constexpr std::uint32_t kSegmentWeightMin = 64;
 constexpr std::uint32_t kSegmentWeightMax = 256;
+static_assert(2 * kSegmentWeightMax <= Segments::kCutAccessesMax, "an operation has two lines");
 constexpr std::uint64_t kCutRatio = 4;
 
-// What is remembered is dropped when it exceeds this, or when too many sequences find no place:
-// rows of rows first. The inferences of ResNet-50 in ONNX Runtime need 480 MB, of which 180 MB are
-// for rows of rows; with less than these need, much is learned again and again.
+// What is remembered is dropped when it exceeds this, or when too much of what comes finds no
+// place: rows of rows first. The inferences of ResNet-50 in ONNX Runtime need 480 MB, of which 180
+// MB are for rows of rows; with less than these need, much is learned again and again.
 constexpr std::size_t kMemoryMax = std::size_t{640} << 20;
+// Where everything is made known, so that tests see what becomes of it.
+constexpr std::size_t kMemoryMaxAtAnyCost = std::size_t{1} << 20;
 
 // Code that does not recur, as that of an interpreter, is better taken plainly. After each so many
 // words it is reckoned whether segments have paid; if not, they are left alone for a while, each
@@ -50,42 +53,59 @@ bool Segments::Memo::try_segment(Segment &segment, const std::uint64_t *words,
     return true;
 }
 
-/// Whether some parts of that row come here, from the first on. Mostly all do: then they need not
-/// be looked for one by one, nor the row.
-bool Segments::Memo::try_row(Row &row, const std::uint64_t *words, const std::uint64_t *end) {
-    if (row.stream_word_count > static_cast<std::size_t>(end - words))
-        return false;
-    std::uint64_t values[kBasesMax];
-    values[0] = 0;
-    for (std::size_t base = 1; base <= row.stream_leaders.size(); ++base) {
-        const Pattern::Leader &leader = row.stream_leaders[base - 1];
-        values[base] = leader.base_line(words[leader.word], kLineBits);
+/// Whether a row comes here that came after the one before it, or at least some parts of it from
+/// the first on. Then they need not be looked for one by one, nor the row.
+bool Segments::Memo::find_row(const std::uint64_t *words, const std::uint64_t *end) {
+    Row *longest = nullptr;
+    std::size_t longest_count = 0;
+    std::array<std::uint64_t, kBasesMax> longest_lines;
+    for (Row *const row : previous_row->successors) {
+        if (row == nullptr || row->stream_word_count > static_cast<std::size_t>(end - words))
+            continue;
+        std::uint64_t values[kBasesMax];
+        values[0] = 0;
+        for (std::size_t base = 1; base <= row->stream_leaders.size(); ++base) {
+            const Pattern::Leader &leader = row->stream_leaders[base - 1];
+            values[base] = leader.base_line(words[leader.word], kLineBits);
+        }
+        std::size_t count = 0;
+        std::size_t row_word = 0;
+        for (const std::uint64_t *at = words; count < row->parts.size(); ++count) {
+            const Pattern &part = row->parts[count]->pattern;
+            if (!part.matches_part(at, row->pattern, row_word, values))
+                break;
+            at += part.word_count();
+            row_word += part.base_count();
+        }
+        if (count <= longest_count)
+            continue;
+        const bool is_apart = row->pattern.locate(values, longest_lines.data());
+        if (is_apart && count == row->parts.size() && row->parts_are_apart(longest_lines.data())) {
+            found_row = row;
+            found_row_lines = longest_lines;
+            return true;
+        }
+        longest = row;
+        longest_count = count;
     }
-    std::size_t count = 0;
-    for (std::size_t word = 0; count < row.parts.size(); ++count) {
-        const Pattern &part = row.parts[count]->pattern;
-        if (!part.matches_part(words, row.pattern, word, values))
-            break;
-        words += part.word_count();
-        word += part.base_count();
-    }
-    if (count == 0)
-        return false;
-    const bool is_apart = row.pattern.place(values, found_row_lines.data()) &&
-                          row.parts_are_apart(found_row_lines.data());
-    if (is_apart && count == row.parts.size()) {
-        found_row = &row;
-        return true;
-    }
+    return longest != nullptr && take_parts(*longest, longest_count, longest_lines.data());
+}
+
+/// Finds that many parts of a row, as far as the bases of each lie apart; false where none does.
+bool Segments::Memo::take_parts(const Row &row, std::size_t count,
+                                const std::uint64_t *base_lines) {
     found_row = nullptr;
     found.clear();
-    found_words = row.pattern.words(found_row_lines.data());
+    found_words = row.pattern.words(base_lines);
+    // What lies before a leader in memory may be below line 0 by now: it is at the other end.
+    for (std::uint64_t &word : found_words)
+        word &= kLineNumberMask;
     found_words.resize(std::max(found_words.size(), kBasesMax));
-    PartLines base_lines(found_words.data());
+    PartLines part_lines(found_words.data());
     for (std::size_t i = 0; i < count; ++i) {
         Segment &part = static_cast<Segment &>(*row.parts[i]);
-        base_lines.move_to(part);
-        if (!part.pattern.are_apart(base_lines.data()))
+        part_lines.move_to(part);
+        if (!part.pattern.are_apart(part_lines.data()))
             break;
         found.push_back(&part);
     }
@@ -119,10 +139,8 @@ Segments::Found Segments::find(const std::uint64_t *words, const std::uint64_t *
     }
     if (m.trial_words >= kTrialWords)
         m.end_trial();
-    if (m.previous_row != nullptr && m.rows.parts.empty())
-        for (Row *const successor : m.previous_row->successors)
-            if (successor != nullptr && m.try_row(*successor, words, end))
-                return m.known();
+    if (m.previous_row != nullptr && m.rows.parts.empty() && m.find_row(words, end))
+        return m.known();
     if (m.previous != nullptr)
         for (Segment *const successor : m.previous->successors)
             if (successor != nullptr && m.try_segment(*successor, words, end))
@@ -145,15 +163,15 @@ Segments::Found Segments::find(const std::uint64_t *words, const std::uint64_t *
             weight >= kSegmentWeightMax || (weight >= kSegmentWeightMin && is_cut(head, kCutRatio));
     }
     if (!complete && at >= end)
-        return {static_cast<std::size_t>(at - words), false, 0, 0, true};
+        return {0, false, 0, 0, true};
     const Found unknown{static_cast<std::size_t>(at - words), false, 0, 0};
     m.trial_words += unknown.word_count + 1;
-    if (m.known_bytes > kMemoryMax || m.outer_rows.known.is_crowded()) {
+    if (m.known_bytes > m.memory_max || m.outer_rows.known.is_crowded()) {
         // They make room for the rest, of which each saves more; then they are not made again.
-        m.has_outer_rows = m.has_outer_rows && m.known_bytes <= kMemoryMax;
+        m.has_outer_rows = m.has_outer_rows && m.known_bytes <= m.memory_max;
         m.drop_outer_rows();
     }
-    if (m.known_bytes > kMemoryMax || m.sequences.is_crowded() || m.rows.known.is_crowded())
+    if (m.known_bytes > m.memory_max || m.sequences.is_crowded() || m.rows.known.is_crowded())
         m.drop_all();
     Segment *const previous = m.previous;
     m.previous = nullptr;
@@ -178,9 +196,10 @@ Segments::Found Segments::find(const std::uint64_t *words, const std::uint64_t *
         }
     }
     const bool is_wanted = sequence->miss() || m.at_any_cost;
-    m.sequences.came(unknown.word_count, is_wanted && sequence->is_full());
-    if (!is_wanted || sequence->is_full())
+    if (!is_wanted || sequence->is_full()) {
+        m.sequences.came(unknown.word_count, is_wanted);
         return unknown;
+    }
     m.spent_words += kSegmentPrice;
     sequence->made();
     Segment *const made = m.make_segment(words, unknown.word_count);
@@ -198,9 +217,9 @@ void Segments::apply(std::uint64_t position) {
     Memo &m = *memo_;
     if (m.found_row != nullptr) {
         m.previous = static_cast<Segment *>(m.found_row->parts.back());
-        m.previous_row = m.found_row;
+        m.follow_row(m.found_row);
         m.rows.known.came(m.found_row->access_count, false);
-        m.add_row(*m.found_row, m.found_row_lines.data(), position);
+        m.add_to_outer_row(*m.found_row, m.found_row_lines.data(), position);
         return;
     }
     PartLines base_lines(m.found_words.data());
@@ -271,6 +290,7 @@ Segments::Segments(const Superblocks &superblocks, StackQueue &lines, StackQueue
     : memo_(std::make_unique<Memo>(superblocks, lines, pages, line_uses)) {
     memo_->next_rest_words = kRestWordsMin;
     memo_->at_any_cost = use == SegmentUse::always;
+    memo_->memory_max = memo_->at_any_cost ? kMemoryMaxAtAnyCost : kMemoryMax;
 }
 
 Segments::~Segments() = default;

@@ -196,6 +196,7 @@ class Analysis {
     void access(std::uint64_t address, std::uint64_t size_bytes, std::uint8_t access_class);
     const std::uint64_t *step(const std::uint64_t *words, const std::uint64_t *end);
     const std::uint64_t *take_cut(const std::uint64_t *words, const std::uint64_t *end);
+    void take_cut_plainly();
     const std::uint64_t *take(const std::uint64_t *words, const std::uint64_t *stop,
                               const std::uint64_t *end);
     void take_bytes();

@@ -46,10 +46,13 @@ class Segments {
         std::uint32_t instruction_count;
         bool is_cut = false; ///< the words end within a segment, as far as can be told
     };
+    /// Accesses to lines that the words of a segment make which is cut, at most.
+    static constexpr std::uint64_t kCutAccessesMax = 512;
+
     /// Looks at the segment that starts here, and perhaps at those after it.
     Found find(const std::uint64_t *words, const std::uint64_t *end);
     /// Takes the segments that were just found and are known. `position`: line accesses made before
-    /// it. Its accesses to lines may wait.
+    /// them. Their accesses to lines may wait.
     void apply(std::uint64_t position);
     /// Gives the accesses that wait to the queue: due before any other access is.
     void settle();
