@@ -80,9 +80,19 @@ struct Stretch {
     }
 };
 
+/// What came after something, the latest first.
+template <typename Known> struct Successors {
+    std::array<Known *, 2> latest{};
+
+    void add(Known &next) {
+        if (latest[0] != &next)
+            latest = {&next, latest[0]};
+    }
+};
+
 struct Segment : Stretch {
     std::uint32_t instruction_count = 0;
-    std::array<Segment *, 2> successors{}; ///< what ran after it, the latest first
+    Successors<Segment> successors;
 
     std::size_t memory_bytes() const { return sizeof *this + Stretch::memory_bytes(); }
 };
@@ -102,7 +112,7 @@ struct Row : Stretch {
     /// Of each base: at which places in its page the bases of the segments touch pages of their own
     /// as far as they became one base of the row.
     std::vector<std::uint64_t> apart_places;
-    std::array<Row *, 2> successors{}; ///< what came after it, the latest first
+    Successors<Row> successors;
 
     /// Whether the bases of each segment lie apart where those of the row, which do, are at these
     /// lines.

@@ -160,18 +160,16 @@ bool Pattern::matches(const std::uint64_t *words, std::uint64_t *base_lines) {
         return false;
     std::uint64_t values[kBasesMax];
     values[0] = 0;
-    base_lines[0] = 0;
     std::uint64_t wrong = 0;
     for (std::size_t base = 1; base < leaders_.size(); ++base) {
         const Leader &leader = leaders_[base];
         const std::uint64_t value = words[leader.word];
         values[base] = value;
-        base_lines[base] = leader.base_line(value, value_shift_);
         wrong |= value - leader.offset;
     }
     if ((wrong & low_mask_) != 0)
         return false;
-    return keeps_distances(words, values) && are_apart(base_lines);
+    return keeps_distances(words, values) && locate(values, base_lines);
 }
 
 bool Pattern::matches_part(const std::uint64_t *words, const Pattern &row, std::size_t part,

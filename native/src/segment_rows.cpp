@@ -156,11 +156,8 @@ void Segments::Memo::end_row() {
 /// Notes that this row came after the one before it; null: one that is not known.
 void Segments::Memo::follow_row(Row *row) {
     // One that was cut short would be found where the whole one comes, too.
-    if (row != nullptr && row->is_complete && previous_row != nullptr) {
-        std::array<Row *, 2> &successors = previous_row->successors;
-        if (successors[0] != row)
-            successors = {row, successors[0]};
-    }
+    if (row != nullptr && row->is_complete && previous_row != nullptr)
+        previous_row->successors.add(*row);
     previous_row = row;
 }
 

@@ -26,8 +26,8 @@ static_assert(2 * kSegmentWeightMax <= Segments::kCutAccessesMax, "an operation 
 constexpr std::uint64_t kCutRatio = 4;
 
 // What is remembered is dropped when it exceeds this, or when too much of what comes finds no
-// place: rows of rows first. The inferences of ResNet-50 in ONNX Runtime need 480 MB, of which 180
-// MB are for rows of rows; with less than these need, much is learned again and again.
+// place: rows of rows first. The inferences of ResNet-50 in ONNX Runtime need some 310 MB; with
+// less than a program needs, much is learned again and again.
 constexpr std::size_t kMemoryMax = std::size_t{640} << 20;
 // Where everything is made known, so that tests see what becomes of it.
 constexpr std::size_t kMemoryMaxAtAnyCost = std::size_t{1} << 20;
@@ -59,7 +59,7 @@ bool Segments::Memo::find_row(const std::uint64_t *words, const std::uint64_t *e
     Row *longest = nullptr;
     std::size_t longest_count = 0;
     std::array<std::uint64_t, kBasesMax> longest_lines;
-    for (Row *const row : previous_row->successors) {
+    for (Row *const row : previous_row->successors.latest) {
         if (row == nullptr || row->stream_word_count > static_cast<std::size_t>(end - words))
             continue;
         std::uint64_t values[kBasesMax];
@@ -142,7 +142,7 @@ Segments::Found Segments::find(const std::uint64_t *words, const std::uint64_t *
     if (m.previous_row != nullptr && m.rows.parts.empty() && m.find_row(words, end))
         return m.known();
     if (m.previous != nullptr)
-        for (Segment *const successor : m.previous->successors)
+        for (Segment *const successor : m.previous->successors.latest)
             if (successor != nullptr && m.try_segment(*successor, words, end))
                 return m.known();
 
@@ -184,7 +184,7 @@ Segments::Found Segments::find(const std::uint64_t *words, const std::uint64_t *
     }
     const auto follows = [&](Segment &segment) {
         if (previous != nullptr)
-            previous->successors = {&segment, previous->successors[0]};
+            previous->successors.add(segment);
     };
     for (std::size_t i = 0; i < sequence->known.size(); ++i) {
         Segment &segment = *sequence->known[i];
