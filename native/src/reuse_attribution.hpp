@@ -96,65 +96,67 @@ inline void exchange_attributed(ReuseState &s, std::size_t run_count) {
     }
 }
 
-// Counts the accesses within runs: all but the first of each run, at distance 0. `before` is the
-// entry before the batch.
+inline std::uint64_t first_bits(std::size_t count) {
+    return (std::uint64_t{1} << count) - 1;
+}
+
+// Counts the accesses within runs: all but the first of each run, at distance 0.
 inline void count_within(ReuseState &s, const std::uint64_t *entries, std::size_t count,
-                         std::uint64_t before) {
-    const auto bin_of_entry = [](std::uint32_t row, std::uint64_t entry) {
-        return row | static_cast<std::uint32_t>(entry & kEntryClassMask) << kWindowDistanceBits;
+                         std::size_t run_count) {
+    const auto row_after = [&s](std::size_t starts) {
+        return starts == 0 ? s.last_row : s.bins[starts - 1] & ~(kBinClasses | kFirstBin);
     };
-    std::uint64_t *const near = s.counts.near;
-    std::uint32_t row = s.last_row;
-    // Of the stretch of one run and one class: its bin, and where its accesses within start.
-    std::uint32_t bin = bin_of_entry(row, before);
-    std::size_t from = 0;
-    std::size_t run = 0;
+    std::size_t starts_before = 0;
     for (std::size_t w = 0; w * 64 < count; ++w) {
+        const std::size_t rest = count - w * 64;
+        const std::uint64_t valid = rest >= 64 ? ~std::uint64_t{0} : first_bits(rest);
         const std::uint64_t starts = s.starts[w];
-        for (std::uint64_t left = starts | s.turns[w]; left != 0; left &= left - 1) {
-            const unsigned bit = static_cast<unsigned>(__builtin_ctzll(left));
-            const std::size_t at = w * 64 + bit;
-            near[bin] += at - from;
-            const std::uint64_t is_start = starts >> bit & 1;
-            // After the last run this is not used.
-            const std::uint32_t next_row = s.bins[run] & ~(kBinClasses | kFirstBin);
-            row ^= (row ^ next_row) & (0u - static_cast<std::uint32_t>(is_start));
-            run += is_start;
-            bin = bin_of_entry(row, entries[at]);
-            from = at + is_start;
+        const std::uint64_t ends = starts | s.turns[w] | ~valid;
+        // Where accesses within a run of one class begin: most runs have none.
+        std::uint64_t left = ~starts & valid & (starts << 1 | s.turns[w] | 1);
+        for (; left != 0; left &= left - 1) {
+            const auto first = static_cast<unsigned>(__builtin_ctzll(left));
+            const std::uint64_t ends_after = ends >> first >> 1;
+            const unsigned length = ends_after != 0
+                                        ? static_cast<unsigned>(__builtin_ctzll(ends_after)) + 1
+                                        : 64 - first;
+            const std::uint32_t row =
+                row_after(starts_before + count_bits(starts & first_bits(first)));
+            const std::uint64_t access = entries[w * 64 + first] & kEntryClassMask;
+            s.counts.near[row | static_cast<std::uint32_t>(access) << kWindowDistanceBits] +=
+                length;
         }
+        starts_before += count_bits(starts);
     }
-    near[bin] += count - from;
-    s.last_row = row;
+    s.last_row = row_after(run_count);
 }
 
 // Tells the observer of visits and classes, in the order of the accesses. Runs and s.visits are
-// those of the batch, which is counted; `before` is the entry before it.
+// those of the batch, which is counted.
 template <bool kPages>
-void tell_in_order(ReuseState &s, const std::uint64_t *entries, std::size_t count,
-                   std::uint64_t before) {
-    constexpr unsigned kBlockShift = kEntryLineShift + (kPages ? 6 : 0);
+void tell_in_order(ReuseState &s, const std::uint64_t *entries, std::size_t count) {
     std::size_t next_run = 0;
     std::size_t next_visit = 0;
-    for (std::size_t i = 0; i < count; ++i) {
-        const std::uint64_t entry = entries[i];
-        const std::uint64_t changed = entry ^ before;
-        before = entry;
-        const bool starts = changed >> kBlockShift != 0;
-        if (!starts && (changed & kEntryClassMask) == 0)
-            continue;
-        const std::uint64_t key = key_of<kPages>(entry);
-        const std::uint64_t access = entry & kEntryClassMask;
-        Cell *const cell = find(s, key, home_of(key >> kKeyBlockShift, s.hash_shift));
-        if (starts) {
+    for (std::size_t w = 0; w * 64 < count; ++w) {
+        for (std::uint64_t left = s.starts[w] | s.turns[w]; left != 0; left &= left - 1) {
+            const auto bit = static_cast<unsigned>(__builtin_ctzll(left));
+            const std::uint64_t entry = entries[w * 64 + bit];
+            const std::uint64_t access = entry & kEntryClassMask;
+            if ((s.starts[w] >> bit & 1) == 0) {
+                const std::uint64_t key = key_of<kPages>(entry);
+                tell(s, *find(s, key, home_of(key >> kKeyBlockShift, s.hash_shift)), 1u << access);
+                continue;
+            }
             s.told_run = next_run++;
+            const std::uint64_t key = s.keys[s.told_run];
+            Cell *const cell = find(s, key, s.homes[s.told_run]);
             if (next_visit < s.visit_count && s.visits[next_visit] == s.told_run) {
                 ++next_visit;
                 s.observer->visit(key >> kKeyBlockShift, static_cast<unsigned>(access));
                 cell->tag &= ~kTagClasses;
             }
+            tell(s, *cell, 1u << access);
         }
-        tell(s, *cell, 1u << access);
     }
     s.told_run = kNoRun;
 }

@@ -204,17 +204,16 @@ void process_batch(ReuseState &s, const std::uint64_t *entries, std::size_t coun
         count = keep_own<kPages, kSampled>(s, entries, count);
         entries = s.kept.data();
     }
-    const std::uint64_t before = s.last_entry;
     const Runs n = split_runs<kPages, kAttributed>(s, entries, count);
     locate<kPages>(s, n.run_count);
     if constexpr (kAttributed) {
         exchange_attributed(s, n.run_count);
-        count_within(s, entries, count, before);
+        count_within(s, entries, count, n.run_count);
         s.told_start = s.now;
         count_distances<kSampled, true>(s, n.run_count);
         take_changes<kPages>(s, n.change_count);
         if (s.visit_count > 0 || s.is_untold) [[unlikely]]
-            tell_in_order<kPages>(s, entries, count, before);
+            tell_in_order<kPages>(s, entries, count);
         return;
     }
     exchange_times(s, n.run_count);
