@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Protocol
 
 import numpy as np
@@ -31,7 +33,8 @@ _KINDS = ((16, "file"), (32, "shared_memory"), (64, "heap"), (128, "stack"))
 
 
 class _Writer(Protocol):
-    def write_table(self, name: str, columns: Mapping[str, Any]) -> None: ...
+    def write_table(self, name: str, columns: Mapping[str, Any]) -> None:
+        """Called in several threads at once."""
 
 
 def write_tables(
@@ -53,11 +56,23 @@ def write_tables(
             count = len(next(iter(columns.values())))
             process_column = np.full(count, process, dtype=np.uint32)
             parts.setdefault(name, []).append({"process": process_column, **columns})
-    for name, processes in parts.items():
-        writer.write_table(name, _joined(processes))
+    # Most of it is encoding and compression, outside the interpreter: the longest tables first.
+    names = sorted(parts, key=lambda name: -sum(len(part["process"]) for part in parts[name]))
+    with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
+        written = [
+            pool.submit(lambda n: writer.write_table(n, _joined(parts[n])), n) for n in names
+        ]
+        try:
+            for one in written:
+                one.result()
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
 
 
 def _joined(processes: list[Columns]) -> Columns:
+    if len(processes) == 1:
+        return processes[0]
     return {
         name: pa.chunked_array([_array(part[name]) for part in processes]).combine_chunks()
         for name in processes[0]

@@ -79,7 +79,7 @@ class RecordingWriter:
         return folder / f"{process}.zst"
 
     def write_table(self, name: str, columns: Mapping[str, ColumnValues]) -> None:
-        """Writes one table, once.
+        """Writes one table, once. Several may be written at once, in threads.
 
         Raises:
             RecordingError: the file cannot be written.
@@ -134,7 +134,8 @@ class RecordingWriter:
         if missing:
             raise ValueError(f"tables not written: {', '.join(missing)}")
         fields = metadata if isinstance(metadata, RecordingInfo) else dict(metadata)
-        text = metadata_module.complete(fields, self._tables)
+        tables = {name: self._tables[name] for name in TABLES if name in self._tables}
+        text = metadata_module.complete(fields, tables)
         self._write_file(METADATA_FILE, text.encode("ascii"))
         with self._errors_in_one_line():
             _sync_folder(self._folder)
