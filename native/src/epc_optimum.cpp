@@ -9,8 +9,8 @@
 // - before the start of the visit before which it is accessed last.
 //
 // No policy here does without. At the first kind of time a page that had been evicted has been
-// loaded at once, at the second it has been loaded again a quarter of the remaining time after it
-// was evicted, at the latest.
+// loaded before the next visit, at the second it has been loaded again a quarter of the remaining
+// time after it was evicted, at the latest.
 #include "epc_simulation.hpp"
 
 #include <bit>

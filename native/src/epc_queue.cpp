@@ -6,9 +6,7 @@
 // Several memories see the same visits at once: a visit to a page that is in all of them takes the
 // time of one.
 //
-// They end: of each enclave at most as many pages are in a visit as the filter has, and there is
-// room for all of those and more (EpcSettings::capacity_min), so that the second time round a queue
-// has a page that is not young.
+// They end: the second time round, no page that was looked at the first time is young.
 #include "epc_simulation.hpp"
 
 #include <algorithm>
@@ -42,11 +40,11 @@ template <EpcPolicy kPolicy> class QueueSimulation {
           filter_page_count_(visits.filter_page_count()),
           last_(visits.page_count() * settings.replica_count),
           absent_(last_.size(), ~std::uint64_t{0} >> (64 - capacities.size())),
-          now_(settings.replica_count) {
+          done_(settings.replica_count) {
         for (const std::uint64_t capacity : capacities)
             memories_.emplace_back(visits, settings, static_cast<std::size_t>(capacity));
-        // A page is awaited for a quarter of the filter at most.
-        const std::size_t delays = std::bit_ceil(filter_page_count_ / 4 + 1);
+        // A page is awaited from the next time on, for a quarter of the filter at most.
+        const std::size_t delays = std::bit_ceil(filter_page_count_ / 4 + 2);
         awaited_.resize(settings.replica_count, std::vector<std::vector<Awaited>>(delays));
         awaited_counts_.resize(settings.replica_count);
     }
@@ -62,12 +60,12 @@ template <EpcPolicy kPolicy> class QueueSimulation {
             for (std::uint32_t replica = 0; replica < replicas; ++replica) {
                 if (awaited_counts_[replica] != 0)
                     load_awaited(replica, number);
-                now_[replica] = number + 1;
                 const std::uint32_t page = replica * page_count_ + pages[number];
                 last_[page] = last[number];
                 for (std::uint64_t absent = absent_[page]; absent != 0; absent &= absent - 1)
                     load(static_cast<std::uint32_t>(std::countr_zero(absent)), page, replica,
                          number);
+                done_[replica] = number + 1;
             }
         }
         std::vector<EpcResult> results;
@@ -93,7 +91,7 @@ template <EpcPolicy kPolicy> class QueueSimulation {
 
         std::size_t capacity;
         Ledger ledger;
-        /// By page that is there: when it was last taken to be not accessed.
+        /// By page that is there: after what time; 0: not since it was loaded.
         std::vector<std::uint32_t> looked_at;
         std::vector<Queue> queues;
         std::size_t turn = 0;
@@ -107,10 +105,9 @@ template <EpcPolicy kPolicy> class QueueSimulation {
     void load_awaited(std::uint32_t replica, std::uint32_t number) {
         auto &lists = awaited_[replica];
         const std::size_t at = number & (lists.size() - 1);
-        // Loading may add to the list.
-        for (std::size_t i = 0; i < lists[at].size(); ++i) {
+        // Pages that leave meanwhile are awaited later.
+        for (const Awaited awaited : lists[at]) {
             --awaited_counts_[replica];
-            const Awaited awaited = lists[at][i];
             load(awaited.memory, awaited.page, replica, number);
         }
         lists[at].clear();
@@ -121,14 +118,14 @@ template <EpcPolicy kPolicy> class QueueSimulation {
         Memory &memory = memories_[index];
         memory.ledger.load(number, page);
         absent_[page] &= ~(std::uint64_t{1} << index);
-        // The access for which the page is loaded counts.
-        memory.looked_at[page] = now_[replica] - 1;
+        memory.looked_at[page] = 0;
         if constexpr (kPolicy == EpcPolicy::in_kernel || kPolicy == EpcPolicy::out_of_tree) {
-            memory.queues[kPolicy == EpcPolicy::out_of_tree ? replica : 0].push(page);
+            // The page has been allocated; it comes into the queue when it is loaded.
             ++memory.resident_count;
             if (memory.capacity - memory.resident_count < settings_.low_page_count)
                 while (memory.capacity - memory.resident_count < settings_.high_page_count)
                     scan(index, number);
+            memory.queues[kPolicy == EpcPolicy::out_of_tree ? replica : 0].push(page);
         } else {
             Queue &queue = memory.queues[0];
             if (queue.size() == memory.capacity) {
@@ -165,29 +162,30 @@ template <EpcPolicy kPolicy> class QueueSimulation {
         }
     }
 
-    std::uint32_t now_of(std::uint32_t page) const {
-        return settings_.replica_count == 1 ? now_[0] : now_[page / page_count_];
+    std::uint32_t done_of(std::uint32_t page) const {
+        return settings_.replica_count == 1 ? done_[0] : done_[page / page_count_];
     }
 
     /// Whether it was accessed since it was last looked at; looks at it.
     bool is_young(Memory &memory, std::uint32_t page) {
-        if (last_[page] <= memory.looked_at[page])
+        const std::uint32_t done = done_of(page);
+        if (std::min(done, last_[page]) <= memory.looked_at[page])
             return false;
-        memory.looked_at[page] = now_of(page);
+        memory.looked_at[page] = done;
         return true;
     }
 
     void evict(std::uint32_t index, std::uint32_t page, std::uint32_t number) {
         memories_[index].ledger.evict(number, page);
         absent_[page] |= std::uint64_t{1} << index;
-        const std::uint32_t now = now_of(page);
-        if (last_[page] <= now)
+        const std::uint32_t done = done_of(page);
+        if (last_[page] <= done)
             return;
-        const std::uint32_t rest = last_[page] - now;
-        const std::uint32_t delay = rest <= filter_page_count_ ? rest / 4 : 0;
+        const std::uint32_t left = last_[page] - done;
+        const std::uint32_t delay = left <= filter_page_count_ ? (left - 1) / 4 : 0;
         const std::uint32_t replica = settings_.replica_count == 1 ? 0 : page / page_count_;
         auto &lists = awaited_[replica];
-        lists[(now + delay) & (lists.size() - 1)].push_back({index, page});
+        lists[(done + 1 + delay) & (lists.size() - 1)].push_back({index, page});
         ++awaited_counts_[replica];
     }
 
@@ -199,8 +197,8 @@ template <EpcPolicy kPolicy> class QueueSimulation {
     std::vector<Memory> memories_;
     std::vector<std::uint32_t> last_;   ///< by page: last access in the latest visit
     std::vector<std::uint64_t> absent_; ///< by page: the memories that it is not in, a bit each
-    /// By replica: visits that have started.
-    std::vector<std::uint32_t> now_;
+    /// By replica: the time of which it has made all accesses.
+    std::vector<std::uint32_t> done_;
     /// By replica, and time modulo the number of lists: pages that are loaded then.
     std::vector<std::vector<std::vector<Awaited>>> awaited_;
     std::vector<std::size_t> awaited_counts_;

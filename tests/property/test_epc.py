@@ -218,10 +218,11 @@ def test_the_reclaimer_keeps_pages_free_and_batches_are_not_filled_up() -> None:
     visits = visits_to([*range(400)], 1)
     run = EpcSimulation(visits).run("linux", 200, keep_events=True)
     by_visit = Counter(run.evictions.visit.tolist())
-    # 169 pages leave 31 free. All are young the first time round, so that ten batches evict none,
-    # and the eleventh 7 with the 9 pages at the end; two of 16 are left to 64 free pages, and make
-    # it 70. From then on pages at the head are old, and three batches leave 79 free.
-    assert list(by_visit.items())[:2] == [(168, 39), (168 + 39, 48)]
+    # 169 pages leave 31 free; the last is not in the list yet. The others are young the first time
+    # round, so that ten batches evict none, and the eleventh 8 after the 8 pages at the end; two of
+    # 16 are left to 64 free pages, and make it 71. From then on pages at the head are old, and
+    # three batches leave 79 free.
+    assert list(by_visit.items())[:2] == [(168, 40), (168 + 40, 48)]
     assert run.evictions.page.tolist() == [*range(len(run.evictions.page))]
 
 
@@ -268,7 +269,10 @@ def test_loads_are_near_those_of_the_accesses_themselves(policy: EpcPolicy) -> N
     for capacity in (160, 240, 320, 480):
         expected = int(exact.run(policy, capacity).load_count.sum())
         found = int(from_visits.run(policy, capacity).load_count.sum())
-        assert found == pytest.approx(expected, rel=0.01)
+        if policy in ("fifo", "optimum"):
+            assert found == pytest.approx(expected, rel=1e-3)
+        else:
+            assert found == expected
 
 
 def test_a_sweep_can_be_interrupted() -> None:

@@ -189,15 +189,18 @@ def test_all_policies_are_exact_from_visits_of_one_access(
     assert result == by_the_book(accesses, policy, capacity)
 
 
-@pytest.mark.parametrize("policy", ["fifo", "second_chance"])
 @pytest.mark.parametrize("capacity", [80, 160, 320])
-def test_other_policies_are_near(policy: Policy, capacity: int) -> None:
+def test_other_policies_are_near(capacity: int) -> None:
     accesses = make_accesses(3, 60_000, 500)
-    full = by_the_book(accesses, policy, capacity)
-    near = simulate_visits(visits_of(accesses, 20), policy, capacity)
+    visits = visits_of(accesses, 20)
+    # Its hand takes longer to come round than any of these pages is left alone in its visit.
+    full = by_the_book(accesses, "second_chance", capacity)
+    assert simulate_visits(visits, "second_chance", capacity) == full
+    full = by_the_book(accesses, "fifo", capacity)
+    near = simulate_visits(visits, "fifo", capacity)
     assert full.miss_count > 1000
-    assert near.miss_count == pytest.approx(full.miss_count, rel=0.02)
-    assert near.dirty_eviction_count == pytest.approx(full.dirty_eviction_count, rel=0.05)
+    assert near.miss_count == pytest.approx(full.miss_count, rel=1e-3)
+    assert near.dirty_eviction_count == pytest.approx(full.dirty_eviction_count, rel=1e-2)
 
 
 def test_memories_below_the_filter_are_refused() -> None:

@@ -2,11 +2,12 @@
 //
 // What an enclave page cache does under the page visits of a recording.
 //
-// The time of an enclave is the number of its visits that have started. Of a page in its visit it
-// is known when it is accessed last. A page that is evicted before must be loaded again: at once if
-// its last access is more than the filter's number of pages ahead, else after a quarter of that
-// time. src/sgxlens/reuse/page_visits.py says why, and src/sgxlens/enclave/_epc_reference.py
-// defines every policy.
+// The time of an access is the number of visits that its enclave has started, with its own if it
+// starts one. Of a page in its visit it is known when it is accessed last. A page that is evicted
+// before must be loaded again: before the next visit if its last access is more than the filter's
+// number of pages ahead, else after a quarter of the time in which it may be accessed.
+// src/sgxlens/reuse/page_visits.py says why, and src/sgxlens/enclave/_epc_reference.py defines
+// every policy.
 #pragma once
 
 #include <cstddef>

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The slow, obvious twin of the native simulation of the EPC: it defines what each policy does.
 
-The time of an enclave is the number of its visits that have started. Enclaves take turns: before
-its next visit each loads the pages that it awaits, those it awaited first first.
+The time of an access is the number of visits that its enclave has started, with its own if it
+starts one. Enclaves take turns: before its next visit each loads the pages that it awaits, those it
+awaited first first.
 """
 
 from __future__ import annotations
@@ -90,7 +91,10 @@ def _recency(
 
 
 class _Queues:
-    """Policies with lists of pages, the one to be looked at first at the head."""
+    """Policies with lists of pages, the one to be looked at first at the head.
+
+    Looking at pages takes no time: in between no page is accessed.
+    """
 
     def __init__(
         self,
@@ -109,9 +113,10 @@ class _Queues:
         lists = replicas if policy == "out_of_tree" else 1
         self._lists: list[list[Page]] = [[] for _ in range(lists)]
         self._turn = 0
-        self._now = [0] * replicas
+        self._done = [0] * replicas  # by enclave: the time of which it has made all accesses
         self._last: dict[Page, int] = {}  # last access in the latest visit
-        self._looked_at: dict[Page, int] = {}  # of those in memory
+        # Of those in memory, after what time; 0: not since it was loaded.
+        self._looked_at: dict[Page, int] = {}
         # By enclave: times at which pages are to be loaded, in the order in which they left.
         self._awaited: list[list[tuple[int, Page]]] = [[] for _ in range(replicas)]
 
@@ -123,23 +128,23 @@ class _Queues:
                 first = min(due, key=lambda entry: entry[0])
                 awaited.remove(first)
                 self._load(first[1], number)
-            self._now[page.enclave] = number + 1
             self._last[page] = last[number]
             if page not in self._looked_at:
                 self._load(page, number)
+            self._done[page.enclave] = number + 1
         return self._events
 
     def _load(self, page: Page, number: int) -> None:
         self._events.loads.append((number, page))
-        reclaims = self._policy in ("linux", "out_of_tree")
-        if not reclaims and self._free == 0:
-            self._make_room(number)
-        # Before the access for which it is loaded.
-        self._looked_at[page] = self._now[page.enclave] - 1
-        self._lists[page.enclave if self._policy == "out_of_tree" else 0].append(page)
-        if reclaims and self._free < self._reclaimer.low_page_count:
-            while self._free < self._reclaimer.high_page_count:
+        if self._policy not in ("linux", "out_of_tree"):
+            if self._free == 0:
+                self._make_room(number)
+        elif self._free - 1 < self._reclaimer.low_page_count:
+            # The page has been allocated; it comes into the list when it is loaded.
+            while self._free - 1 < self._reclaimer.high_page_count:
                 self._scan(number)
+        self._looked_at[page] = 0
+        self._lists[page.enclave if self._policy == "out_of_tree" else 0].append(page)
 
     @property
     def _free(self) -> int:
@@ -168,18 +173,19 @@ class _Queues:
                 self._evict(page, number)
 
     def _is_young(self, page: Page) -> bool:
-        is_young = self._last[page] > self._looked_at[page]
-        self._looked_at[page] = self._now[page.enclave]
+        done = self._done[page.enclave]
+        is_young = self._looked_at[page] < min(done, self._last[page])
+        self._looked_at[page] = done
         return is_young
 
     def _evict(self, page: Page, number: int) -> None:
         self._events.evictions.append((number, page))
         del self._looked_at[page]
-        now = self._now[page.enclave]
-        rest = self._last[page] - now
-        if rest > 0:
-            delay = rest // 4 if rest <= self._visits.filter_page_count else 0
-            self._awaited[page.enclave].append((now + delay, page))
+        done = self._done[page.enclave]
+        left = self._last[page] - done
+        if left > 0:
+            delay = (left - 1) // 4 if left <= self._visits.filter_page_count else 0
+            self._awaited[page.enclave].append((done + 1 + delay, page))
 
 
 def needs(visits: PageVisits) -> list[list[int]]:
