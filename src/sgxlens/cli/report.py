@@ -10,6 +10,7 @@ import click
 
 from sgxlens.cli import options
 from sgxlens.cli.garbage import collected_seldom
+from sgxlens.cli.linear_algebra import import_numpy_alone
 
 if TYPE_CHECKING:
     from sgxlens.advice.advise import Advisory
@@ -56,6 +57,8 @@ def command(
     It says how slow the program would be inside an enclave, why, where, how large the enclave must
     be, what to change, and what all that rests on.
     """
+    import_numpy_alone()
+
     from sgxlens.recording.read_ahead import read_ahead
     from sgxlens.recording.reader import open_recording
 
