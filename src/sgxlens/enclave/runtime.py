@@ -166,6 +166,15 @@ class Runtime(_Part):
     def _definitions(self) -> Mapping[str, Expression]:
         return compile_definitions(self.definitions, VARIABLES, "definitions")
 
+    @cached_property
+    def transition_rules(self) -> str:
+        """All that says how often a program leaves the enclave, in one text.
+
+        Runtimes of which it is the same count the same.
+        """
+        parts = {"files", "patched_objects", "definitions", "syscalls", "events"}
+        return self.model_dump_json(include=parts)
+
     def rules_for(self, name: str) -> CompiledRules | None:
         """The rules of a system call; None: the runtime's table does not know it."""
         return self.syscall_rules.get(name) or self.syscall_rules.get(ANY_CALL)

@@ -18,14 +18,14 @@ from sgxlens.enclave.quantities import Range
 from sgxlens.enclave.stacks import mapped_stack_lengths
 from sgxlens.enclave.system_calls.callers import CallerClasses, background_threads
 from sgxlens.enclave.system_calls.effects import Effect, EffectFinder, Facts
-from sgxlens.enclave.system_calls.facts import NO_FACTS
+from sgxlens.enclave.system_calls.facts import NO_FACTS, OF_HOST
 from sgxlens.enclave.system_calls.groups import Load, call_groups
 from sgxlens.enclave.system_calls.rules import COUNT_FIELDS
 from sgxlens.recording.distinct import distinct_values
 from sgxlens.text import one_line
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Hashable, Iterable, Mapping
 
     from sgxlens.enclave.files import FileSize, KnownFile
     from sgxlens.enclave.platform import Platform
@@ -150,10 +150,10 @@ def count_transitions(
         if runtime.memory.commits == "at_build"
         else mapped_stack_lengths(recording, runtime.memory)
     )
-    # The runtime is kept with its counts, so that no other takes its id.
-    _, counts = recording.derived(
-        (count_transitions, id(runtime), kinds, loads, stacks),
-        lambda: (runtime, _Counter(recording, runtime, kinds, loads, dict(stacks)).counted()),
+    # Variants of a runtime may well have the same rules.
+    counts = recording.derived(
+        (count_transitions, runtime.transition_rules, kinds, loads, stacks),
+        lambda: _Counter(recording, runtime, kinds, loads, dict(stacks)).counted(),
         _TABLES,
     )
     return counts.trapping if platform.traps.rdtsc == "traps" else counts.native
@@ -203,7 +203,7 @@ class _KnownEffects:
 
     def __init__(self, runtime: Runtime) -> None:
         self.finder = EffectFinder(runtime)
-        self.of_calls: dict[tuple[CallFacts, str, float], _Effects] = {}
+        self.of_calls: dict[Hashable, _Effects] = {}
         self.reasons: dict[str, str | None] = {}  # to leave out what is done with a path
 
 
@@ -224,10 +224,8 @@ class _Counter:
         self._classifier = Classifier(kinds, runtime.files, self._disk)
         calls = call_groups(recording, self._classifier, self._disk, loads)
         self._calls = calls.with_lengths(stack_lengths)
-        # The rules are kept with their effects, so that no others take their id.
-        rules = (runtime.syscall_rules, runtime.event_rules)
-        _, self._known = recording.derived(
-            (_KnownEffects, *map(id, rules)), lambda: (rules, _KnownEffects(runtime)), ()
+        self._known = recording.derived(
+            (_KnownEffects, runtime.transition_rules), lambda: _KnownEffects(runtime), ()
         )
         self._effects = self._known.finder
         self._callers = CallerClasses(runtime.patched_objects)
@@ -255,9 +253,8 @@ class _Counter:
     def _count_calls(self) -> None:
         calls = self._calls
         kinds = calls.kinds(self._classifier)
-        for call, kind in zip(calls.calls, kinds, strict=True):
-            if call.file is not None and call.sizes(kind):
-                self._size(call.file)
+        for file in calls.sized_files(self._classifier):
+            self._size(file)
         alike = calls.alike(kinds, background_threads(self._recording))
         effects: dict[_Effects, int] = {}
         of_alike = np.array(
@@ -356,17 +353,25 @@ class _Counter:
         return self._sizes[file]
 
     def _of_alike(self, call: CallFacts, kind: str, largest_before: float) -> _Effects:
-        key = (call, kind, largest_before)
+        asked = self._effects.asked(call.name, kind)
+        values = call.asked(asked, kind, largest_before)
+        # Many calls differ in nothing that the rules ask for, as reads do in their places.
+        key = (call, kind, largest_before) if values is None else (call.name, kind, values)
         found = self._known.of_calls.get(key)
         if found is None:
-            size = self._size(call.file) if call.file and call.sizes(kind) else None
+            is_sized = kind in OF_HOST and call.is_sized
+            size = self._size(call.file) if call.file and is_sized else None
             facts, maybe = call.complete(kind, largest_before, size)
-            found = self._known.of_calls[key] = self._of_call(call.name, facts, maybe)
+            found = self._known.of_calls[key] = self._of_call(
+                call.name, facts, maybe, may_trap=_TRAPS in asked
+            )
         return found
 
-    def _of_call(self, name: str, facts: Facts, maybe: tuple[Facts, ...]) -> _Effects:
+    def _of_call(
+        self, name: str, facts: Facts, maybe: tuple[Facts, ...], *, may_trap: bool
+    ) -> _Effects:
         native = self._effects.of_call(name, facts, maybe)
-        if not self._effects.asks(name, _TRAPS):
+        if not may_trap:
             return _Effects(native, native)
         others = tuple({**other, _TRAPS: True} for other in maybe)
         return _Effects(native, self._effects.of_call(name, {**facts, _TRAPS: True}, others))

@@ -64,7 +64,7 @@ class EffectFinder:
         self._chosen: dict[tuple[object, ...], _Chosen] = {}
         self._known: dict[tuple[object, ...], Effect] = {}
         self._effects: dict[tuple[object, ...], Effect] = {}
-        self._asks: dict[tuple[str, str], bool] = {}
+        self._asked: dict[tuple[str, str], frozenset[str]] = {}
 
     def of_call(self, name: str, facts: Facts, maybe: tuple[Facts, ...]) -> Effect:
         """What becomes of a system call; `maybe`: facts that it may have instead."""
@@ -73,19 +73,32 @@ class EffectFinder:
             return _UNKNOWN
         return self._found(f"syscalls.{name}", rules, facts, maybe)
 
-    def asks(self, name: str, variable: str) -> bool:
-        """Whether any rule of a system call asks for a variable."""
-        key = (name, variable)
-        if key not in self._asks:
+    def asked(self, name: str, kind: str) -> frozenset[str]:
+        """The variables that decide what becomes of a system call.
+
+        Args:
+            name: the system call.
+            kind: what its path or descriptor is of.
+        """
+        key = (name, kind)
+        if key not in self._asked:
+            found: set[str] = set()
             rules = self._runtime.rules_for(name)
-            self._asks[key] = rules is not None and (
-                variable in rules.names
-                or any(variable in rule.names for rule in rules.rules)
-                or any(
-                    self.asks(rule.rule.like, variable) for rule in rules.rules if rule.rule.like
-                )
-            )
-        return self._asks[key]
+            for rule in rules.rules if rules is not None else ():
+                is_sure = rule.when is None
+                if rule.when is not None and rule.when.names <= {"kind"}:
+                    is_sure = bool(rule.when({"kind": kind}))
+                    if not is_sure:
+                        continue
+                elif rule.when is not None:
+                    found |= rule.when.names
+                found.update(rule.names)
+                if rule.rule.like:
+                    found |= self.asked(rule.rule.like, kind)
+                if is_sure:
+                    break
+            self._asked[key] = frozenset(found)
+        return self._asked[key]
 
     def of_event(self, name: str, facts: Facts) -> Effect:
         """What becomes of an event."""

@@ -18,7 +18,7 @@ from sgxlens.enclave.system_calls.variables import VARIABLES
 from sgxlens.recording.format import PAGE_BYTES
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Collection, Hashable, Iterator, Mapping, Sequence
 
     from sgxlens.enclave.files import Classifier, Disk, FileSize
     from sgxlens.enclave.quantities import Range
@@ -38,7 +38,8 @@ NO_FACTS: Mapping[str, Value] = {
 DIRECT = ("allowed", "network_socket")
 # Shortest and usual record of a folder's entry: struct linux_dirent64 and a name.
 _ENTRY_BYTES_MIN, _ENTRY_BYTES_USUAL = 24, 32
-_OF_HOST = ("trusted", "allowed", "encrypted")
+#: Kinds of files of the host.
+OF_HOST = ("trusted", "allowed", "encrypted")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -65,11 +66,30 @@ class CallFacts:
     file: KnownFile | None
     kind: str | None
 
-    def sizes(self, kind: str) -> bool:
-        """Whether a size of the file is asked for, if it is of a kind."""
-        if self.file is None or kind not in _OF_HOST:
+    @property
+    def is_sized(self) -> bool:
+        """Whether a size of the file is asked for, if it is of one of `OF_HOST`."""
+        if self.file is None:
             return False
         return self._is_mapped or not (self.facts.get("missing") or self.file.is_written)
+
+    def asked(self, names: Collection[str], kind: str, largest_before: float) -> Hashable:
+        """What makes calls become the same of which the rules ask for variables of these names.
+
+        Args:
+            names: the variables.
+            kind: as for `complete`.
+            largest_before: as for `complete`.
+
+        Returns:
+            Their values; None: it does not follow from them alone.
+        """
+        if self.maybe or self.later or self.later_maybe:
+            return None
+        if self.file is not None and kind in OF_HOST and (self._is_mapped or "size" in names):
+            return None
+        facts = self.facts
+        return (*map(facts.get, names), largest_before if kind in DIRECT else 0.0)
 
     @property
     def moved(self) -> float:
@@ -90,11 +110,11 @@ class CallFacts:
         Args:
             kind: what its path or descriptor is of.
             largest_before: for one of `DIRECT`, most bytes that its thread moved so before.
-            size: size of the file, where `sizes` says that it is asked for.
+            size: size of the file, where `is_sized` says that it is asked for.
         """
         facts: Facts = {**NO_FACTS, **self.facts, "kind": kind}
         sized: list[Facts] = []
-        if self.file is not None and kind in _OF_HOST:
+        if self.file is not None and kind in OF_HOST:
             sized = self._sized(facts, None if size is None else size.size_bytes)
         facts |= self.later
         if kind in DIRECT:

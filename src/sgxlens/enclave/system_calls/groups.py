@@ -17,14 +17,14 @@ import numpy.typing as npt
 
 from sgxlens.enclave.system_calls.callers import caller_class, operator_finder
 from sgxlens.enclave.system_calls.changed import memory_facts, thread_facts
-from sgxlens.enclave.system_calls.facts import DIRECT, FactFinder
+from sgxlens.enclave.system_calls.facts import DIRECT, OF_HOST, FactFinder
 from sgxlens.enclave.system_calls.replay import ReplayedCalls, replay_calls
 from sgxlens.recording.bitmaps import Integers
 from sgxlens.recording.distinct import distinct_values
 from sgxlens.recording.format import PAGE_BYTES
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
 
     from sgxlens.enclave.files import Classifier, Disk, KnownFile
     from sgxlens.enclave.system_calls.expressions import Value
@@ -65,6 +65,25 @@ class Place(NamedTuple):
     file: KnownFile | None
 
 
+class Target(NamedTuple):
+    """What a path or descriptor is of.
+
+    Attributes:
+        kind, file: as of `CallFacts`.
+        is_sized: as of `CallFacts`.
+    """
+
+    kind: str | None
+    file: KnownFile | None
+    is_sized: bool
+
+    def kind_by(self, classifier: Classifier) -> str:
+        """What it is to a runtime."""
+        if self.kind is None and self.file is not None:
+            return classifier.chosen_kind(self.file)
+        return self.kind or "none"
+
+
 @dataclass(frozen=True, eq=False)
 class Alike:
     """Calls that become the same, in the order of the first of each: arrays of one length.
@@ -94,9 +113,11 @@ class CallGroups:
         places: where calls are made.
         calls: the facts of each group.
         place: for each group the index in `places`.
+        target: for each group the index in `targets`.
         group: for each call the index of its group.
         thread: for each call the index in `threads`.
         operator: for each call the number of the operator that its thread runs; -1: none.
+        targets: what paths and descriptors are of.
         maps: the indices of calls of ``mmap``, by process and position.
         threads: threads, each with its process.
         loads: what is loaded before the first instruction.
@@ -109,9 +130,11 @@ class CallGroups:
     places: Sequence[Place]
     calls: Sequence[CallFacts]
     place: Integers
+    target: Integers
     group: Integers
     thread: Integers
     operator: Integers
+    targets: Sequence[Target]
     maps: Mapping[tuple[int, int], Sequence[int]]
     threads: Sequence[tuple[int, int]]
     loads: Sequence[tuple[Load, LoadFacts]]
@@ -144,8 +167,8 @@ class CallGroups:
             before = calls[group[index]]
             group[index] = len(calls)
             calls.append(replace(before, facts={**before.facts, **facts}))
-        place = np.concatenate([self.place, self.place[old]])
-        return replace(self, calls=calls, place=place, group=group)
+        place, target = (np.append(of, of[old]) for of in (self.place, self.target))
+        return replace(self, calls=calls, place=place, target=target, group=group)
 
     def fits(self, classifier: Classifier) -> bool:
         """Whether the same paths are inside the enclave."""
@@ -153,16 +176,14 @@ class CallGroups:
 
     def kinds(self, classifier: Classifier) -> list[str]:
         """For each group what its path or descriptor is of."""
-        known: dict[int, str] = {}
-        found = []
-        for call in self.calls:
-            kind, file = call.kind, call.file
-            if kind is None and file is not None:
-                kind = known.get(id(file))
-                if kind is None:
-                    kind = known[id(file)] = classifier.chosen_kind(file)
-            found.append(kind or "none")
-        return found
+        kinds = [target.kind_by(classifier) for target in self.targets]
+        return [kinds[index] for index in self.target.tolist()]
+
+    def sized_files(self, classifier: Classifier) -> Iterator[KnownFile]:
+        """The files of which a size is asked for."""
+        for target in self.targets:
+            if target.file and target.is_sized and target.kind_by(classifier) in OF_HOST:
+                yield target.file
 
     def alike(self, kinds: Sequence[str], background: Collection[tuple[int, int]]) -> Alike:
         """The calls by what they become.
@@ -250,6 +271,8 @@ def _grouped(
     places: dict[tuple[Any, ...], int] = {}
     calls: list[CallFacts] = []
     place: list[int] = []
+    targets: dict[Target, int] = {}
+    target: list[int] = []
     group: list[int] = []
     thread: list[int] = []
     operator: list[int] = []
@@ -278,6 +301,8 @@ def _grouped(
         if number == len(calls):
             calls.append(found)
             place.append(at)
+            of = Target(found.kind, found.file, found.is_sized)
+            target.append(targets.setdefault(of, len(targets)))
         if call.name == "mmap":
             maps.setdefault((call.process, call.position), []).append(len(group))
         group.append(number)
@@ -288,9 +313,11 @@ def _grouped(
         places=[Place(*where) for where in places],
         calls=calls,
         place=np.array(place, dtype=np.int64),
+        target=np.array(target, dtype=np.int64),
         group=np.array(group, dtype=np.int64),
         thread=np.array(thread, dtype=np.int64),
         operator=np.array(operator, dtype=np.int64),
+        targets=list(targets),
         maps=maps,
         threads=list(threads),
         loads=loaded,
