@@ -15,6 +15,7 @@ void bind_analysis(nb::module_ &module);
 void bind_page_visits(nb::module_ &module);
 void bind_epc(nb::module_ &module);
 void bind_distinct(nb::module_ &module);
+void bind_region_pieces(nb::module_ &module);
 
 NB_MODULE(_native, module) {
     module.doc() = "The native core of sgxlens: decodes access streams, computes data reuse.";
@@ -41,4 +42,5 @@ NB_MODULE(_native, module) {
     bind_page_visits(module);
     bind_epc(module);
     bind_distinct(module);
+    bind_region_pieces(module);
 }

@@ -322,3 +322,8 @@ def distinct(column: NDArray[numpy.uint64]) -> tuple[NDArray[numpy.uint64], NDAr
     """
     The distinct values, ascending; for each where it is first; for each row the index of its value.
     """
+
+def region_pieces(breaks: NDArray[numpy.int64], begins: NDArray[numpy.int64], positions: NDArray[numpy.uint64], regions: NDArray[numpy.int64], page: NDArray[numpy.uint64], position: NDArray[numpy.uint64], lines: NDArray[numpy.uint64]) -> tuple[NDArray[numpy.int64], NDArray[numpy.int64], NDArray[numpy.uint64]]:
+    """
+    Pieces of pages that hold any of the lines asked for: the row, the region (-1: none) and the bit map of the lines.
+    """

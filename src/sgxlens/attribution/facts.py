@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import re
 from functools import cached_property, partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +17,7 @@ from sgxlens.attribution.uses import Contexts, LineUses, UsePieces, Uses
 from sgxlens.errors import RecordingError, UsageError
 from sgxlens.recording.bitmaps import (
     LINES_PER_PAGE,
+    Bitmaps,
     Integers,
     popcount,
     union,
@@ -151,15 +152,12 @@ class PhaseFacts:
     def use_pieces(self) -> UsePieces:
         """`uses` by region: that in effect at the end of the context, but what is unmapped then."""
         uses = self.uses
-        pieces = self._pieces(self.pages[uses.page], uses.context)
-        lines = pieces.lines & uses.lines[pieces.row]
-        is_used = lines != 0
-        row = pieces.row[is_used]
+        pieces = self._pieces(self.pages[uses.page], uses.context, uses.lines)
         return UsePieces(
-            use=row,
-            region=pieces.region[is_used],
-            lines=lines[is_used],
-            written=lines[is_used] & uses.written[row],
+            use=pieces.row,
+            region=pieces.region,
+            lines=pieces.lines,
+            written=pieces.lines & uses.written[pieces.row],
         )
 
     @cached_property
@@ -168,18 +166,16 @@ class PhaseFacts:
         rows = self._rows_here("line_use", _LINE_USE_COLUMNS)
         context = self._index(rows["context"], self.contexts.number, "line_use", "context")
         line = integers(rows["line"])
-        pieces = self._pieces((line // LINES_PER_PAGE).astype(np.uint64), context)
-        place = (line % LINES_PER_PAGE).astype(np.uint64)[pieces.row]
-        is_its = (pieces.lines >> place & np.uint64(1)) != 0
-        region = np.full(line.size, NO_REGION, dtype=np.int64)
-        region[pieces.row[is_its]] = pieces.region[is_its]
+        place = np.uint64(1) << (line % LINES_PER_PAGE).astype(np.uint64)
+        # Each line is of one piece.
+        pieces = self._pieces(line // LINES_PER_PAGE, context, place)
         return LineUses(
-            context, line, region, unsigned(rows["bytes"]), unsigned(rows["written_bytes"])
+            context, line, pieces.region, unsigned(rows["bytes"]), unsigned(rows["written_bytes"])
         )
 
-    def _pieces(self, pages: npt.NDArray[np.uint64], context: Integers) -> Pieces:
+    def _pieces(self, pages: npt.NDArray[Any], context: Integers, lines: Bitmaps) -> Pieces:
         last = np.maximum(self.contexts.end_position, 1) - 1
-        return self._region_map.pieces(pages, last[context])
+        return self._region_map.pieces(pages, last[context], lines)
 
     @property
     def _region_map(self) -> RegionMap:

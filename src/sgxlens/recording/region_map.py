@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from sgxlens.recording.bitmaps import LINES_PER_PAGE, Bitmaps, Integers
+from sgxlens._native import region_pieces
+from sgxlens.recording.bitmaps import Bitmaps, Integers
 
-_ALL_LINES = np.uint64(0xFFFFFFFFFFFFFFFF)
 _LINE_BITS = 6
 #: The region of lines that no extent covers.
 NO_REGION = -1
@@ -24,7 +24,7 @@ class Pieces:
     Attributes:
         row: which of the pages asked for.
         region: region of the piece; `NO_REGION`: none is known.
-        lines: bit map of the lines of the page that are in the piece.
+        lines: bit map of those lines of the piece that were asked for.
     """
 
     row: Integers
@@ -63,37 +63,23 @@ class RegionMap:
         extent = np.repeat(np.arange(first.size), count)
         within = np.arange(extent.size) - np.repeat(np.cumsum(count) - count, count)
         interval = low[extent] + within
-        positions = np.asarray(start_position, dtype=np.uint64)[order]
-        self._positions, rank = np.unique(positions, return_inverse=True)
-        key = interval * (self._positions.size + 1) + rank[extent] + 1
-        by_key = np.argsort(key, kind="stable")
-        self._keys = key[by_key]
-        self._regions = np.asarray(region).astype(np.int64)[order][extent[by_key]]
+        # Extents are in the order of their starts: so are those of each interval.
+        by_interval = np.argsort(interval, kind="stable")
+        self._begins = np.searchsorted(
+            interval[by_interval], np.arange(self._breaks.size + 1)
+        ).astype(np.int64)
+        extent = order[extent[by_interval]]
+        self._positions = np.asarray(start_position, dtype=np.uint64)[extent]
+        self._regions = np.asarray(region).astype(np.int64)[extent]
 
-    def pieces(self, page: npt.NDArray[Any], position: npt.NDArray[Any]) -> Pieces:
-        """The regions of pages.
+    def pieces(self, page: npt.NDArray[Any], position: npt.NDArray[Any], lines: Bitmaps) -> Pieces:
+        """The regions of pages, of those pieces that hold any of the lines asked for.
 
         Args:
             page: numbers of the pages.
             position: for each of them the line access at which to look.
+            lines: for each of them the lines asked for.
         """
-        start = (np.asarray(page, dtype=np.uint64) << np.uint64(_LINE_BITS)).astype(np.int64)
-        end = start + LINES_PER_PAGE
-        low = np.searchsorted(self._breaks, start, side="right") - 1
-        count = np.searchsorted(self._breaks, end, side="left") - low
-        row = np.repeat(np.arange(start.size), count)
-        interval = low[row] + np.arange(row.size) - np.repeat(np.cumsum(count) - count, count)
-        bounds = np.concatenate([[-(1 << 62)], self._breaks, [1 << 62]])
-        first = np.maximum(bounds[interval + 1], start[row]) - start[row]
-        stop = np.minimum(bounds[interval + 2], end[row]) - start[row]
-        lines = (_ALL_LINES >> (LINES_PER_PAGE - (stop - first)).astype(np.uint64)) << first.astype(
-            np.uint64
-        )
-        rank = np.searchsorted(self._positions, np.asarray(position, dtype=np.uint64), "right")
-        base = interval * (self._positions.size + 1)
-        found = np.searchsorted(self._keys, base + rank[row], side="right") - 1
-        region = np.full(row.size, NO_REGION, dtype=np.int64)
-        is_known = found >= 0
-        is_known[is_known] = self._keys[found[is_known]] > base[is_known]
-        region[is_known] = self._regions[found[is_known]]
-        return Pieces(row, region, lines)
+        asked = (np.ascontiguousarray(a, dtype=np.uint64) for a in (page, position, lines))
+        found = region_pieces(self._breaks, self._begins, self._positions, self._regions, *asked)
+        return Pieces(*found)

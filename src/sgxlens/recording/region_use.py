@@ -279,12 +279,12 @@ def measured_uses(
     )
     pages = _unsigned(page_use["page"])[rows]
     last = np.maximum(integers(contexts["end_position"])[context], 1) - 1
-    pieces = region_map.pieces(pages, last)
-    lines = pieces.lines & _unsigned(page_use["lines"])[rows][pieces.row]
+    pieces = region_map.pieces(pages, last, _unsigned(page_use["lines"])[rows])
+    lines = pieces.lines
     written = lines & _unsigned(page_use["written_lines"])[rows][pieces.row]
     page = np.unique(pages, return_inverse=True)[1][pieces.row]
     piece_context = context[pieces.row]
-    is_used = (lines != 0) & (pieces.region != NO_REGION)
+    is_used = pieces.region != NO_REGION
     result = []
     for phase in measured:
         chosen = is_used & (phases[piece_context] == phase)
