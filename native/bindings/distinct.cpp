@@ -16,21 +16,28 @@ using namespace sgxlens;
 using Column = nb::ndarray<const std::uint64_t, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
 
 void bind_distinct(nb::module_ &module) {
-    module.def(
-        "places_in",
-        [](const Column &values, const Column &column) {
-            std::vector<std::int64_t> found;
-            {
+    nb::class_<Places>(module, "Places", "Where values are among some distinct ones.")
+        .def(
+            "__init__",
+            [](Places *self, const Column &values) {
                 nb::gil_scoped_release release;
-                found = places_in({values.data(), values.size()}, {column.data(), column.size()});
-            }
-            return bindings::array_of(std::move(found));
-        },
-        "values"_a.noconvert(), "column"_a.noconvert(),
-        nb::sig("def places_in(values: NDArray[numpy.uint64], column: NDArray[numpy.uint64]) -> "
-                "NDArray[numpy.int64]"),
-        "For each row of the column the index of its value in values, which are distinct; -1: it "
-        "is none of them.");
+                new (self) Places({values.data(), values.size()});
+            },
+            "values"_a.noconvert(),
+            nb::sig("def __init__(self, values: NDArray[numpy.uint64]) -> None"))
+        .def(
+            "of",
+            [](const Places &self, const Column &column) {
+                std::vector<std::int64_t> found;
+                {
+                    nb::gil_scoped_release release;
+                    found = self.of({column.data(), column.size()});
+                }
+                return bindings::array_of(std::move(found));
+            },
+            "column"_a.noconvert(),
+            nb::sig("def of(self, column: NDArray[numpy.uint64]) -> NDArray[numpy.int64]"),
+            "For each row of the column the index of its value; -1: it is none of them.");
     module.def(
         "distinct",
         [](const Column &column) {

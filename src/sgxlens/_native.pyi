@@ -313,10 +313,15 @@ class EpcVisits:
 
     HIGH_PAGE_COUNT: int = 64
 
-def places_in(values: NDArray[numpy.uint64], column: NDArray[numpy.uint64]) -> NDArray[numpy.int64]:
-    """
-    For each row of the column the index of its value in values, which are distinct; -1: it is none of them.
-    """
+class Places:
+    """Where values are among some distinct ones."""
+
+    def __init__(self, values: NDArray[numpy.uint64]) -> None: ...
+
+    def of(self, column: NDArray[numpy.uint64]) -> NDArray[numpy.int64]:
+        """
+        For each row of the column the index of its value; -1: it is none of them.
+        """
 
 def distinct(column: NDArray[numpy.uint64]) -> tuple[NDArray[numpy.uint64], NDArray[numpy.int64], NDArray[numpy.int64]]:
     """

@@ -41,8 +41,8 @@ int fuzz_distinct() {
         for (std::uint64_t &value : column)
             value = random() % range;
         const Distinct found = distinct_of(column);
-        if (!is_right(column, found) || places_in(found.values, column) != found.index ||
-            places_in({}, column) != std::vector<std::int64_t>(column.size(), -1)) {
+        if (!is_right(column, found) || Places(found.values).of(column) != found.index ||
+            Places({}).of(column) != std::vector<std::int64_t>(column.size(), -1)) {
             std::fprintf(stderr, "distinct: round %d is wrong\n", round);
             return 1;
         }

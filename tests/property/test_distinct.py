@@ -7,7 +7,7 @@ import numpy as np
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from sgxlens.recording.distinct import distinct_values, places_of
+from sgxlens.recording.distinct import Places, distinct_values
 
 _NUMBERS = st.one_of(st.integers(0, 20), st.integers(0, 2**64 - 1))
 
@@ -33,5 +33,5 @@ def test_distinct_values_of_rows_that_do_not_follow_each_other() -> None:
 @example([], [1])
 @given(st.lists(_NUMBERS, max_size=50, unique=True), st.lists(_NUMBERS, max_size=200))
 def test_places_are_those_of_a_list(values: list[int], numbers: list[int]) -> None:
-    found = places_of(np.array(values, dtype=np.uint64), np.array(numbers, dtype=np.uint64))
+    found = Places(np.array(values, dtype=np.uint64)).of(np.array(numbers, dtype=np.uint64))
     assert found.tolist() == [values.index(n) if n in values else -1 for n in numbers]

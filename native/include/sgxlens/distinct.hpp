@@ -60,9 +60,17 @@ struct Distinct {
 /// Fast where few values are distinct. Throws std::length_error for a column that is too long.
 Distinct distinct_of(std::span<const std::uint64_t> column);
 
-/// For each row of a column where its value is in `values`, which are distinct; -1: nowhere. Throws
-/// std::length_error for too many values.
-std::vector<std::int64_t> places_in(std::span<const std::uint64_t> values,
-                                    std::span<const std::uint64_t> column);
+/// Where values are among some distinct ones.
+class Places {
+  public:
+    /// Throws std::length_error for too many values.
+    explicit Places(std::span<const std::uint64_t> values);
+
+    /// For each row of the column where its value is; -1: nowhere.
+    std::vector<std::int64_t> of(std::span<const std::uint64_t> column) const;
+
+  private:
+    Numbering numbers_;
+};
 
 } // namespace sgxlens

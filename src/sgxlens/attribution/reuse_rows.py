@@ -12,7 +12,7 @@ import numpy.typing as npt
 import pyarrow.compute as pc
 
 from sgxlens.attribution.columns import unsigned
-from sgxlens.recording.distinct import places_of
+from sgxlens.recording.distinct import Places
 from sgxlens.reuse.curves import bin_misses
 from sgxlens.reuse.histogram import ReuseHistogram
 
@@ -49,6 +49,7 @@ class Bins:
 
     def __init__(self, distance_min: pa.ChunkedArray) -> None:
         self.distance_min = np.sort(unsigned(pc.unique(distance_min).drop_null()))
+        self._places = Places(self.distance_min)
         # The last is of cold accesses.
         self._ends = np.zeros(self.distance_min.size + 1, dtype=np.uint64)
         self._is_known = np.zeros(self._ends.size, dtype=bool)
@@ -65,7 +66,7 @@ class Bins:
             ValueError: rows of one bin end at several distances.
         """
         low, high = rows["distance_min"], unsigned(rows["distance_max"])
-        index = places_of(self.distance_min, unsigned(low))
+        index = self._places.of(unsigned(low))
         if low.null_count:
             index[~low.is_valid().to_numpy()] = self.distance_min.size
         before = self._ends.copy()

@@ -31,7 +31,7 @@ from sgxlens.enclave.cache import miss_probability
 from sgxlens.enclave.charges import Charge
 from sgxlens.enclave.quantities import Range
 from sgxlens.recording.bitmaps import popcount, popcount_of_bytes
-from sgxlens.recording.distinct import distinct_values, places_of
+from sgxlens.recording.distinct import Places, distinct_values
 
 if TYPE_CHECKING:
     from sgxlens.attribution.facts import PhaseFacts
@@ -219,7 +219,7 @@ class _RandomShares:
         # What stands for no region is no index.
         found = distinct_values(context_of * self._regions + pieces.region % self._regions)
         of_piece, count = found.index, found.values.size
-        self._keys = found.values
+        self._places = Places(found.values)
         self._share = np.bincount(of_piece, random, count) / np.bincount(of_piece, used, count)
 
     def of(self, context: Integers, region: Integers) -> Floats:
@@ -228,7 +228,7 @@ class _RandomShares:
         Where the lines of a region are not known, since it changed in the context: of all that the
         context uses.
         """
-        index = places_of(self._keys, context * self._regions + region)
+        index = self._places.of(context * self._regions + region)
         is_known = index >= 0
         result: Floats = self._of_context[context]
         result[is_known] = self._share[index[is_known]]

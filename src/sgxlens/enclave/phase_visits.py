@@ -20,7 +20,7 @@ from sgxlens.enclave.epc import EpcPolicy, EpcSimulation, SimulationStoppedError
 from sgxlens.enclave.visited_pages import visited_pages
 from sgxlens.errors import RecordingError
 from sgxlens.recording.bitmaps import popcount
-from sgxlens.recording.distinct import distinct_values, places_of
+from sgxlens.recording.distinct import Places, distinct_values
 from sgxlens.recording.phase_names import is_inference, is_warm_up
 from sgxlens.recording.read_ahead import LARGEST
 from sgxlens.recording.region_map import NO_REGION
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from sgxlens.recording.bitmaps import Integers
     from sgxlens.recording.reader import Phase, Recording
 
+_NO_ROLE = -1
 #: Simulations with all events that are kept: of the least, likely and most EPC of a platform.
 _RUNS_MAX = 3
 
@@ -226,15 +227,8 @@ class PhaseVisits:
         facts, index = self.facts, self._page_index[page]
         if not facts.use_pieces.use.size:
             return np.full(page.size, facts.roles[1][NO_REGION])
-        wanted = distinct_values(self._use_key_of(context, index))
-        # Few of the uses are wanted.
-        place = places_of(wanted.values, self._use_key)
-        pieces = np.flatnonzero(place[facts.use_pieces.use] >= 0)
-        found = np.full(wanted.values.size, -1)
-        if pieces.size:
-            keys, main = self._main_roles(place[facts.use_pieces.use[pieces]], pieces)
-            found[keys] = main
-        roles = found[wanted.index]
+        uses = self._places_of_uses.of(self._use_key_of(context, index))
+        roles = np.append(self._use_roles, _NO_ROLE)[uses]
         is_elsewhere = roles < 0
         if is_elsewhere.any():
             roles[is_elsewhere] = self._roles_in_phase[index[is_elsewhere]]
@@ -249,10 +243,25 @@ class PhaseVisits:
         return index
 
     @cached_property
-    def _use_key(self) -> Integers:
-        """For each use its context and page in one number."""
+    def _places_of_uses(self) -> Places:
+        """Where uses are, by their context and page in one number."""
         uses = self.facts.uses
-        return self._use_key_of(uses.context, uses.page)
+        return Places(self._use_key_of(uses.context, uses.page))
+
+    @cached_property
+    def _use_roles(self) -> Integers:
+        """For each use the role of most of its lines."""
+        facts = self.facts
+        pieces, (_, role_of) = facts.use_pieces, facts.roles
+        found = np.full(facts.uses.context.size, _NO_ROLE)
+        found[pieces.use] = role_of[pieces.region]
+        # Few uses are of several pieces, which follow each other.
+        is_again = np.diff(pieces.use, prepend=-1) == 0
+        several = np.flatnonzero(is_again | np.append(is_again[1:], [False]))
+        if several.size:
+            keys, roles = self._main_roles(pieces.use[several], several)
+            found[keys] = roles
+        return found
 
     def _use_key_of(self, context: Integers, page_index: Integers) -> Integers:
         # A page that the phase does not use comes after the last one.

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from sgxlens._native import distinct, places_in
+from sgxlens import _native
 from sgxlens.recording.bitmaps import Integers
 
 
@@ -33,19 +33,26 @@ def distinct_values(column: npt.NDArray[np.uint64] | Integers) -> Distinct:
     Args:
         column: numbers, none of which is below 0.
     """
-    return Distinct(*distinct(_unsigned(column)))
+    return Distinct(*_native.distinct(_unsigned(column)))
 
 
-def places_of(
-    values: npt.NDArray[np.uint64], column: npt.NDArray[np.uint64] | Integers
-) -> Integers:
-    """For each row of a column the index of its value in `values`; -1: it is none of them.
+class Places:
+    """Where values are among some distinct ones.
 
     Args:
-        values: distinct numbers.
-        column: numbers, none of which is below 0.
+        values: distinct numbers, none of which is below 0.
     """
-    return places_in(_unsigned(values), _unsigned(column))
+
+    def __init__(self, values: npt.NDArray[np.uint64] | Integers) -> None:
+        self._places = _native.Places(_unsigned(values))
+
+    def of(self, column: npt.NDArray[np.uint64] | Integers) -> Integers:
+        """For each row of a column the index of its value; -1: it is none of them.
+
+        Args:
+            column: numbers, none of which is below 0.
+        """
+        return self._places.of(_unsigned(column))
 
 
 def _unsigned(column: npt.NDArray[np.uint64] | Integers) -> npt.NDArray[np.uint64]:
