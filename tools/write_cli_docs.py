@@ -18,7 +18,8 @@ What `sgxlens COMMAND --help` prints, of all commands in one place. This page is
 by `tools/write_cli_docs.py`.
 
 Exit status of all: 0 when it is done; 2 for an error, told in one line on standard error; 130 when
-Ctrl-C ended it. `record` ends as the recorded program did, and `lint` with 1 if it found something.
+Ctrl-C ended it, 143 when SIGTERM did. `record` ends as the recorded program did, and `lint` with 1
+if it found something.
 """
 #: As a terminal of this width would show it; documents have lines as long.
 _COLUMNS = 100

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from commands import (
+    SGXLENS,
     is_running,
     processes_with,
     record_line,
@@ -204,6 +205,25 @@ def test_a_program_does_not_outlive_a_killed_recorder(
     assert not session.exists()
     for folder in tmp_path.glob(".sgxlens-*.partial"):
         folder.rmdir()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
+def test_a_model_that_is_being_checked_leaves_nothing(
+    tmp_path: Path, number: signal.Signals
+) -> None:
+    onnx = pytest.importorskip("onnx")
+    pytest.importorskip("onnxruntime")
+    model = Path(onnx.__file__).parent / "backend/test/data/light/light_squeezenet.onnx"
+    folder = tmp_path / "temporary"
+    folder.mkdir()
+    command = [SGXLENS, "record", "-q", "-o", str(tmp_path / "r"), str(model)]
+    with subprocess.Popen(command, env={**os.environ, "TMPDIR": str(folder)}) as recorder:
+        # The program that loads the model has its folder in its command line.
+        wait_until(lambda: _running(folder), "the model was loaded")
+        recorder.send_signal(number)
+        assert recorder.wait(60) == 128 + number
+    assert not list(folder.glob("sgxlens-*"))
+    assert not (tmp_path / "r").exists()
 
 
 def test_folders_of_others_are_not_cleared_away(tmp_path: Path, behaviours: Path) -> None:

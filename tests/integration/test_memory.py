@@ -234,8 +234,8 @@ def test_resident_memory_of_a_real_model_is_near_that_of_a_native_run(tmp_path: 
     onnx = pytest.importorskip("onnx")
     pytest.importorskip("onnxruntime")
     model = Path(onnx.__file__).parent / "backend/test/data/light/light_squeezenet.onnx"
-    target = OnnxTarget(str(model), warmup=0, runs=1)
-    recording = record_target(target, tmp_path / "recording", TracerOptions())
+    with OnnxTarget(str(model), warmup=0, runs=1) as target:
+        recording = record_target(target, tmp_path / "recording", TracerOptions())
     needs = memory_needs(recording, load_runtime("gramine"))
     output = subprocess.run(
         [sys.executable, "-c", _RUN_NATIVELY, str(model)],

@@ -219,7 +219,13 @@ def waiting(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
     line = record_line(tmp_path / "r", ["sh", "-c", program], "--native-runs", "1")
     line.remove("-q")
     with subprocess.Popen(
-        line, start_new_session=True, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+        line,
+        start_new_session=True,
+        # Here lies what a recorder that is killed cannot clear away.
+        env={**os.environ, "TMPDIR": str(tmp_path)},
+        stdin=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
     ) as recorder:
         wait_until((tmp_path / "waiting").exists, "the native run began")
         yield recorder

@@ -74,8 +74,8 @@ def test_weights_and_outputs_have_the_size_that_the_model_says(
     tmp_path: Path, name: str, threads: int
 ) -> None:
     parameter_bytes = with_random_weights(name, tmp_path / "model.onnx")
-    target = OnnxTarget(tmp_path / "model.onnx", threads=threads, warmup=2, runs=2)
-    recording = record_target(target, tmp_path / "recording", TracerOptions())
+    with OnnxTarget(tmp_path / "model.onnx", threads=threads, warmup=2, runs=2) as target:
+        recording = record_target(target, tmp_path / "recording", TracerOptions())
     phase = recording.select_phases("inference 2")[0]
     regions = region_table(recording, phase)
     bytes_of = {row.role: row.line.footprint_bytes for row in regions.roles}

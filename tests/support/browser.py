@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 from typing import Any
 
@@ -83,7 +84,11 @@ class Browser:
             self._process.wait()
         os.close(self._commands)
         self._reader.close()
-        shutil.rmtree(self._profile, ignore_errors=True)
+        # Processes of it may still write there for a moment.
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while Path(self._profile).exists() and time.monotonic() < deadline:
+            shutil.rmtree(self._profile, ignore_errors=True)
+            time.sleep(0.01)
 
     def open(
         self,

@@ -9,15 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from sgxlens.cli.main import EXIT_INTERRUPTED
+from sgxlens.cli.main import EXIT_INTERRUPTED, EXIT_SIGNALLED
 from sgxlens.cli.progress import ProgressLine
 from sgxlens.cli.target import TargetCommand, given_options, runs_natively, what_is_run
 from sgxlens.errors import TracerError
 
 if TYPE_CHECKING:
     from sgxlens.recording.metadata import Outcome
-
-EXIT_SIGNALLED = 128  # plus the signal's number, as a shell reports it
 
 
 @click.command("record", cls=TargetCommand)

@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
+import signal
 from importlib import import_module
 from typing import Any
 
@@ -61,6 +62,30 @@ def test_an_expected_error_is_one_line_and_status_2(
 def test_an_interrupt_is_status_130(behaviour: dict[str, Any]) -> None:
     behaviour["do"] = _raising(KeyboardInterrupt())
     assert main(["probe"]) == 130
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_ends_what_is_done_as_an_interrupt_does(
+    behaviour: dict[str, Any], number: signal.Signals
+) -> None:
+    cleared: list[bool] = []
+
+    def do() -> None:
+        try:
+            signal.raise_signal(number)
+        finally:
+            cleared.append(True)
+
+    behaviour["do"] = do
+    assert main(["probe"]) == 128 + number
+    assert cleared
+    assert signal.getsignal(number) is signal.SIG_DFL
+    # What is ignored, as under nohup, stays so.
+    signal.signal(number, signal.SIG_IGN)
+    try:
+        assert main(["probe"]) == 0
+    finally:
+        signal.signal(number, signal.SIG_DFL)
 
 
 def test_a_bug_is_not_hidden(behaviour: dict[str, Any]) -> None:
