@@ -17,6 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from page_accesses import make_accesses, visits_of, visits_to
+from reclaimed import ReclaimedMemory
 from sgxlens._native import EpcVisits, NativeEpcVisitsError
 from sgxlens.enclave import _epc_reference as twin
 from sgxlens.enclave.epc import (
@@ -27,7 +28,8 @@ from sgxlens.enclave.epc import (
     Reclaimer,
     SimulationStoppedError,
 )
-from sgxlens.reuse.page_memory import POLICIES, Policy
+from sgxlens.reuse._page_visits_reference import PageAccess
+from sgxlens.reuse.page_memory import POLICIES, Policy, access_blocks
 from sgxlens.reuse.page_visits import PageVisits, simulate_visits
 
 RECLAIMERS = st.builds(
@@ -258,6 +260,24 @@ def test_a_sweep_is_its_sizes_one_by_one() -> None:
             assert run.load_count.tolist() == alone.load_count.tolist()
             assert not run.loads.visit.size
     assert simulation.sweep("lru", []) == []
+
+
+@given(
+    st.builds(make_accesses, st.integers(0, 2**32), st.integers(0, 400), st.integers(1, 200)),
+    st.integers(0, 40),
+)
+def test_the_reclaimer_does_what_it_does_access_by_access(
+    accesses: list[PageAccess], more: int
+) -> None:
+    simulation = EpcSimulation(visits_of(accesses, 1))
+    capacity = simulation.capacity_min("linux") + more
+    memory = ReclaimedMemory(capacity)
+    pages = np.array([access.page for access in accesses], np.int64)
+    for block in access_blocks(pages, np.zeros(len(pages), np.bool_)):
+        memory.access(block)
+    run = simulation.run("linux", capacity)
+    assert memory.counts.miss_count == int(run.load_count.sum())
+    assert memory.counts.eviction_count == int(run.eviction_count.sum())
 
 
 @pytest.mark.parametrize("policy", ["linux", "out_of_tree", "fifo", "second_chance", "optimum"])
