@@ -60,9 +60,12 @@ struct Attributor::Lines final : Side {
         uses.begin_context(next);
     }
     RegionNumber region_of(std::uint64_t block) override {
-        if (block - known.first >= known.end - known.first)
-            known = regions.at(block);
-        return known.region;
+        for (const RangeMap::Range &range : known)
+            if (block - range.first < range.end - range.first)
+                return range.region;
+        RangeMap::Range &range = known[known_next++ % known.size()];
+        range = regions.at(block);
+        return range.region;
     }
     void note(std::uint64_t block, unsigned classes) override { uses.note(block, classes); }
     void visit(std::uint64_t, unsigned) override {}
@@ -70,7 +73,9 @@ struct Attributor::Lines final : Side {
 
     const Regions &regions;
     PageUses uses;
-    RangeMap::Range known{}; ///< that a line was looked up in; forgotten with each context
+    /// That lines were looked up in lately; forgotten with each context.
+    std::array<RangeMap::Range, 4> known{};
+    std::size_t known_next = 0;
 };
 
 struct Attributor::Pages final : Side {

@@ -6,6 +6,7 @@
 #include "sgxlens/attribution.hpp"
 
 #include <algorithm>
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <new>
@@ -23,18 +24,19 @@ template <typename Row, std::uint64_t Row::*kBlock> class UseRows {
             slots_.resize(slots_.size() / 2);
         std::fill(slots_.begin(), slots_.end(), 0);
         span_start_ = rows_.size();
-        last_ = kNone;
+        latest_.fill({});
     }
     void begin_context(ContextNumber context) {
         context_ = context;
-        last_ = kNone;
+        latest_.fill({});
     }
     /// The row of the block in the context that runs; a new one says nothing else. Throws
     /// std::bad_alloc. Valid until the next call.
     Row &at(std::uint64_t block) {
-        if (last_ == kNone || rows_[last_].*kBlock != block)
-            last_ = row_of(block);
-        return rows_[last_];
+        Latest &latest = latest_[block % kLatestCount];
+        if (latest.block != block)
+            latest = {block, row_of(block)};
+        return rows_[latest.row];
     }
 
     /// In the order of the first access of their context to them; contexts of one span mix.
@@ -44,7 +46,12 @@ template <typename Row, std::uint64_t Row::*kBlock> class UseRows {
     }
 
   private:
-    static constexpr std::size_t kNone = ~std::size_t{0};
+    /// Blocks used lately, by their lowest bits: a few are mostly used in turns.
+    static constexpr std::size_t kLatestCount = 16;
+    struct Latest {
+        std::uint64_t block = ~std::uint64_t{0}; ///< no block's number
+        std::size_t row = 0;
+    };
 
     std::size_t slot_of(std::uint64_t block, ContextNumber context) const {
         std::uint64_t h = (block ^ (std::uint64_t{context} << 40)) * 0x9e3779b97f4a7c15u;
@@ -82,7 +89,7 @@ template <typename Row, std::uint64_t Row::*kBlock> class UseRows {
 
     std::vector<Row> rows_;
     std::size_t span_start_ = 0; ///< first row of the span
-    std::size_t last_ = kNone;
+    std::array<Latest, kLatestCount> latest_;
     ContextNumber context_ = 0;
     /// Rows of the span by block and context: open addressing, 0 is empty, else 1 + the row.
     std::vector<std::uint32_t> slots_ = std::vector<std::uint32_t>(256);
