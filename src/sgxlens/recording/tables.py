@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Protocol
 
@@ -45,29 +45,53 @@ def write_tables(
     `operators` has the columns of the table of this name for each process.
     """
     start_ns = min((analysis.start_ns for analysis in analyses), default=0)
-    parts: dict[str, list[Columns]] = {}
-    for process, analysis in enumerate(analyses):
-        tables = {**_tables_of(analysis, start_ns), "operators": operators[process]}
-        if analysis.is_attributed:
-            tables |= _attribution_of(analysis, operators[process])
-        if analysis.line_use_interval:
-            tables["line_use"] = dict(analysis.line_use())
-        for name, columns in tables.items():
-            count = len(next(iter(columns.values())))
-            process_column = np.full(count, process, dtype=np.uint32)
-            parts.setdefault(name, []).append({"process": process_column, **columns})
-    # Most of it is encoding and compression, outside the interpreter: the longest tables first.
-    names = sorted(parts, key=lambda name: -sum(len(part["process"]) for part in parts[name]))
-    with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
-        written = [
-            pool.submit(lambda n: writer.write_table(n, _joined(parts[n])), n) for n in names
+    attributed = [analysis.is_attributed for analysis in analyses]
+    with_line_use = [bool(analysis.line_use_interval) for analysis in analyses]
+    # The longest take about a second: mostly encoding and compression, outside the interpreter.
+    pool = ThreadPoolExecutor(min(4, os.cpu_count() or 1))
+    try:
+        tasks = [
+            pool.submit(_write_each, writer, name, make, analyses, chosen)
+            for name, make, chosen in (
+                ("reuse_sources", _reuse_sources, attributed),
+                ("page_visits", _page_visits, attributed),
+                ("line_use", _line_use, with_line_use),
+            )
         ]
-        try:
-            for one in written:
-                one.result()
-        except BaseException:
-            pool.shutdown(cancel_futures=True)
-            raise
+        parts: dict[str, list[Columns]] = {}
+        for process, analysis in enumerate(analyses):
+            tables = {**_tables_of(analysis, start_ns), "operators": operators[process]}
+            if analysis.is_attributed:
+                tables |= _attribution_of(analysis, operators[process])
+            for name, columns in tables.items():
+                parts.setdefault(name, []).append(_of_process(process, columns))
+        tasks += [pool.submit(writer.write_table, n, _joined(parts[n])) for n in parts]
+        for task in tasks:
+            task.result()
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _write_each(
+    writer: _Writer,
+    name: str,
+    make: Callable[[Analysis], Columns],
+    analyses: Sequence[Analysis],
+    chosen: Sequence[bool],
+) -> None:
+    """Write one table of the processes that are chosen, if any."""
+    parts = [
+        _of_process(process, make(analysis))
+        for process, analysis in enumerate(analyses)
+        if chosen[process]
+    ]
+    if parts:
+        writer.write_table(name, _joined(parts))
+
+
+def _of_process(process: int, columns: Columns) -> Columns:
+    count = len(next(iter(columns.values())))
+    return {"process": np.full(count, process, dtype=np.uint32), **columns}
 
 
 def _joined(processes: list[Columns]) -> Columns:
@@ -144,9 +168,7 @@ def _attribution_of(analysis: Analysis, operators: Columns) -> dict[str, Columns
         "contexts": contexts,
         "regions": regions,
         "extents": extents,
-        "reuse_sources": _reuse_sources(analysis),
         "page_use": page_use,
-        "page_visits": _page_visits(analysis),
     }
 
 
@@ -198,6 +220,10 @@ def _reuse_sources(analysis: Analysis) -> Columns:
         "distance_max": _where(table["distance_max"], is_warm),
         "count": table["count"],
     }
+
+
+def _line_use(analysis: Analysis) -> Columns:
+    return dict(analysis.line_use())
 
 
 def _page_visits(analysis: Analysis) -> Columns:
