@@ -160,21 +160,6 @@ def _levers(weighted: _Weighted) -> dict[tuple[bool, str, str], _Lever]:
     return levers
 
 
-def _moved_ns(weighted: _Weighted) -> Iterable[list[float]]:
-    """``low_ns`` and ``high_ns`` of `_levers`: most sums are asked for no more than these."""
-    moved: dict[object, list[float]] = {}
-    for weight, charge in weighted:
-        constant, count = charge.constant, charge.count
-        price, number = constant.likely, count.likely
-        of_constant = moved.setdefault(_constant_name(charge), [0.0, 0.0])
-        of_constant[0] += weight * (constant.low - price) * number
-        of_constant[1] += weight * (constant.high - price) * number
-        of_count = moved.setdefault(_count_key(charge), [0.0, 0.0])
-        of_count[0] += weight * (count.low - number) * price
-        of_count[1] += weight * (count.high - number) * price
-    return moved.values()
-
-
 def _count_values(weighted: _Weighted) -> dict[tuple[bool, str, str], Range]:
     """Of the counts of `_levers`, their weighted sums."""
     counts: defaultdict[tuple[bool, str, str], list[tuple[float, Range]]] = defaultdict(list)
@@ -197,10 +182,9 @@ def _constant_name(charge: Charge) -> str:
 
 
 def _range(weighted: _Weighted, measured: Range | None = None) -> Range:
-    likely = _likely_ns(weighted)
-    lowest, highest = _bounds_ns(weighted)
+    likely, lowest, highest, moved = _summed(weighted)
     below, above = 0.0, 0.0
-    for low_ns, high_ns in _moved_ns(weighted):
+    for low_ns, high_ns in moved:
         below += min(low_ns, high_ns, 0.0) ** 2
         above += max(low_ns, high_ns, 0.0) ** 2
     low = likely - math.sqrt(below)
@@ -218,13 +202,39 @@ def _range(weighted: _Weighted, measured: Range | None = None) -> Range:
     )
 
 
+def _summed(weighted: _Weighted) -> tuple[float, float, float, Iterable[Sequence[float]]]:
+    """The likely sum, its bounds, and ``low_ns`` and ``high_ns`` of those `_levers` that move it.
+
+    In one pass: predictions make thousands of sums. The bounds are the least and the most that the
+    sum can be, whatever each constant and each count is.
+    """
+    likely, lowest, highest = [], [], []
+    moved: dict[object, list[float]] = {}
+    is_taken_away = False
+    for weight, charge in weighted:
+        constant, count = charge.constant, charge.count
+        low, price, high = constant.low, constant.likely, constant.high
+        least, number, most = count.low, count.likely, count.high
+        likely.append(weight * price * number)
+        lowest.append(weight * low * least)
+        highest.append(weight * high * most)
+        is_taken_away |= weight <= 0
+        if low != high:
+            lever = moved.setdefault(_constant_name(charge), [0.0, 0.0])
+            lever[0] += weight * (low - price) * number
+            lever[1] += weight * (high - price) * number
+        if least != most:
+            lever = moved.setdefault(_count_key(charge), [0.0, 0.0])
+            lever[0] += weight * (least - number) * price
+            lever[1] += weight * (most - number) * price
+    bounds = math.fsum(lowest), math.fsum(highest)
+    if is_taken_away:
+        bounds = _bounds_ns(weighted)
+    return math.fsum(likely), *bounds, moved.values()
+
+
 def _bounds_ns(weighted: _Weighted) -> tuple[float, float]:
-    """The least and the most that the sum can be, whatever each constant and each count is."""
-    if all(weight > 0 for weight, _ in weighted):
-        return (
-            math.fsum(w * c.constant.low * c.count.low for w, c in weighted),
-            math.fsum(w * c.constant.high * c.count.high for w, c in weighted),
-        )
+    """The bounds where some charges are taken away, which may be for the same as others."""
     groups: defaultdict[tuple[float, float, str, str, str], list[tuple[float, Range]]]
     groups = defaultdict(list)
     for weight, charge in weighted:
