@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from sgxlens.attribution.columns import rows_of
+from sgxlens.attribution.columns import integers, rows_of
 from sgxlens.enclave import linux
 from sgxlens.enclave.mappings.history import (
     Action,
@@ -32,6 +32,7 @@ from sgxlens.enclave.mappings.stacks import (
 from sgxlens.enclave.system_calls.callers import background_threads
 from sgxlens.enclave.visited_pages import visited_pages
 from sgxlens.errors import RecordingError
+from sgxlens.recording.bitmaps import Integers
 from sgxlens.recording.format import MAPPING_KINDS, PAGE_BYTES
 from sgxlens.recording.reader import Recording
 
@@ -121,23 +122,24 @@ def _touches(recording: Recording, process: int) -> Touches | None:
     if not recording.has_table("page_visits") or recording.metadata.settings.sampling_rate < 1:
         return None
     threads = [t for of, t in background_threads(recording) if of == process]
-    contexts = []
+    contexts: Integers = np.zeros(0, dtype=np.int64)
     if threads and recording.has_table("contexts"):
-        contexts = [
-            row["context"]
-            for row in _rows(recording, "contexts", process, "context", "thread")
-            if row["thread"] in threads
-        ]
+        rows = rows_of(recording, "contexts", process, ("context", "thread"))
+        contexts = integers(rows["context"])[np.isin(integers(rows["thread"]), threads)]
 
     def find() -> Touches:
         rows = rows_of(recording, "page_visits", process, ("position", "context"))
+        context = rows["context"].to_numpy()
+        is_background = np.zeros(int(context.max(initial=0)) + 1, dtype=np.bool_)
+        is_background[contexts[contexts < is_background.size]] = True
         return Touches(
             visited_pages(recording, process),
             rows["position"].to_numpy(),
-            np.isin(rows["context"].to_numpy(), np.array(contexts, dtype=np.uint32)),
+            is_background[context],
         )
 
-    return recording.derived((_touches, process, tuple(contexts)), find, ("page_visits",))
+    key = (_touches, process, contexts.tobytes())
+    return recording.derived(key, find, ("page_visits",))
 
 
 def _mapping_events(

@@ -96,10 +96,18 @@ class Touches:
         """
         low, high = np.searchsorted(self.pages.values, np.array([first, end], dtype=np.uint64))
         start = int(np.searchsorted(self.position, np.uint64(since)))
-        stop = None if until is None else int(np.searchsorted(self.position, np.uint64(until)))
-        index = self.pages.index[start:stop]
-        here = index[(index >= low) & (index < high)]
-        return int(self.pages.values[here.min()]) if here.size else None
+        stop = len(self.position)
+        if until is not None:
+            stop = int(np.searchsorted(self.position, np.uint64(until)))
+        rows = self.pages.first[low:high]
+        new = np.flatnonzero((rows >= start) & (rows < stop))
+        found = int(new[0]) if new.size else None
+        # Of lower pages that were accessed before, too, only all accesses tell.
+        if np.any(rows[:found] < start):
+            index = self.pages.index[start:stop] - low
+            here = index[(index >= 0) & (index < (rows.size if found is None else found))]
+            found = int(here.min()) if here.size else found
+        return None if found is None else int(self.pages.values[low + found])
 
 
 class Change(NamedTuple):
@@ -234,7 +242,9 @@ class _Residency:
         self._is_lazy = np.zeros(pages.size, dtype=np.bool_)
         # Of what nothing is known belongs to the last, which is dropped in the end.
         self._owner = np.full(pages.size, change_count, dtype=np.int64)
-        self._owned = np.zeros(change_count + 1, dtype=np.int64)
+        self._owners: list[Integers] = []
+        self._held = np.zeros(change_count + 1, dtype=np.int64)
+        self._row = np.zeros(pages.size, dtype=np.int64)
         self.count = 0
         self.lazy_count = 0
         # Of all time.
@@ -249,16 +259,23 @@ class _Residency:
         if stop <= self._done:
             return
         touched = self._touched[self._done : stop]
-        is_new = ~self._is_resident[touched]
-        new, first = np.unique(touched[is_new], return_index=True)
-        is_waited_for = ~self._is_background[self._done : stop][is_new][first]
-        self._done = stop
+        rows = np.flatnonzero(~self._is_resident[touched])
+        start, self._done = self._done, stop
+        if not rows.size:
+            return
+        # Of accesses to one page the first: what is written last stays.
+        new = touched[rows]
+        self._row[new[::-1]] = rows[::-1]
+        rows = rows[self._row[new] == rows]
+        new = touched[rows]
+        is_waited_for = ~self._is_background[start + rows]
+        is_lazy = self._is_lazy[new]
         self._is_resident[new] = True
         self.count += new.size
-        self.lazy_count += int(np.count_nonzero(self._is_lazy[new]))
+        self.lazy_count += int(np.count_nonzero(is_lazy))
         self.touched_count += int(np.count_nonzero(is_waited_for))
-        self.lazy_touched_count += int(np.count_nonzero(self._is_lazy[new] & is_waited_for))
-        np.add.at(self._owned, self._owner[new], 1)
+        self.lazy_touched_count += int(np.count_nonzero(is_lazy & is_waited_for))
+        self._owners.append(self._owner[new])
 
     def release(self, start: int, end: int) -> slice:
         """Lets the pages between two addresses hold nothing; returns which they are."""
@@ -276,7 +293,7 @@ class _Residency:
         before = self.count
         chosen = self.release(start, end)
         self._is_lazy[chosen] = False
-        self._owner[chosen] = len(self._owned) - 1
+        self._owner[chosen] = len(self._held) - 1
         return before - self.count
 
     def map(self, start: int, end: int, owner: int, is_lazy: bool | None) -> None:
@@ -304,10 +321,13 @@ class _Residency:
 
     def set_touched_page_count(self, number: int, count: int) -> None:
         """Says of a change what is known when it happens."""
-        self._owned[number] = count
+        self._held[number] = count
 
     def touched_page_counts(self) -> list[int]:
-        counts: list[int] = self._owned[:-1].tolist()
+        owned = np.bincount(np.concatenate([*self._owners, self._owner[:0]]), minlength=0)
+        total = self._held.copy()
+        total[: owned.size] += owned
+        counts: list[int] = total[:-1].tolist()
         return counts
 
 
