@@ -167,13 +167,9 @@ class Runtime(_Part):
         return compile_definitions(self.definitions, VARIABLES, "definitions")
 
     @cached_property
-    def transition_rules(self) -> str:
-        """All that says how often a program leaves the enclave, in one text.
-
-        Runtimes of which it is the same count the same.
-        """
-        parts = {"files", "patched_objects", "definitions", "syscalls", "events"}
-        return self.model_dump_json(include=parts)
+    def rules_text(self) -> str:
+        """All rules in one text: variants of a runtime may well have the same."""
+        return self.model_dump_json(include={"definitions", "syscalls", "events"})
 
     def rules_for(self, name: str) -> CompiledRules | None:
         """The rules of a system call; None: the runtime's table does not know it."""

@@ -150,9 +150,10 @@ def count_transitions(
         if runtime.memory.commits == "at_build"
         else mapped_stack_lengths(recording, runtime.memory)
     )
-    # Variants of a runtime may well have the same rules.
+    # Not by the runtime: its variants may well have the same rules.
+    rules = (runtime.rules_text, runtime.files, runtime.patched_objects)
     counts = recording.derived(
-        (count_transitions, runtime.transition_rules, kinds, loads, stacks),
+        (count_transitions, rules, kinds, loads, stacks),
         lambda: _Counter(recording, runtime, kinds, loads, dict(stacks)).counted(),
         _TABLES,
     )
@@ -225,7 +226,7 @@ class _Counter:
         calls = call_groups(recording, self._classifier, self._disk, loads)
         self._calls = calls.with_lengths(stack_lengths)
         self._known = recording.derived(
-            (_KnownEffects, runtime.transition_rules), lambda: _KnownEffects(runtime), ()
+            (_KnownEffects, runtime.rules_text), lambda: _KnownEffects(runtime), ()
         )
         self._effects = self._known.finder
         self._callers = CallerClasses(runtime.patched_objects)
