@@ -96,32 +96,43 @@ void PageVisits::start(std::uint64_t page, unsigned access_class, ContextNumber 
     if (noted_.first == page && (noted_.second & kWriting) != 0)
         visit.written = true;
     noted_.second = 0;
-    known_.push_back({now, page});
-    std::push_heap(known_.begin(), known_.end(), std::greater<>());
-    if (known_.size() > filter_page_count_) {
-        const Known least = take_least_recent();
-        const auto ended = visit_of_.find(least.page);
+    if (known_.size() < filter_page_count_) {
+        known_.push_back({now, page});
+        std::push_heap(known_.begin(), known_.end(), std::greater<>());
+    } else {
+        find_least_recent();
+        const auto ended = visit_of_.find(known_.front().page);
         visit.ended = static_cast<std::uint32_t>(number - ended->second);
-        visit.idle = starts_since(least.time);
+        visit.idle = starts_since(known_.front().time);
         visit_of_.erase(ended);
+        put_first({now, page});
     }
     visits_.push_back(visit);
 }
 
-/// Takes the least recently used page off the heap; its time is then the real one.
-PageVisits::Known PageVisits::take_least_recent() {
+/// Brings the least recently used page to the front of the heap; its time is then the real one.
+void PageVisits::find_least_recent() {
     while (true) {
-        std::pop_heap(known_.begin(), known_.end(), std::greater<>());
-        Known &least = known_.back();
+        const Known least = known_.front();
         const std::uint64_t time = last_time_(least.page);
-        if (time == least.time) {
-            const Known found = least;
-            known_.pop_back();
-            return found;
-        }
-        least.time = time;
-        std::push_heap(known_.begin(), known_.end(), std::greater<>());
+        if (time == least.time)
+            return;
+        put_first({time, least.page});
     }
+}
+
+/// Puts a page in place of the first of the heap, and where it belongs.
+void PageVisits::put_first(Known known) {
+    std::size_t at = 0;
+    for (std::size_t child = 1; child < known_.size(); child = 2 * at + 1) {
+        if (child + 1 < known_.size() && known_[child] > known_[child + 1])
+            ++child;
+        if (!(known > known_[child]))
+            break;
+        known_[at] = known_[child];
+        at = child;
+    }
+    known_[at] = known;
 }
 
 /// How many visits have started after a time, of which the last is not yet in visits_.

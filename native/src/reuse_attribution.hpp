@@ -73,19 +73,19 @@ inline void exchange_attributed(ReuseState &s, std::size_t run_count) {
         const std::uint64_t key = s.keys[i];
         Cell *const cell = find(s, key, s.homes[i]);
         const std::uint32_t time = cell->time;
-        const std::uint64_t untold = key & ~std::uint64_t{cell->tag} & kTagClasses;
-        const std::uint64_t access = s.runs[i] & kEntryClassMask;
+        const std::uint32_t tag = cell->tag;
         cell->time = now;
         s.times[i] = time;
-        s.bins[i] = bin_of_tag(cell->tag, access);
-        if (untold != 0 || time < context_start) [[unlikely]] {
+        s.bins[i] = tag;
+        if ((key & ~std::uint64_t{tag} & kTagClasses) != 0 || time < context_start) [[unlikely]] {
             const std::uint32_t source = attend(s, *cell, key, key & kKeyClasses, time);
+            s.bins[i] = cell->tag;
             if (source != kNoSource) {
-                s.bins[i] = bin_of_tag(cell->tag, access) | kFirstBin;
+                s.first_runs[s.first_count] = static_cast<std::uint32_t>(i);
                 s.firsts[s.first_count++] = source;
             }
             if (source == SourceCounts::kCold) {
-                ++s.cold[access];
+                ++s.cold[s.runs[i] & kEntryClassMask];
                 s.times[i] = kNever;
             }
             if (tells)
@@ -94,6 +94,11 @@ inline void exchange_attributed(ReuseState &s, std::size_t run_count) {
                 s.is_untold = true;
         }
     }
+    // In vectors.
+    for (std::size_t i = 0; i < run_count; ++i)
+        s.bins[i] = bin_of_tag(s.bins[i], s.runs[i] & kEntryClassMask);
+    for (std::size_t i = 0; i < s.first_count; ++i)
+        s.bins[s.first_runs[i]] |= kFirstBin;
 }
 
 inline std::uint64_t first_bits(std::size_t count) {

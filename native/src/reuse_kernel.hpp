@@ -116,8 +116,6 @@ inline void exchange_times(ReuseState &s, std::size_t run_count) {
         const std::uint64_t missing = key & ~cell->key;
         cell->time = now;
         s.times[i] = time;
-        s.bins[i] = kRegionZero | static_cast<std::uint32_t>(s.runs[i] & kEntryClassMask)
-                                      << kWindowDistanceBits;
         // A new class, or a cold block.
         if (missing != 0 || time < phase_start) [[unlikely]] {
             const std::uint64_t classes = key & kKeyClasses;
@@ -131,6 +129,10 @@ inline void exchange_times(ReuseState &s, std::size_t run_count) {
             add_classes(s, *cell, classes, cold || time < phase_start);
         }
     }
+    // In vectors.
+    for (std::size_t i = 0; i < run_count; ++i)
+        s.bins[i] = kRegionZero | static_cast<std::uint32_t>(s.runs[i] & kEntryClassMask)
+                                      << kWindowDistanceBits;
 }
 
 // Counts the distances of accesses to blocks that were last accessed before the window, and takes

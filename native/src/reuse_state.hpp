@@ -161,6 +161,7 @@ struct ReuseState : NearScratch {
     std::array<std::uint64_t, kBatchMax / 64 + 1> starts{}; // bits: entries that start a run
     std::array<std::uint64_t, kBatchMax / 64 + 1> turns{};  // that are of another class
     std::array<std::uint32_t, kBatchMax> firsts{};          // sources of the bins with kFirstBin
+    std::array<std::uint32_t, kBatchMax> first_runs{};      // and their runs
     std::size_t first_count = 0;
     std::size_t first_next = 0;
     std::array<std::uint32_t, kBatchMax> visits{}; // numbers of runs that start a visit

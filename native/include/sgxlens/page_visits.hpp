@@ -118,7 +118,8 @@ class PageVisits {
         bool operator>(const Known &other) const { return time > other.time; }
     };
 
-    Known take_least_recent();
+    void find_least_recent();
+    void put_first(Known known);
     std::uint32_t starts_since(std::uint64_t time) const;
 
     LastTime last_time_;
