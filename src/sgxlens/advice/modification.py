@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 
@@ -52,3 +53,8 @@ class Modification:
     def needs_recording(self) -> bool:
         """Whether the program itself changes; else a prediction of the same recording tells."""
         return bool(self.batch is not None or self.session or self.environment or self.model)
+
+
+def verification_folder(recording: Path) -> Path:
+    """Where programs that were changed as advice of a recording says are kept, by its folder."""
+    return Path(f"{recording}.verify")

@@ -116,11 +116,17 @@ def command(
 def _advised(situation: Situation) -> Advisory:
     """The advice, with what `sgxlens advise --verify` has found out about it before."""
     from sgxlens.advice.advise import asked_all
+    from sgxlens.advice.modification import verification_folder
     from sgxlens.advice.registry import chosen_rules
     from sgxlens.errors import SgxlensError
-    from sgxlens.verification import verify
 
     advisory = asked_all(situation, *chosen_rules(()))
+    if not verification_folder(situation.recording.path).is_dir():
+        return advisory
+
+    # It brings in what records programs.
+    from sgxlens.verification import verify
+
     try:
         return verify(situation, advisory, only_finished=True)
     except SgxlensError as error:

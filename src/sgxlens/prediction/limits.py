@@ -7,7 +7,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from sgxlens.enclave.transition_counts import LOOP_CLOCK_READS
-from sgxlens.recording.native_times.recorded import has_children
+from sgxlens.recording.syscalls import has_children
 from sgxlens.units import format_count
 
 if TYPE_CHECKING:

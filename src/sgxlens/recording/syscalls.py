@@ -1,13 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Names of the system calls, errors and signals of x86-64 Linux."""
+"""Names of the system calls, errors and signals of x86-64 Linux, and what some calls do."""
 
 from __future__ import annotations
 
 import errno
 import re
 import signal
+from collections.abc import Mapping
 from pathlib import PurePath
+from typing import Any
 
+import numpy as np
+
+_CLONE, _FORKS = 56, (57, 58)
+_CLONE_THREAD = 0x10000
 # In the order of their numbers, as <asm/unistd_64.h> has them; up to Linux 6.17.
 _FROM_0 = """
     read write open close stat fstat lstat poll lseek mmap mprotect munmap brk rt_sigaction
@@ -112,3 +118,9 @@ def is_loader(object_file: str) -> bool:
 def is_libc(object_file: str) -> bool:
     """Whether an object file is the C library or its loader."""
     return _LIBC.match(PurePath(object_file).name) is not None or is_loader(object_file)
+
+
+def has_children(calls: Mapping[str, Any]) -> bool:
+    """Whether system calls (arrays ``number`` and ``arg0``) start child processes."""
+    clones = (calls["number"] == _CLONE) & (calls["arg0"] & np.uint64(_CLONE_THREAD) == 0)
+    return bool(np.any(clones | np.isin(calls["number"], _FORKS)))

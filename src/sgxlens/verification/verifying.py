@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from sgxlens.advice.advice import Advice, Gain, GainOf, Verified
 from sgxlens.advice.advise import situation_of
+from sgxlens.advice.modification import verification_folder
 from sgxlens.advice.telemetry import is_beside_telemetry, telemetry_of, without_telemetry
 from sgxlens.enclave.quantities import Range
 from sgxlens.enclave.runtime import load_runtime
@@ -102,7 +103,7 @@ def verify(
     Raises:
         UsageError: the recorded program is not there any more, or was changed.
     """
-    if only_finished and not _folder(situation.recording, folder).is_dir():
+    if only_finished and not _base(situation.recording, folder).is_dir():
         return advisory
     wanted = {
         index: row.advice.modification
@@ -160,7 +161,7 @@ def make_variants(
         UsageError: the recorded program is not there any more, or was changed.
     """
     original = original_of(recording)
-    base = _folder(recording, folder)
+    base = _base(recording, folder)
     plans: list[Plan | None] = []
     reasons = [""] * len(modifications)
     for index, modification in enumerate(modifications):
@@ -198,8 +199,8 @@ def make_variants(
     return variants, reasons
 
 
-def _folder(recording: Recording, folder: str | os.PathLike[str] | None) -> Path:
-    return Path(f"{recording.path}.verify" if folder is None else folder)
+def _base(recording: Recording, folder: str | os.PathLike[str] | None) -> Path:
+    return verification_folder(recording.path) if folder is None else Path(folder)
 
 
 def _finished(plan: Plan, folder: Path, _: Callable[[str], None]) -> Prepared:

@@ -24,7 +24,7 @@ from sgxlens.recording.native_times.measure import (
 from sgxlens.recording.native_times.model import NativeTimes
 from sgxlens.recording.native_times.summary import PhaseKey, numbered
 from sgxlens.recording.session import Progress
-from sgxlens.recording.syscalls import signal_number
+from sgxlens.recording.syscalls import has_children, signal_number
 
 if TYPE_CHECKING:
     from sgxlens._native import Analysis
@@ -33,8 +33,6 @@ if TYPE_CHECKING:
 
 # System calls that read from the descriptor that is their first argument.
 _READS = (0, 17, 19, 45, 47, 275, 295, 326, 327)
-_CLONE, _FORKS = 56, (57, 58)
-_CLONE_THREAD = 0x10000
 # Natively a program is faster; this is for one that hangs because it is alone.
 _PATIENCE_SECONDS = 30.0
 
@@ -105,12 +103,6 @@ class StandardInput:
 def _reads_input(calls: Mapping[str, Any]) -> bool:
     reads = np.isin(calls["number"], _READS) & (calls["arg0"] == 0)
     return bool(np.any(reads & (calls["returned"] != 0) & (calls["result"] > 0)))
-
-
-def has_children(calls: Mapping[str, Any]) -> bool:
-    """Whether system calls (arrays ``number`` and ``arg0``) start child processes."""
-    clones = (calls["number"] == _CLONE) & (calls["arg0"] & np.uint64(_CLONE_THREAD) == 0)
-    return bool(np.any(clones | np.isin(calls["number"], _FORKS)))
 
 
 class NativeTimer:

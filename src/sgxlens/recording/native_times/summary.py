@@ -11,8 +11,6 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from sgxlens.recording.phase_names import is_inference
 
 if TYPE_CHECKING:
@@ -40,15 +38,22 @@ class NativeTime:
         """The middle one."""
         return statistics.median(self.samples)
 
-    @cached_property
+    @property
     def low_seconds(self) -> float:
         """Lower quartile (interpolated linearly)."""
-        return float(np.quantile(self.samples, 0.25))
+        return self._quartiles[0]
 
-    @cached_property
+    @property
     def high_seconds(self) -> float:
         """Upper quartile (interpolated linearly)."""
-        return float(np.quantile(self.samples, 0.75))
+        return self._quartiles[1]
+
+    @cached_property
+    def _quartiles(self) -> tuple[float, float]:
+        if len(self.samples) == 1:
+            return self.samples[0], self.samples[0]
+        low, _, high = statistics.quantiles(self.samples, n=4, method="inclusive")
+        return low, high
 
     @property
     def min_seconds(self) -> float:
