@@ -58,7 +58,7 @@ class Sweep {
         : visits_(visits), settings_(settings), capacities_(capacities),
           results_(capacities.size()) {
         if (settings.policy == EpcPolicy::optimum)
-            needs_ = epc::needs_of(visits, settings.replica_count);
+            needs_ = visits.needs(settings.replica_count);
     }
 
     std::vector<EpcResult> run(unsigned thread_count, const std::function<bool()> &is_interrupted) {
@@ -148,7 +148,7 @@ class Sweep {
         for (const std::size_t index : batch) {
             const auto capacity = static_cast<std::size_t>(capacities_[index]);
             results_[index] = settings_.policy == EpcPolicy::optimum
-                                  ? epc::simulate_optimum(visits_, settings_, needs_, capacity)
+                                  ? epc::simulate_optimum(visits_, settings_, *needs_, capacity)
                                   : epc::simulate_recency(visits_, settings_, capacity);
         }
     }
@@ -173,7 +173,7 @@ class Sweep {
     const EpcVisits &visits_;
     const EpcSettings &settings_;
     std::span<const std::uint64_t> capacities_;
-    epc::Needs needs_;
+    std::shared_ptr<const epc::Needs> needs_; ///< of `optimum`
     std::vector<Batch> batches_;
     std::vector<EpcResult> results_;
     std::atomic<bool> is_stopped_ = false;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
+#include "epc_simulation.hpp"
 #include "sgxlens/distinct.hpp"
-#include "sgxlens/epc.hpp"
 
 #include <algorithm>
 #include <string>
@@ -61,6 +61,15 @@ EpcVisits::EpcVisits(std::span<const std::uint64_t> page, std::span<const std::u
         open[index] = static_cast<std::uint32_t>(number);
     }
     pages_ = numbers.take();
+}
+
+std::shared_ptr<const epc::Needs> EpcVisits::needs(std::uint32_t replica_count) const {
+    const std::lock_guard guard(finding_);
+    if (!needs_ || needs_replica_count_ != replica_count) {
+        needs_ = std::make_shared<const epc::Needs>(epc::needs_of(*this, replica_count));
+        needs_replica_count_ = replica_count;
+    }
+    return needs_;
 }
 
 } // namespace sgxlens

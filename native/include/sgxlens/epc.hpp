@@ -13,6 +13,8 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <memory>
+#include <mutex>
 #include <span>
 #include <stdexcept>
 #include <string_view>
@@ -20,6 +22,10 @@
 #include <vector>
 
 namespace sgxlens {
+
+namespace epc {
+struct Needs;
+}
 
 /// Which page leaves; epc_policy_names() in the same order.
 enum class EpcPolicy : std::uint8_t {
@@ -68,6 +74,9 @@ class EpcVisits {
     /// By visit.
     const std::vector<std::uint32_t> &group() const { return group_; }
 
+    /// What `optimum` asks, found once: it is the same for all sizes. Threads may share it.
+    std::shared_ptr<const epc::Needs> needs(std::uint32_t replica_count) const;
+
   private:
     std::size_t filter_page_count_;
     std::size_t group_count_ = 0;
@@ -76,6 +85,10 @@ class EpcVisits {
     std::vector<std::uint32_t> ended_;
     std::vector<std::uint32_t> last_;
     std::vector<std::uint32_t> group_;
+
+    mutable std::mutex finding_; // of what follows
+    mutable std::shared_ptr<const epc::Needs> needs_;
+    mutable std::uint32_t needs_replica_count_ = 0;
 };
 
 struct EpcSettings {

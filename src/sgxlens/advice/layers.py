@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from sgxlens.attribution.facts import facts_of
+from sgxlens.attribution.facts import FACT_TABLES, PhaseFacts, facts_of
+from sgxlens.recording.distinct import distinct_values
 from sgxlens.recording.format import PAGE_BYTES
 from sgxlens.text import one_line
 
@@ -53,7 +54,7 @@ class Layer:
         return self.operator.type in _LOOKS_UP or "embedding" in self.operator.type
 
 
-def weight_layers(situation: Situation) -> list[Layer]:
+def weight_layers(situation: Situation) -> tuple[Layer, ...]:
     """The layers of the steady inference, those with most weights first.
 
     A page of which a layer uses both weights and other memory counts as both.
@@ -61,10 +62,17 @@ def weight_layers(situation: Situation) -> list[Layer]:
     Raises:
         RecordingError: the recording has no attribution, or is damaged.
     """
-    facts = facts_of(situation.recording, situation.phase)
+    recording, phase = situation.recording, situation.phase
+    # Several rules ask.
+    return recording.derived(
+        (weight_layers, phase), lambda: _weight_layers(facts_of(recording, phase)), FACT_TABLES
+    )
+
+
+def _weight_layers(facts: PhaseFacts) -> tuple[Layer, ...]:
     names, role_of = facts.roles
     if "weights" not in names:
-        return []
+        return ()
     pieces, uses = facts.use_pieces, facts.uses
     operator = facts.contexts.operator[uses.context[pieces.use]]
     page = uses.page[pieces.use]
@@ -73,7 +81,7 @@ def weight_layers(situation: Situation) -> list[Layer]:
 
     def page_counts(chosen: npt.NDArray[np.bool_]) -> list[int]:
         width = max(facts.pages.size, 1)
-        key = np.unique(operator[chosen] * width + page[chosen])
+        key = distinct_values(operator[chosen] * width + page[chosen]).values.astype(np.int64)
         counts: list[int] = np.bincount(key // width, minlength=count).tolist()
         return counts
 
@@ -84,7 +92,7 @@ def weight_layers(situation: Situation) -> list[Layer]:
         for index, one in enumerate(facts.operators)
         if weights[index]
     ]
-    return sorted(found, key=lambda layer: -layer.weight_page_count)
+    return tuple(sorted(found, key=lambda layer: -layer.weight_page_count))
 
 
 def weight_loads(situation: Situation) -> dict[int | None, Range]:

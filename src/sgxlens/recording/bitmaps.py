@@ -12,11 +12,14 @@ Bitmaps = npt.NDArray[np.uint64]
 Integers = npt.NDArray[np.int64]
 
 LINES_PER_PAGE = 64
+# Since numpy 2.0.
+_BITWISE_COUNT = getattr(np, "bitwise_count", None)
 
 
 def popcount(bitmaps: Bitmaps) -> Integers:
     """How many bits are set in each."""
-    # numpy has had bitwise_count since 2.0 only.
+    if _BITWISE_COUNT is not None:
+        return np.asarray(_BITWISE_COUNT(bitmaps), dtype=np.int64)
     x = popcount_of_bytes(bitmaps) * np.uint64(0x0101010101010101)
     return np.asarray(x >> np.uint64(56), dtype=np.int64)
 
