@@ -354,18 +354,21 @@ class _Counter:
         return self._sizes[file]
 
     def _of_alike(self, call: CallFacts, kind: str, largest_before: float) -> _Effects:
-        asked = self._effects.asked(call.name, kind)
-        values = call.asked(asked, kind, largest_before)
-        # Many calls differ in nothing that the rules ask for, as reads do in their places.
-        key = (call, kind, largest_before) if values is None else (call.name, kind, values)
+        key = (call, kind, largest_before)
         found = self._known.of_calls.get(key)
         if found is None:
-            is_sized = kind in OF_HOST and call.is_sized
-            size = self._size(call.file) if call.file and is_sized else None
-            facts, maybe = call.complete(kind, largest_before, size)
-            found = self._known.of_calls[key] = self._of_call(
-                call.name, facts, maybe, may_trap=_TRAPS in asked
-            )
+            asked = self._effects.asked(call.name, kind)
+            # Many calls differ in nothing that the rules ask for, as reads do in their places.
+            values = call.asked(asked, kind, largest_before)
+            alike = key if values is None else (call.name, kind, values)
+            found = self._known.of_calls.get(alike)
+            if found is None:
+                is_sized = kind in OF_HOST and call.is_sized
+                size = self._size(call.file) if call.file and is_sized else None
+                facts, maybe = call.complete(kind, largest_before, size)
+                found = self._of_call(call.name, facts, maybe, may_trap=_TRAPS in asked)
+                self._known.of_calls[alike] = found
+            self._known.of_calls[key] = found
         return found
 
     def _of_call(

@@ -220,7 +220,7 @@ def _summed(weighted: _Weighted) -> tuple[float, float, float, Iterable[Sequence
         highest.append(weight * high * most)
         is_taken_away |= weight <= 0
         if low != high:
-            lever = moved.setdefault(_constant_name(charge), [0.0, 0.0])
+            lever = moved.setdefault(constant.name or _constant_name(charge), [0.0, 0.0])
             lever[0] += weight * (low - price) * number
             lever[1] += weight * (high - price) * number
         if least != most:

@@ -100,6 +100,9 @@ class TableFile:
             if found.null_count and not column.nullable:
                 raise ValueError(f"{column.name} holds null")
             if column.values:
+                if pa.types.is_dictionary(found.type):  # which have all values of their rows
+                    coded = [chunk.dictionary for chunk in found.chunks]
+                    found = pa.chunked_array(coded, found.type.value_type)
                 for value in pc.unique(found).to_pylist():
                     if value not in column.values:
                         raise ValueError(f"{column.name} holds {value!r}")

@@ -114,6 +114,7 @@ class CallGroups:
         calls: the facts of each group.
         place: for each group the index in `places`.
         target: for each group the index in `targets`.
+        moved: for each group as `CallFacts.moved`.
         group: for each call the index of its group.
         thread: for each call the index in `threads`.
         operator: for each call the number of the operator that its thread runs; -1: none.
@@ -131,6 +132,7 @@ class CallGroups:
     calls: Sequence[CallFacts]
     place: Integers
     target: Integers
+    moved: npt.NDArray[np.float64]
     group: Integers
     thread: Integers
     operator: Integers
@@ -168,7 +170,8 @@ class CallGroups:
             group[index] = len(calls)
             calls.append(replace(before, facts={**before.facts, **facts}))
         place, target = (np.append(of, of[old]) for of in (self.place, self.target))
-        return replace(self, calls=calls, place=place, target=target, group=group)
+        moved = np.append(self.moved, [call.moved for call in calls[len(self.calls) :]])
+        return replace(self, calls=calls, place=place, target=target, moved=moved, group=group)
 
     def fits(self, classifier: Classifier) -> bool:
         """Whether the same paths are inside the enclave."""
@@ -216,7 +219,7 @@ class CallGroups:
         if not is_direct.any():
             return found
         direct = np.flatnonzero(is_direct[self.group])
-        moved = np.array([call.moved for call in self.calls])[self.group[direct]]
+        moved = self.moved[self.group[direct]]
         thread = self.thread[direct]
         for number in np.unique(thread).tolist():
             mine = np.flatnonzero(thread == number)
@@ -314,6 +317,7 @@ def _grouped(
         calls=calls,
         place=np.array(place, dtype=np.int64),
         target=np.array(target, dtype=np.int64),
+        moved=np.array([call.moved for call in calls], dtype=np.float64),
         group=np.array(group, dtype=np.int64),
         thread=np.array(thread, dtype=np.int64),
         operator=np.array(operator, dtype=np.int64),
