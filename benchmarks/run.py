@@ -10,12 +10,14 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,6 +29,7 @@ from rich.table import Table
 
 import sgxlens
 from sgxlens._native import Analysis
+from sgxlens.advice.telemetry import SWITCH as TELEMETRY_SWITCH
 from sgxlens.enclave.epc import EPC_POLICIES, EpcPolicy, EpcSimulation
 from sgxlens.recording.accesses import read_chunks
 from sgxlens.recording.reader import open_recording
@@ -56,6 +59,24 @@ class Result:
         holds = self.value <= self.bound if self.is_at_most else self.value >= self.bound
         relation = "at most" if self.is_at_most else "at least"
         return f"{relation} {self.bound:g} {self.unit}: {'reached' if holds else 'NOT reached'}"
+
+
+@contextmanager
+def _without_telemetry() -> Iterator[None]:
+    """ONNX Runtime does not start its telemetry.
+
+    Its thread, a database, does up to 70 million accesses in one inference or another, and none in
+    the next: by chance more in one of the ways that are compared.
+    """
+    given = os.environ.get(TELEMETRY_SWITCH)
+    os.environ[TELEMETRY_SWITCH] = "1"
+    try:
+        yield
+    finally:
+        if given is None:
+            del os.environ[TELEMETRY_SWITCH]
+        else:
+            os.environ[TELEMETRY_SWITCH] = given
 
 
 def _timed(run: Callable[[list[str]], None], model: Path, runs: int, folder: Path) -> list[float]:
@@ -151,9 +172,10 @@ def attribution(model_name: str, rounds: int, console: Console) -> list[Result]:
                     f"{model_name}: round {number + 1} of {rounds}, {way} attribution", style="dim"
                 )
                 start = time.perf_counter()
-                recording = sgxlens.record(
-                    model, path, attribute=attribute, start_at_mark="load", runs=7, force=True
-                )
+                with _without_telemetry():
+                    recording = sgxlens.record(
+                        model, path, attribute=attribute, start_at_mark="load", runs=7, force=True
+                    )
                 whole[attribute].append(time.perf_counter() - start)
                 times = [
                     phase.elapsed_seconds
@@ -341,7 +363,8 @@ def main() -> int:
     console = Console(stderr=True)
     results = core_alone(arguments.rounds, console)
     for model in arguments.models:
-        results += steady(model, arguments.rounds, console)
+        with _without_telemetry():
+            results += steady(model, arguments.rounds, console)
         results += attribution(model, arguments.rounds, console)
     table = Table("figure", "value", "goal", box=None)
     for result in results:
