@@ -75,15 +75,23 @@ def encryption_charges(
         RecordingError: the recording is damaged.
     """
     sequential = platform.encryption.sequential_ns.at(threads)
-    charges = []
-    for row in line_misses(recording, phase, platform.cache):
-        for what, constant, count in (
-            ("sequential lines", sequential, row.sequential_count),
-            ("random lines", platform.encryption.random_ns, row.random_count),
-        ):
-            if count.high > 0:
-                charges.append(Charge("encryption", what, constant, count, row.operator, row.role))
-    return charges
+    prices = (("sequential lines", sequential), ("random lines", platform.encryption.random_ns))
+
+    def find() -> list[Charge]:
+        return [
+            Charge("encryption", what, constant, count, row.operator, row.role)
+            for row in line_misses(recording, phase, platform.cache)
+            for (what, constant), count in zip(
+                prices, (row.sequential_count, row.random_count), strict=True
+            )
+            if count.high > 0
+        ]
+
+    if not has_attribution(recording):
+        return find()
+    # The same objects where nothing of it changes, so that differences need not count them.
+    key = (encryption_charges, phase, platform.cache, prices)
+    return list(recording.derived(key, find, FACT_TABLES))
 
 
 def line_misses(recording: Recording, phase: Phase, cache: Cache) -> tuple[LineMisses, ...]:

@@ -12,7 +12,7 @@ all (the size of the last-level cache).
 from __future__ import annotations
 
 import math
-from collections import defaultdict
+from collections import Counter, defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -20,7 +20,7 @@ from sgxlens.enclave.quantities import Range
 from sgxlens.prediction.model import Swing
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from sgxlens.enclave.charges import Cause, Charge
 
@@ -81,6 +81,8 @@ def difference_seconds(
         after_weight: what `after` counts for.
         measured: a difference in seconds, of measurements, that is added; its error is independent.
     """
+    if before_weight == after_weight:
+        before, after = _differing(before, after)
     weighted = _difference(before, after, before_weight, after_weight)
     return _range(weighted, measured)
 
@@ -110,6 +112,26 @@ def _difference(
         *((-before_weight, charge) for charge in before),
         *((after_weight, charge) for charge in after),
     )
+
+
+def _differing(
+    before: Iterable[Charge], after: Iterable[Charge]
+) -> tuple[list[Charge], list[Charge]]:
+    """Both without the charges that are the same objects, which take away what they add."""
+    one, other = list(before), list(after)
+    common = Counter(map(id, one)) & Counter(map(id, other))
+    return _without(one, common), _without(other, common)
+
+
+def _without(charges: Iterable[Charge], common: Mapping[int, int]) -> list[Charge]:
+    left = Counter(common)
+    kept = []
+    for charge in charges:
+        if left[id(charge)]:
+            left[id(charge)] -= 1
+        else:
+            kept.append(charge)
+    return kept
 
 
 def _swings(weighted: _Weighted, base_seconds: float) -> tuple[Swing, ...]:

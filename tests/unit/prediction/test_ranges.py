@@ -170,10 +170,22 @@ def test_a_difference_turns_round_with_its_sides(before: list[Charge], after: li
         assert one == pytest.approx(-other, abs=1e-9 * scale)
 
 
+@given(charge_lists(), charge_lists(), charge_lists())
+def test_charges_that_stay_count_as_their_copies_do(
+    stay: list[Charge], before: list[Charge], after: list[Charge]
+) -> None:
+    scale = max(*(added_seconds(charges).high for charges in (stay, before, after)), 1e-9)
+    found = difference_seconds([*stay, *before, *stay], [*after, *stay])
+    copies = [replace(charge) for charge in stay]
+    expected = difference_seconds([*stay, *before, *stay], [*after, *copies])
+    for end in ("low", "likely", "high"):
+        assert getattr(found, end) == pytest.approx(getattr(expected, end), abs=1e-9 * scale)
+
+
 @given(charge_lists())
 def test_nothing_differs_from_itself(charges: list[Charge]) -> None:
     scale = max(added_seconds(charges).high, 1e-9)
-    difference = difference_seconds(charges, charges)
+    difference = difference_seconds(charges, [replace(charge) for charge in charges])
     assert difference.low == pytest.approx(0, abs=1e-9 * scale)
     assert difference.high == pytest.approx(0, abs=1e-9 * scale)
 
