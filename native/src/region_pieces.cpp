@@ -9,6 +9,8 @@ namespace sgxlens {
 namespace {
 
 constexpr std::int64_t kLinesPerPage = 64;
+/// Lines have smaller numbers, as addresses have 64 bits: what is larger is of no program.
+constexpr std::uint64_t kLinesMask = (std::uint64_t{1} << 62) - 1;
 
 void check(const RegionTimeline &timeline) {
     const auto &[breaks, begins, position, region] = timeline;
@@ -40,7 +42,7 @@ RegionPieces region_pieces(const RegionTimeline &timeline, std::span<const std::
     const auto &breaks = timeline.breaks;
     std::size_t next = 0; // the first break after the line looked at last
     for (std::size_t row = 0; row < page.size(); ++row) {
-        const auto start = static_cast<std::int64_t>(page[row] * kLinesPerPage);
+        const auto start = static_cast<std::int64_t>((page[row] * kLinesPerPage) & kLinesMask);
         // Pages most often follow each other.
         if ((next > 0 && breaks[next - 1] > start) ||
             (next < breaks.size() && breaks[next] <= start))

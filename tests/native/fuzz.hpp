@@ -8,4 +8,5 @@ int fuzz_segments();
 int fuzz_touch();
 int fuzz_epc();
 int fuzz_distinct();
+int fuzz_region_pieces();
 int test_superblock_limits();

@@ -3,5 +3,5 @@
 
 int main() {
     return fuzz_streams() | fuzz_rings() | fuzz_segments() | fuzz_touch() | fuzz_epc() |
-           fuzz_distinct() | test_superblock_limits();
+           fuzz_distinct() | fuzz_region_pieces() | test_superblock_limits();
 }
