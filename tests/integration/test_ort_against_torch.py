@@ -26,6 +26,7 @@ pytestmark = [
     needs_tracer,
     pytest.mark.torch,
     pytest.mark.slow,
+    pytest.mark.usefixtures("without_telemetry"),
     pytest.mark.skipif(importlib.util.find_spec("torch") is None, reason="no PyTorch here"),
 ]
 onnx = pytest.importorskip("onnx")

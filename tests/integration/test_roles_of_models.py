@@ -17,7 +17,7 @@ from sgxlens.recording.record import record_target
 from sgxlens.recording.session import TracerOptions
 from sgxlens.recording.targets.onnx import OnnxTarget
 
-pytestmark = [needs_tracer, pytest.mark.slow]
+pytestmark = [needs_tracer, pytest.mark.slow, pytest.mark.usefixtures("without_telemetry")]
 onnx = pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
 
@@ -49,21 +49,13 @@ def with_random_weights(name: str, path: Path) -> int:
     return sum(len(tensor.raw_data) for tensor in weights)
 
 
-def lines_written_without_the_database(recording: Recording, phase: Phase) -> list[int]:
-    """Distinct lines that each operator writes, but for a thread that is none of its workers.
-
-    ONNX Runtime keeps a database of its own use. The thread that does may run at any time, and what
-    it does then counts as the operator's that is open: a thread tells nobody whom it works for.
-    """
+def lines_written(recording: Recording, phase: Phase) -> list[int]:
+    """Distinct lines that each operator writes."""
     facts = facts_of(recording, phase)
-    owners = {operator.thread for operator in facts.operators}
-    calls = recording.table("syscalls").to_pylist()
-    keeper = {c["thread"] for c in calls if c["name"] in ("pread64", "pwrite64")} - owners
     uses, contexts = facts.uses, facts.contexts
     counts = []
     for index in range(len(facts.operators)):
-        mine = (contexts.operator == index) & ~np.isin(contexts.thread, list(keeper))
-        rows = mine[uses.context]
+        rows = (contexts.operator == index)[uses.context]
         counts.append(int(popcount(union(uses.page[rows], uses.written[rows])[1]).sum()))
     return counts
 
@@ -95,8 +87,7 @@ def test_weights_and_outputs_have_the_size_that_the_model_says(
         assert reuse_of(recording, phase, granularity) == total
         usage = operators.total.line if granularity == "line" else operators.total.page
         assert usage.block_count == recording.footprint_blocks(granularity, phase.index)
-    written_lines = lines_written_without_the_database(recording, phase)
-    for row, lines in zip(operators.rows, written_lines, strict=True):
+    for row, lines in zip(operators.rows, lines_written(recording, phase), strict=True):
         assert row.operator is not None
         output_bytes = row.operator.output_bytes or 0
         # LRN needs scratch twice the size of its output; Reshape's output is its input.
