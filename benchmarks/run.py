@@ -16,10 +16,11 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
+from unittest.mock import patch
 
 import numpy as np
 import numpy.typing as npt
@@ -61,22 +62,13 @@ class Result:
         return f"{relation} {self.bound:g} {self.unit}: {'reached' if holds else 'NOT reached'}"
 
 
-@contextmanager
-def _without_telemetry() -> Iterator[None]:
+def _without_telemetry() -> AbstractContextManager[object]:
     """ONNX Runtime does not start its telemetry.
 
     Its thread, a database, does up to 70 million accesses in one inference or another, and none in
     the next: by chance more in one of the ways that are compared.
     """
-    given = os.environ.get(TELEMETRY_SWITCH)
-    os.environ[TELEMETRY_SWITCH] = "1"
-    try:
-        yield
-    finally:
-        if given is None:
-            del os.environ[TELEMETRY_SWITCH]
-        else:
-            os.environ[TELEMETRY_SWITCH] = given
+    return patch.dict(os.environ, {TELEMETRY_SWITCH: "1"})
 
 
 def _timed(run: Callable[[list[str]], None], model: Path, runs: int, folder: Path) -> list[float]:
