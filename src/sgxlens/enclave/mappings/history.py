@@ -324,9 +324,8 @@ class _Residency:
         self._held[number] = count
 
     def touched_page_counts(self) -> list[int]:
-        owned = np.bincount(np.concatenate([*self._owners, self._owner[:0]]), minlength=0)
-        total = self._held.copy()
-        total[: owned.size] += owned
+        owners = np.concatenate([*self._owners, self._owner[:0]])
+        total = self._held + np.bincount(owners, minlength=self._held.size)
         counts: list[int] = total[:-1].tolist()
         return counts
 
