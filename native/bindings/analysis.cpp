@@ -285,29 +285,51 @@ nb::dict extents(const Analysis &analysis) {
     return table;
 }
 
+/// Millions of rows: all columns in one pass, while other threads of Python go on.
 nb::dict reuse_sources(const Analysis &analysis) {
-    struct Row {
-        const ContextCounts *of;
-        const SourceCount *count;
-    };
-    std::vector<Row> rows;
-    for (const Granularity granularity : {Granularity::line, Granularity::page})
-        for (const ContextCounts &counts : attributor(analysis).counts(granularity))
-            for (const SourceCount &count : counts.counts)
-                rows.push_back({&counts, &count});
-    const auto is_cold = [](const Row &r) { return r.count->bin == ReuseBin::kColdBin; };
+    const Attributor &of = attributor(analysis);
+    std::vector<std::uint32_t> contexts;
+    std::vector<std::uint32_t> sources;
+    std::vector<std::uint8_t> granularities;
+    std::vector<std::uint32_t> regions;
+    std::vector<std::uint8_t> access_classes;
+    std::vector<std::uint16_t> bins;
+    std::vector<std::uint64_t> access_counts;
+    {
+        const nb::gil_scoped_release release;
+        std::size_t row_count = 0;
+        for (const Granularity granularity : {Granularity::line, Granularity::page})
+            for (const ContextCounts &counts : of.counts(granularity))
+                row_count += counts.counts.size();
+        contexts.reserve(row_count);
+        sources.reserve(row_count);
+        granularities.reserve(row_count);
+        regions.reserve(row_count);
+        access_classes.reserve(row_count);
+        bins.reserve(row_count);
+        access_counts.reserve(row_count);
+        for (const Granularity granularity : {Granularity::line, Granularity::page}) {
+            for (const ContextCounts &counts : of.counts(granularity)) {
+                for (const SourceCount &count : counts.counts) {
+                    contexts.push_back(counts.context);
+                    sources.push_back(count.source);
+                    granularities.push_back(static_cast<std::uint8_t>(granularity));
+                    regions.push_back(count.region);
+                    access_classes.push_back(count.access_class);
+                    bins.push_back(count.bin);
+                    access_counts.push_back(count.count);
+                }
+            }
+        }
+    }
     nb::dict table;
-    table["context"] = column<std::uint32_t>(rows, [](auto &r) { return r.of->context; });
-    table["source"] = column<std::uint32_t>(rows, [](auto &r) { return r.count->source; });
-    table["granularity"] = column<std::uint8_t>(rows, [](auto &r) { return r.of->granularity; });
-    table["region"] = column<std::uint32_t>(rows, [](auto &r) { return r.count->region; });
-    table["access"] = column<std::uint8_t>(rows, [](auto &r) { return r.count->access_class; });
-    table["cold"] = column<std::uint8_t>(rows, is_cold);
-    table["distance_min"] = column<std::uint64_t>(
-        rows, [&](auto &r) { return is_cold(r) ? 0 : bin_min(r.count->bin); });
-    table["distance_max"] = column<std::uint64_t>(
-        rows, [&](auto &r) { return is_cold(r) ? 0 : bin_max(r.count->bin); });
-    table["count"] = column<std::uint64_t>(rows, [](auto &r) { return r.count->count; });
+    table["context"] = array_of(std::move(contexts));
+    table["source"] = array_of(std::move(sources));
+    table["granularity"] = array_of(std::move(granularities));
+    table["region"] = array_of(std::move(regions));
+    table["access"] = array_of(std::move(access_classes));
+    table["distance_bin"] = array_of(std::move(bins));
+    table["count"] = array_of(std::move(access_counts));
     return table;
 }
 
@@ -414,7 +436,9 @@ void bind_analysis(nb::module_ &module) {
         .def("contexts", &contexts)
         .def("regions", &regions)
         .def("extents", &extents)
-        .def("reuse_sources", &reuse_sources)
+        .def("reuse_sources", &reuse_sources,
+             "Columns of the table of this name; distance_bin is an index of distance_bins(), or "
+             "COLD_BIN.")
         .def("page_use", &page_use)
         .def("line_use", &line_use)
         .def_prop_ro("line_use_interval",

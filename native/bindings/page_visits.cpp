@@ -3,13 +3,12 @@
 // PageVisits for Python: as columns, and driven by hand for its tests.
 #include "page_visits.hpp"
 
+#include "columns.hpp"
 #include "sgxlens/page_visits.hpp"
 
 #include <cstddef>
 #include <cstdint>
-#include <memory>
 #include <nanobind/nanobind.h>
-#include <nanobind/ndarray.h>
 #include <nanobind/stl/function.h>
 #include <utility>
 #include <vector>
@@ -18,36 +17,43 @@ namespace nb = nanobind;
 using namespace nb::literals;
 
 namespace sgxlens::bindings {
-namespace {
-
-template <typename T> nb::object array_of(std::vector<T> values) {
-    auto owned = std::make_unique<std::vector<T>>(std::move(values));
-    std::vector<T> *const data = owned.release();
-    nb::capsule owner(data, [](void *p) noexcept { delete static_cast<std::vector<T> *>(p); });
-    return nb::cast(nb::ndarray<nb::numpy, T, nb::ndim<1>>(data->data(), {data->size()}, owner));
-}
-
-/// One column at a time, so that little memory is needed besides.
-template <typename T, typename Value>
-nb::object visit_column(const PageVisitLog &visits, Value value) {
-    std::vector<T> values;
-    values.reserve(visits.size());
-    visits.for_each([&](const PageVisit &visit) { values.push_back(value(visit)); });
-    return array_of(std::move(values));
-}
-
-} // namespace
 
 nb::dict page_visit_columns(const PageVisitLog &visits) {
+    const std::size_t count = visits.size();
+    std::vector<std::uint32_t> contexts;
+    std::vector<std::uint64_t> positions;
+    std::vector<std::uint64_t> pages;
+    std::vector<std::uint8_t> access_classes;
+    std::vector<std::uint8_t> written;
+    std::vector<std::uint32_t> ended;
+    std::vector<std::uint32_t> idle;
+    {
+        const nb::gil_scoped_release release;
+        contexts.reserve(count);
+        positions.reserve(count);
+        pages.reserve(count);
+        access_classes.reserve(count);
+        written.reserve(count);
+        ended.reserve(count);
+        idle.reserve(count);
+        visits.for_each([&](const PageVisit &visit) {
+            contexts.push_back(visit.context);
+            positions.push_back(visit.position);
+            pages.push_back(visit.page);
+            access_classes.push_back(visit.access_class);
+            written.push_back(visit.written);
+            ended.push_back(visit.ended);
+            idle.push_back(visit.idle);
+        });
+    }
     nb::dict table;
-    table["context"] = visit_column<std::uint32_t>(visits, [](auto &v) { return v.context; });
-    table["position"] = visit_column<std::uint64_t>(visits, [](auto &v) { return v.position; });
-    table["page"] = visit_column<std::uint64_t>(visits, [](auto &v) { return v.page; });
-    table["access"] = visit_column<std::uint8_t>(visits, [](auto &v) { return v.access_class; });
-    table["written"] =
-        visit_column<std::uint8_t>(visits, [](auto &v) { return std::uint8_t{v.written}; });
-    table["ended"] = visit_column<std::uint32_t>(visits, [](auto &v) { return v.ended; });
-    table["idle"] = visit_column<std::uint32_t>(visits, [](auto &v) { return v.idle; });
+    table["context"] = array_of(std::move(contexts));
+    table["position"] = array_of(std::move(positions));
+    table["page"] = array_of(std::move(pages));
+    table["access"] = array_of(std::move(access_classes));
+    table["written"] = array_of(std::move(written));
+    table["ended"] = array_of(std::move(ended));
+    table["idle"] = array_of(std::move(idle));
     return table;
 }
 

@@ -194,6 +194,7 @@ void bind_reuse_stack(nb::module_ &module) {
     module.def("distance_bins", &distance_bins,
                "Least and greatest distance, in blocks, of each bin in which distances are "
                "counted: two uint64 arrays.");
+    module.attr("COLD_BIN") = sgxlens::kColdBin;
     nb::class_<BlockLog>(module, "BlockLog",
                          "Says to a ReuseStack what region each block is of, and logs what it is "
                          "told.\n\n"

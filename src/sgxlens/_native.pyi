@@ -28,6 +28,8 @@ def distance_bins() -> tuple[object, object]:
     Least and greatest distance, in blocks, of each bin in which distances are counted: two uint64 arrays.
     """
 
+COLD_BIN: int = 65535
+
 class BlockLog:
     """
     Says to a ReuseStack what region each block is of, and logs what it is told.
@@ -160,7 +162,10 @@ class Analysis:
 
     def extents(self) -> dict: ...
 
-    def reuse_sources(self) -> dict: ...
+    def reuse_sources(self) -> dict:
+        """
+        Columns of the table of this name; distance_bin is an index of distance_bins(), or COLD_BIN.
+        """
 
     def page_use(self) -> dict: ...
 

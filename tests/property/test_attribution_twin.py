@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import streams
-from sgxlens._native import Analysis, SegmentUse
+from sgxlens._native import COLD_BIN, Analysis, SegmentUse, distance_bins
 from sgxlens.recording._attribution_reference import (
     UNMAPPED,
     AttributingDecoder,
@@ -69,15 +69,17 @@ def native_regions(analysis: Analysis) -> list[Region]:
 def native_sources(analysis: Analysis) -> Counter[Source]:
     regions = native_regions(analysis)
     counts: Counter[Source] = Counter()
+    least, greatest = (np.asarray(distances).tolist() for distances in distance_bins())
     for row in rows(analysis.reuse_sources()):
-        cold = row["cold"]
+        distance_bin = row["distance_bin"]
+        cold = distance_bin == COLD_BIN
         key = Source(
             row["context"],
             None if cold else row["source"],
             ("line", "page")[row["granularity"]],
             regions[row["region"]],
             row["access"],
-            None if cold else (row["distance_min"], row["distance_max"]),
+            None if cold else (least[distance_bin], greatest[distance_bin]),
         )
         counts[key] += row["count"]
     return counts
@@ -117,10 +119,12 @@ def assert_sums(analysis: Analysis) -> None:
     """The sources of a phase's contexts add up to its histograms."""
     phases = analysis.contexts()["phase"]
     sums: Counter[tuple[int, ...]] = Counter()
+    least = np.asarray(distance_bins()[0]).tolist()
     for row in rows(analysis.reuse_sources()):
         phase = int(phases[row["context"]])
-        key = (phase, *(row[k] for k in ("granularity", "access", "cold", "distance_min")))
-        sums[key] += row["count"]
+        cold = row["distance_bin"] == COLD_BIN
+        distance = 0 if cold else least[row["distance_bin"]]
+        sums[phase, row["granularity"], row["access"], cold, distance] += row["count"]
     expected = {
         (row["phase"], *(row[k] for k in ("granularity", "access", "cold", "distance_min"))): row[
             "count"

@@ -34,6 +34,8 @@ def test_the_stub_has_the_names_of_the_module() -> None:
             stubbed[node.name] = _public(members)
         elif isinstance(node, ast.FunctionDef):
             stubbed[node.name] = set()
+        elif isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
+            stubbed[node.target.id] = set()
     built: dict[str, set[str]] = {}
     for name in _public(dir(_native)):
         value = getattr(_native, name)

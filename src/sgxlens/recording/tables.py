@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from sgxlens._native import Analysis
+from sgxlens._native import COLD_BIN, Analysis, distance_bins
 from sgxlens.recording.format import (
     ACCESS_CLASSES,
     ANNOTATION_KINDS,
@@ -209,15 +209,17 @@ def _regions(analysis: Analysis) -> Columns:
 
 def _reuse_sources(analysis: Analysis) -> Columns:
     table = analysis.reuse_sources()
-    is_warm = table["cold"] == 0
+    is_warm = table["distance_bin"] != COLD_BIN
+    bins = _where(table["distance_bin"], is_warm)
+    least, greatest = (pa.array(distances) for distances in distance_bins())
     return {
         "context": table["context"],
         "source": _where(table["source"], is_warm),
         "granularity": _named(tuple(BLOCK_BYTES), table["granularity"]),
         "region": table["region"],
         "access": _named(ACCESS_CLASSES, table["access"]),
-        "distance_min": _where(table["distance_min"], is_warm),
-        "distance_max": _where(table["distance_max"], is_warm),
+        "distance_min": pa.DictionaryArray.from_arrays(bins, least),
+        "distance_max": pa.DictionaryArray.from_arrays(bins, greatest),
         "count": table["count"],
     }
 
@@ -251,8 +253,9 @@ def _footprints(analysis: Analysis) -> Columns:
     }
 
 
-def _named(names: Sequence[str], numbers: npt.NDArray[Any]) -> pa.Array:
-    return pa.array(names, type=pa.string()).take(pa.array(numbers))
+def _named(names: Sequence[str], numbers: npt.NDArray[Any]) -> pa.DictionaryArray:
+    """Return the names of these numbers, coded: millions of them are neither made nor hashed."""
+    return pa.DictionaryArray.from_arrays(pa.array(numbers), pa.array(names, type=pa.string()))
 
 
 def _syscalls(analysis: Analysis, names: pa.Array) -> Columns:

@@ -100,6 +100,7 @@ class RecordingWriter:
             use_dictionary=[column for column, given in encodings.items() if given is None],
             column_encoding={column: given for column, given in encodings.items() if given},
             write_page_checksum=True,
+            store_schema=False,  # Parquet's own types say all: how columns come is not kept
         )
         content = sink.getvalue()
         self._write_file(TABLES[name].file_name, memoryview(content))
@@ -273,10 +274,16 @@ def _arrow_table(name: str, columns: Mapping[str, ColumnValues]) -> pa.Table:
     if len({len(array) for array in arrays}) > 1:
         lengths = {c.name: len(a) for c, a in zip(table.columns, arrays, strict=True)}
         raise ValueError(f"table {name}: columns differ in length: {lengths}")
-    return pa.Table.from_arrays(arrays, schema=table.schema)
+    fields = [
+        pa.field(column.name, array.type, nullable=column.nullable)
+        for column, array in zip(table.columns, arrays, strict=True)
+    ]
+    return pa.Table.from_arrays(arrays, schema=pa.schema(fields))
 
 
 def _arrow_array(column: Column, values: ColumnValues) -> pa.Array | pa.ChunkedArray:
+    if _is_coded(values, column.type):
+        return values
     if isinstance(values, (pa.Array, pa.ChunkedArray)):
         return pa.chunked_array([values] if isinstance(values, pa.Array) else values.chunks).cast(
             column.type
@@ -295,6 +302,15 @@ def _arrow_array(column: Column, values: ColumnValues) -> pa.Array | pa.ChunkedA
         return pa.array(values, type=column.type)
     texts = values.tolist() if isinstance(values, np.ndarray) else values
     return pa.array([_text(value) for value in texts], type=column.type)
+
+
+def _is_coded(values: ColumnValues, value_type: pa.DataType) -> bool:
+    """Whether these are a dictionary array of this type, which is written as it is."""
+    return (
+        isinstance(values, pa.DictionaryArray)
+        and values.type.value_type == value_type
+        and values.dictionary.null_count == 0
+    )
 
 
 def _text(value: object) -> str | None:

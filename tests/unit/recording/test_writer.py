@@ -10,6 +10,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -301,3 +302,53 @@ def test_columns_are_encoded_as_declared(tmp_path: Path) -> None:
     # Steps below 2,000 instead of numbers up to 50,000,000.
     assert sizes["position"] < 2
     assert table["position"].to_numpy().tolist() == columns["position"].tolist()
+
+
+def test_coded_columns_are_read_as_their_values(tmp_path: Path) -> None:
+    """Texts and numbers may be given as numbers of a dictionary; null stays null."""
+    bins = pa.array([1, None, 0, 1], type=pa.uint16())
+    columns = {
+        "process": np.zeros(4, dtype=np.uint32),
+        "phase": np.zeros(4, dtype=np.uint32),
+        "granularity": pa.DictionaryArray.from_arrays(pa.array([0, 0, 1, 1]), ["line", "page"]),
+        "access": pa.DictionaryArray.from_arrays(pa.array([0, 0, 0, 0]), ["load"]),
+        "distance_min": pa.DictionaryArray.from_arrays(bins, pa.array([0, 1 << 63], pa.uint64())),
+        # Of another type than the column.
+        "distance_max": pa.DictionaryArray.from_arrays(bins, pa.array([7, 9], pa.int8())),
+        "count": np.ones(4, dtype=np.uint64),
+    }
+    with RecordingWriter(tmp_path / "r") as writer:
+        writer.write_table("reuse", columns)
+        table = pq.read_table(writer.folder / "reuse.parquet")
+        assert table.schema.equals(TABLES["reuse"].schema)
+        assert table["granularity"].to_pylist() == ["line", "line", "page", "page"]
+        assert table["distance_min"].to_pylist() == [1 << 63, None, 0, 1 << 63]
+        assert table["distance_max"].to_pylist() == [9, None, 7, 9]
+
+
+@pytest.mark.parametrize(
+    ("column", "values", "message"),
+    [
+        ("access", ["load", "look"], "unknown values .'look'."),
+        ("access", ["load", None], "null is not allowed"),
+    ],
+)
+def test_coded_values_that_do_not_belong_are_refused(
+    tmp_path: Path, column: str, values: list[str | None], message: str
+) -> None:
+    count = len(values)
+    columns = {
+        "process": np.zeros(count, dtype=np.uint32),
+        "phase": np.zeros(count, dtype=np.uint32),
+        "granularity": ["line"] * count,
+        "access": ["load"] * count,
+        "distance_min": np.zeros(count, dtype=np.uint64),
+        "distance_max": np.zeros(count, dtype=np.uint64),
+        "count": np.ones(count, dtype=np.uint64),
+        column: pa.DictionaryArray.from_arrays(pa.array(range(count)), values),
+    }
+    with (
+        RecordingWriter(tmp_path / "r") as writer,
+        pytest.raises(ValueError, match=f"reuse.{column}: {message}"),
+    ):
+        writer.write_table("reuse", columns)
