@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+#include "sgxlens/background.hpp"
 #include "sgxlens/error.hpp"
 #include "sgxlens/mark.h"
 #include "sgxlens/stream.h"
@@ -37,6 +38,9 @@ NB_MODULE(_native, module) {
         nb::arg("kind"), nb::arg("address"), nb::arg("size_bytes"), nb::arg("text"),
         "Adds an annotation to a recording; `kind` counts as in enum sgxlens_annotation. Returns "
         "whether a recording runs.");
+    module.def("wait_for_its_turn", &sgxlens::wait_for_its_turn,
+               "From now on the calling thread does not interrupt others (SCHED_BATCH); a policy "
+               "other than the usual one is left.");
     bind_reuse_stack(module);
     bind_analysis(module);
     bind_page_visits(module);

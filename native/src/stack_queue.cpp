@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "sgxlens/stack_queue.hpp"
 
+#include "sgxlens/background.hpp"
 #include "sgxlens/reuse_stack.hpp"
 
 #include <algorithm>
@@ -114,6 +115,7 @@ void StackQueue::do_all(const std::vector<std::uint64_t> &batch) {
 }
 
 void StackQueue::run() {
+    wait_for_its_turn();
     std::unique_lock lock(mutex_);
     for (;;) {
         changed_.wait(lock, [this]() { return is_stopping_ || published_ != done_; });

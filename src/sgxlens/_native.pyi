@@ -23,6 +23,11 @@ def annotate(kind: int, address: int, size_bytes: int, text: str) -> bool:
     Adds an annotation to a recording; `kind` counts as in enum sgxlens_annotation. Returns whether a recording runs.
     """
 
+def wait_for_its_turn() -> None:
+    """
+    From now on the calling thread does not interrupt others (SCHED_BATCH); a policy other than the usual one is left.
+    """
+
 def distance_bins() -> tuple[object, object]:
     """
     Least and greatest distance, in blocks, of each bin in which distances are counted: two uint64 arrays.

@@ -20,7 +20,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Protocol
 
-from sgxlens._native import Analysis, NativeStreamError, Ring
+from sgxlens._native import Analysis, NativeStreamError, Ring, wait_for_its_turn
 from sgxlens.errors import TracerError
 from sgxlens.recording.environment import inherited_environment, session_root, tracer_command
 from sgxlens.recording.session_folder import SessionFolder
@@ -332,6 +332,7 @@ class Session:
 
     @staticmethod
     def _read(ring: Ring, process: TracedProcess, keep: Callable[[bytes], None] | None) -> None:
+        wait_for_its_turn()
         try:
             ring.drain(process.analysis, keep)
         except (NativeStreamError, OSError, MemoryError) as error:
