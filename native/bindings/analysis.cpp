@@ -285,52 +285,28 @@ nb::dict extents(const Analysis &analysis) {
     return table;
 }
 
-/// Millions of rows: all columns in one pass, while other threads of Python go on.
+/// Other threads of Python go on meanwhile.
 nb::dict reuse_sources(const Analysis &analysis) {
     const Attributor &of = attributor(analysis);
-    std::vector<std::uint32_t> contexts;
-    std::vector<std::uint32_t> sources;
-    std::vector<std::uint8_t> granularities;
-    std::vector<std::uint32_t> regions;
-    std::vector<std::uint8_t> access_classes;
-    std::vector<std::uint16_t> bins;
-    std::vector<std::uint64_t> access_counts;
+    constexpr std::array granularities{Granularity::line, Granularity::page};
+    std::size_t row_count = 0;
+    for (const Granularity granularity : granularities)
+        for (const ContextCounts &counts : of.counts(granularity))
+            row_count += counts.counts.size();
+    ColumnBuilder<std::uint32_t, std::uint32_t, std::uint8_t, std::uint32_t, std::uint8_t,
+                  std::uint16_t, std::uint64_t>
+        columns(row_count);
     {
         const nb::gil_scoped_release release;
-        std::size_t row_count = 0;
-        for (const Granularity granularity : {Granularity::line, Granularity::page})
+        for (const Granularity granularity : granularities)
             for (const ContextCounts &counts : of.counts(granularity))
-                row_count += counts.counts.size();
-        contexts.reserve(row_count);
-        sources.reserve(row_count);
-        granularities.reserve(row_count);
-        regions.reserve(row_count);
-        access_classes.reserve(row_count);
-        bins.reserve(row_count);
-        access_counts.reserve(row_count);
-        for (const Granularity granularity : {Granularity::line, Granularity::page}) {
-            for (const ContextCounts &counts : of.counts(granularity)) {
-                for (const SourceCount &count : counts.counts) {
-                    contexts.push_back(counts.context);
-                    sources.push_back(count.source);
-                    granularities.push_back(static_cast<std::uint8_t>(granularity));
-                    regions.push_back(count.region);
-                    access_classes.push_back(count.access_class);
-                    bins.push_back(count.bin);
-                    access_counts.push_back(count.count);
-                }
-            }
-        }
+                for (const SourceCount &count : counts.counts)
+                    columns.add(counts.context, count.source,
+                                static_cast<std::uint8_t>(granularity), count.region,
+                                count.access_class, count.bin, count.count);
     }
-    nb::dict table;
-    table["context"] = array_of(std::move(contexts));
-    table["source"] = array_of(std::move(sources));
-    table["granularity"] = array_of(std::move(granularities));
-    table["region"] = array_of(std::move(regions));
-    table["access"] = array_of(std::move(access_classes));
-    table["distance_bin"] = array_of(std::move(bins));
-    table["count"] = array_of(std::move(access_counts));
-    return table;
+    return columns.take(
+        {"context", "source", "granularity", "region", "access", "distance_bin", "count"});
 }
 
 nb::dict page_use(const Analysis &analysis) {

@@ -10,51 +10,25 @@
 #include <cstdint>
 #include <nanobind/nanobind.h>
 #include <nanobind/stl/function.h>
-#include <utility>
-#include <vector>
 
 namespace nb = nanobind;
 using namespace nb::literals;
 
 namespace sgxlens::bindings {
 
+/// Other threads of Python go on meanwhile.
 nb::dict page_visit_columns(const PageVisitLog &visits) {
-    const std::size_t count = visits.size();
-    std::vector<std::uint32_t> contexts;
-    std::vector<std::uint64_t> positions;
-    std::vector<std::uint64_t> pages;
-    std::vector<std::uint8_t> access_classes;
-    std::vector<std::uint8_t> written;
-    std::vector<std::uint32_t> ended;
-    std::vector<std::uint32_t> idle;
+    ColumnBuilder<std::uint32_t, std::uint64_t, std::uint64_t, std::uint8_t, std::uint8_t,
+                  std::uint32_t, std::uint32_t>
+        columns(visits.size());
     {
         const nb::gil_scoped_release release;
-        contexts.reserve(count);
-        positions.reserve(count);
-        pages.reserve(count);
-        access_classes.reserve(count);
-        written.reserve(count);
-        ended.reserve(count);
-        idle.reserve(count);
         visits.for_each([&](const PageVisit &visit) {
-            contexts.push_back(visit.context);
-            positions.push_back(visit.position);
-            pages.push_back(visit.page);
-            access_classes.push_back(visit.access_class);
-            written.push_back(visit.written);
-            ended.push_back(visit.ended);
-            idle.push_back(visit.idle);
+            columns.add(visit.context, visit.position, visit.page, visit.access_class,
+                        visit.written, visit.ended, visit.idle);
         });
     }
-    nb::dict table;
-    table["context"] = array_of(std::move(contexts));
-    table["position"] = array_of(std::move(positions));
-    table["page"] = array_of(std::move(pages));
-    table["access"] = array_of(std::move(access_classes));
-    table["written"] = array_of(std::move(written));
-    table["ended"] = array_of(std::move(ended));
-    table["idle"] = array_of(std::move(idle));
-    return table;
+    return columns.take({"context", "position", "page", "access", "written", "ended", "idle"});
 }
 
 } // namespace sgxlens::bindings
