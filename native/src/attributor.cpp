@@ -39,19 +39,18 @@ bool is_called(std::string_view name, std::string_view word) {
 
 /// What the thread of a stack works with. The attributor itself is another thread's.
 struct Attributor::Side : BlockObserver {
-    explicit Side(Granularity g) : granularity(g) {}
     virtual void begin(ContextNumber next, bool starts_span) {
         context = next;
         (void)starts_span;
     }
 
-    Granularity granularity;
     ContextNumber context = 0;
     std::vector<ContextCounts> counts;
+    std::vector<SourceCount> taken; ///< scratch
 };
 
 struct Attributor::Lines final : Side {
-    explicit Lines(const Regions &r) : Side(Granularity::line), regions(r) {}
+    explicit Lines(const Regions &r) : regions(r) {}
     void begin(ContextNumber next, bool starts_span) override {
         Side::begin(next, starts_span);
         known = {};
@@ -80,7 +79,7 @@ struct Attributor::Lines final : Side {
 
 struct Attributor::Pages final : Side {
     Pages(const Regions &r, const ReuseStack &stack, const StackQueue &q)
-        : Side(Granularity::page), regions(r), queue(q),
+        : regions(r), queue(q),
           visits([&stack](std::uint64_t page) { return stack.last_time(page); }) {}
     RegionNumber region_of(std::uint64_t block) override { return regions.of_page(block); }
     void note(std::uint64_t block, unsigned classes) override { visits.note(block, classes); }
@@ -112,10 +111,11 @@ bool Attributor::contexts_are_scarce() const {
 
 void Attributor::end_side(ReuseStack &stack, const std::uint64_t *words, std::size_t) {
     Side &side = *reinterpret_cast<Side *>(static_cast<std::uintptr_t>(words[0]));
-    ContextCounts counts{side.context, side.granularity, {}};
-    stack.end_context(counts.counts);
-    if (!counts.counts.empty())
-        side.counts.push_back(std::move(counts));
+    stack.end_context(side.taken);
+    // Copied, so that what is kept takes no more memory than it needs.
+    if (!side.taken.empty())
+        side.counts.push_back({side.context, {side.taken.begin(), side.taken.end()}});
+    side.taken.clear();
 }
 
 void Attributor::begin_side(ReuseStack &stack, const std::uint64_t *words, std::size_t) {
@@ -224,7 +224,7 @@ void Attributor::regions_changed(std::uint64_t position) {
 
 /// Tells apart what a model's run only reads and what it writes, line by line, from its last run.
 void Attributor::find_regions(std::uint64_t position) {
-    const std::vector<PageUse> &rows = page_uses().rows();
+    const RowLog<PageUse> &rows = page_uses().rows();
     std::vector<std::size_t> order(run_rows_.second - run_rows_.first);
     std::iota(order.begin(), order.end(), run_rows_.first);
     std::stable_sort(order.begin(), order.end(),

@@ -33,7 +33,6 @@ struct Context {
 /// Counts of one context at one granularity.
 struct ContextCounts {
     ContextNumber context;
-    Granularity granularity;
     std::vector<SourceCount> counts;
 };
 

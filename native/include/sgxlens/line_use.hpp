@@ -6,13 +6,13 @@
 
 #include "sgxlens/attribution.hpp"
 #include "sgxlens/page_use.hpp"
+#include "sgxlens/row_log.hpp"
 #include "sgxlens/use_rows.hpp"
 
 #include <bit>
 #include <cstddef>
 #include <cstdint>
 #include <stdexcept>
-#include <vector>
 
 namespace sgxlens {
 
@@ -88,7 +88,7 @@ class LineUses {
         row.written_bytes |= written_bytes;
     }
 
-    const std::vector<LineUse> &rows() const { return rows_.rows(); }
+    const RowLog<LineUse> &rows() const { return rows_.rows(); }
     std::size_t memory_bytes() const { return rows_.memory_bytes(); }
 
   private:

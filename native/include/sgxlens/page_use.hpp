@@ -5,11 +5,11 @@
 
 #include "sgxlens/attribution.hpp"
 #include "sgxlens/histogram.hpp"
+#include "sgxlens/row_log.hpp"
 #include "sgxlens/use_rows.hpp"
 
 #include <cstddef>
 #include <cstdint>
-#include <vector>
 
 namespace sgxlens {
 
@@ -40,7 +40,7 @@ class PageUses {
         row.fetched_lines |= (classes & kFetchClasses) != 0 ? bit : 0;
     }
 
-    const std::vector<PageUse> &rows() const { return rows_.rows(); }
+    const RowLog<PageUse> &rows() const { return rows_.rows(); }
     std::size_t memory_bytes() const { return rows_.memory_bytes(); }
 
   private:

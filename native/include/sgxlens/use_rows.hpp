@@ -4,6 +4,7 @@
 #pragma once
 
 #include "sgxlens/attribution.hpp"
+#include "sgxlens/row_log.hpp"
 
 #include <algorithm>
 #include <array>
@@ -31,18 +32,18 @@ template <typename Row, std::uint64_t Row::*kBlock> class UseRows {
         latest_.fill({});
     }
     /// The row of the block in the context that runs; a new one says nothing else. Throws
-    /// std::bad_alloc. Valid until the next call.
+    /// std::bad_alloc.
     Row &at(std::uint64_t block) {
         Latest &latest = latest_[block % kLatestCount];
         if (latest.block != block)
-            latest = {block, row_of(block)};
-        return rows_[latest.row];
+            latest = {block, &row_of(block)};
+        return *latest.row;
     }
 
     /// In the order of the first access of their context to them; contexts of one span mix.
-    const std::vector<Row> &rows() const { return rows_; }
+    const RowLog<Row> &rows() const { return rows_; }
     std::size_t memory_bytes() const {
-        return rows_.capacity() * sizeof rows_[0] + slots_.capacity() * sizeof slots_[0];
+        return rows_.memory_bytes() + slots_.capacity() * sizeof slots_[0];
     }
 
   private:
@@ -50,7 +51,7 @@ template <typename Row, std::uint64_t Row::*kBlock> class UseRows {
     static constexpr std::size_t kLatestCount = 16;
     struct Latest {
         std::uint64_t block = ~std::uint64_t{0}; ///< no block's number
-        std::size_t row = 0;
+        Row *row = nullptr;
     };
 
     std::size_t slot_of(std::uint64_t block, ContextNumber context) const {
@@ -58,23 +59,22 @@ template <typename Row, std::uint64_t Row::*kBlock> class UseRows {
         return (h ^ (h >> 32)) & (slots_.size() - 1);
     }
 
-    std::size_t row_of(std::uint64_t block) {
+    Row &row_of(std::uint64_t block) {
         std::size_t slot = slot_of(block, context_);
         for (; slots_[slot] != 0; slot = (slot + 1) & (slots_.size() - 1)) {
-            const std::size_t row = slots_[slot] - 1;
-            if (rows_[row].*kBlock == block && rows_[row].context == context_)
+            Row &row = rows_[slots_[slot] - 1];
+            if (row.*kBlock == block && row.context == context_)
                 return row;
         }
         if (rows_.size() >= 0xfffffffe)
             throw std::bad_alloc();
-        Row row{};
+        Row &row = rows_.push_back({});
         row.*kBlock = block;
         row.context = context_;
-        rows_.push_back(row);
         slots_[slot] = static_cast<std::uint32_t>(rows_.size());
         if ((rows_.size() - span_start_) * 2 > slots_.size())
             grow();
-        return rows_.size() - 1;
+        return row;
     }
 
     void grow() {
@@ -87,7 +87,7 @@ template <typename Row, std::uint64_t Row::*kBlock> class UseRows {
         }
     }
 
-    std::vector<Row> rows_;
+    RowLog<Row> rows_;
     std::size_t span_start_ = 0; ///< first row of the span
     std::array<Latest, kLatestCount> latest_;
     ContextNumber context_ = 0;
