@@ -263,9 +263,8 @@ InnerReuses LocalStack::reuses(const std::vector<std::uint8_t> &groups) {
 }
 
 InnerReuses LocalStack::reuses_by_block() {
-    // A hash table of where the first of each is, and 1.
     const std::size_t mask = std::bit_ceil(2 * reuses_.size() + 1) - 1;
-    std::vector<std::uint32_t> places(mask + 1, 0);
+    places_.assign(mask + 1, 0);
     std::size_t count = 0;
     for (std::size_t i = 0; i < reuses_.size(); ++i) {
         const InnerReuse reuse = reuses_[i];
@@ -273,13 +272,13 @@ InnerReuses LocalStack::reuses_by_block() {
         const auto is_other = [&](const InnerReuse &one) {
             return one.slot != reuse.slot || one.kind != reuse.kind;
         };
-        while (places[place] != 0 && is_other(reuses_[places[place] - 1]))
+        while (places_[place] != 0 && is_other(reuses_[places_[place] - 1]))
             place = (place + 1) & mask;
-        if (places[place] != 0) {
-            reuses_[places[place] - 1].count += reuse.count;
+        if (places_[place] != 0) {
+            reuses_[places_[place] - 1].count += reuse.count;
         } else {
             reuses_[count++] = reuse;
-            places[place] = static_cast<std::uint32_t>(count);
+            places_[place] = static_cast<std::uint32_t>(count);
         }
     }
     reuses_.resize(count);

@@ -128,6 +128,7 @@ class LocalStack {
     std::vector<std::uint32_t> group_counts_; ///< in each kGroupWords words
     std::vector<InnerReuse> reuses_;          ///< several may be alike
     std::vector<std::uint32_t> counts_;       ///< scratch, all 0
+    std::vector<std::uint32_t> places_;       ///< scratch: hash table of 1 + index into reuses_
     std::vector<std::uint16_t> last_slots_;   ///< of the last accesses
     bool by_block_ = false;
     std::uint32_t now_ = 0;
