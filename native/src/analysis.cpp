@@ -291,13 +291,21 @@ void Analysis::finish() {
     end_phase();
     if (attributor_ != nullptr)
         attributor_->finish();
+    // What follows, like making tables, then needs no new memory from the kernel.
+    final_segment_bytes_ = segment_memory_bytes();
+    final_bytes_ = memory_bytes();
+    segments_.reset();
+    lines_.finish();
+    pages_.finish();
 }
 
 std::size_t Analysis::segment_memory_bytes() const {
-    return segments_ != nullptr ? segments_->memory_bytes() : 0;
+    return segments_ != nullptr ? segments_->memory_bytes() : final_segment_bytes_;
 }
 
 std::size_t Analysis::memory_bytes() const {
+    if (final_bytes_ != 0)
+        return final_bytes_;
     return lines_.memory_bytes() + pages_.memory_bytes() + line_queue_.memory_bytes() +
            page_queue_.memory_bytes() + segment_memory_bytes() +
            (attributor_ != nullptr ? attributor_->memory_bytes() : 0) +

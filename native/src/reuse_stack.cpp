@@ -360,6 +360,15 @@ PhaseCounts ReuseStack::end_phase() {
     return phase;
 }
 
+void ReuseStack::finish() {
+    ReuseState &s = *state_;
+    detail::note_peak(s, s.cell_storage.bytes() + s.timeline_storage.bytes());
+    s.cell_storage.release();
+    s.timeline_storage.release();
+    s.cells = nullptr;
+    s.timeline = {};
+}
+
 Footprint ReuseStack::whole() const {
     Footprint footprint;
     footprint.any = state_->block_count;

@@ -150,7 +150,8 @@ class Analysis {
     /// Takes whole records. Raises StreamError at the first malformed one; the
     /// analysis then holds what came before it.
     void feed(const std::uint64_t *words, std::size_t count);
-    /// Ends the last phase. feed() then refuses everything.
+    /// Ends the last phase. feed() then refuses everything. Gives back the memory that only
+    /// accesses need.
     void finish();
 
     /// CLOCK_MONOTONIC of the first record.
@@ -184,6 +185,7 @@ class Analysis {
     std::uint64_t dropped_annotations() const { return dropped_annotations_; }
     /// How many of the line accesses were taken by segments that were known.
     std::uint64_t segment_access_count() const { return segment_access_count_; }
+    /// Once it is finished, those that were held up to then. Not while stacks have work queued.
     std::size_t memory_bytes() const;
     /// Of these, what is remembered of segments: it does not grow with the memory accessed.
     std::size_t segment_memory_bytes() const;
@@ -269,6 +271,8 @@ class Analysis {
     bool was_forked_ = false;
     bool ended_ = false;
     bool finished_ = false;
+    std::size_t final_bytes_ = 0; ///< see memory_bytes()
+    std::size_t final_segment_bytes_ = 0;
 };
 
 } // namespace sgxlens

@@ -177,6 +177,10 @@ class ReuseStack {
     // access.
     PhaseCounts end_phase();
 
+    // Gives the memory of the blocks back. No access and no last_time() after it; what was counted
+    // stays.
+    void finish();
+
     // Distinct blocks of the whole recording so far.
     Footprint whole() const;
 
