@@ -288,7 +288,7 @@ void add_attributed(const Attributor &attributor, Facts &facts) {
     for (const Granularity side : {Granularity::line, Granularity::page})
         for (const ContextCounts &of_context : attributor.counts(side))
             for (const SourceCount &count : of_context.counts)
-                counts[{of_context.context, of_context.granularity, count.region,
+                counts[{of_context.context, side, count.region,
                         count.bin == kColdBin ? 0 : count.source, count.access_class, count.bin}] +=
                     count.count;
     for (const auto &[key, count] : counts) {
