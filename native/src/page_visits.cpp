@@ -4,7 +4,6 @@
 #include "sgxlens/histogram.hpp"
 
 #include <algorithm>
-#include <bit>
 #include <stdexcept>
 
 namespace sgxlens {
@@ -71,59 +70,19 @@ std::size_t PageVisitLog::memory_bytes() const {
     return bytes;
 }
 
-LatestVisits::LatestVisits(std::size_t page_count_max)
-    : slots_(std::bit_ceil(2 * page_count_max + 1)) {}
-
-std::size_t LatestVisits::home_of(std::uint64_t page) const {
-    const std::uint64_t h = page * 0x9e3779b97f4a7c15u;
-    return (h ^ h >> 32) & mask();
-}
-
-std::size_t LatestVisits::slot_of(std::uint64_t page) const {
-    std::size_t slot = home_of(page);
-    while (slots_[slot].page != page && slots_[slot].visit != kNoVisit)
-        slot = (slot + 1) & mask();
-    return slot;
-}
-
-const std::size_t *LatestVisits::find(std::uint64_t page) const {
-    const Slot &slot = slots_[slot_of(page)];
-    return slot.visit != kNoVisit ? &slot.visit : nullptr;
-}
-
-bool LatestVisits::add(std::uint64_t page, std::size_t visit) {
-    Slot &slot = slots_[slot_of(page)];
-    if (slot.visit != kNoVisit)
-        return false;
-    slot = {page, visit};
-    return true;
-}
-
-void LatestVisits::remove(std::uint64_t page) {
-    std::size_t hole = slot_of(page);
-    // Those after it must still be found from their homes on without a hole in between.
-    for (std::size_t slot = (hole + 1) & mask(); slots_[slot].visit != kNoVisit;
-         slot = (slot + 1) & mask()) {
-        if (((slot - home_of(slots_[slot].page)) & mask()) < ((slot - hole) & mask()))
-            continue;
-        slots_[hole] = slots_[slot];
-        hole = slot;
-    }
-    slots_[hole] = {};
-}
-
 PageVisits::PageVisits(LastTime last_time, std::size_t filter_page_count)
     : last_time_(std::move(last_time)), filter_page_count_(filter_page_count),
-      latest_(filter_page_count + 1), start_times_(filter_page_count) {
+      start_times_(filter_page_count) {
     if (filter_page_count == 0)
         throw std::invalid_argument("a filter holds at least one page");
+    visit_of_.reserve(filter_page_count + 1);
     known_.reserve(filter_page_count + 1);
 }
 
 void PageVisits::start(std::uint64_t page, unsigned access_class, ContextNumber context,
                        std::uint64_t position) {
     const std::size_t number = visits_.size();
-    if (!latest_.add(page, number))
+    if (!visit_of_.emplace(page, number).second)
         throw std::invalid_argument("a visit starts to a page that is in the filter");
     const std::uint64_t now = last_time_(page);
     start_times_[number % filter_page_count_] = now;
@@ -142,10 +101,10 @@ void PageVisits::start(std::uint64_t page, unsigned access_class, ContextNumber 
         std::push_heap(known_.begin(), known_.end(), std::greater<>());
     } else {
         find_least_recent();
-        const Known least = known_.front();
-        visit.ended = static_cast<std::uint32_t>(number - *latest_.find(least.page));
-        visit.idle = starts_since(least.time);
-        latest_.remove(least.page);
+        const auto ended = visit_of_.find(known_.front().page);
+        visit.ended = static_cast<std::uint32_t>(number - ended->second);
+        visit.idle = starts_since(known_.front().time);
+        visit_of_.erase(ended);
         put_first({now, page});
     }
     visits_.push_back(visit);
@@ -192,11 +151,11 @@ std::uint32_t PageVisits::starts_since(std::uint64_t time) const {
 }
 
 void PageVisits::note(std::uint64_t page, unsigned classes) {
-    const std::size_t *const visit = latest_.find(page);
-    if (visit == nullptr)
+    const auto visit = visit_of_.find(page);
+    if (visit == visit_of_.end())
         noted_ = {page, classes};
     else if ((classes & kWriting) != 0)
-        visits_.set_written(*visit);
+        visits_.set_written(visit->second);
 }
 
 void PageVisits::renumbering() {
@@ -228,7 +187,7 @@ void PageVisits::renumbered() {
 }
 
 void PageVisits::finish() {
-    latest_ = LatestVisits(0);
+    visit_of_ = {};
     known_ = {};
     start_times_ = {};
     by_time_ = {};
@@ -238,7 +197,8 @@ void PageVisits::finish() {
 std::size_t PageVisits::memory_bytes() const {
     return visits_.memory_bytes() + (known_.capacity() + by_time_.capacity()) * sizeof(Known) +
            start_times_.capacity() * sizeof(std::uint64_t) +
-           ranks_.capacity() * sizeof(std::size_t) + latest_.memory_bytes();
+           ranks_.capacity() * sizeof(std::size_t) + visit_of_.size() * 4 * sizeof(std::uint64_t) +
+           visit_of_.bucket_count() * sizeof(void *);
 }
 
 } // namespace sgxlens

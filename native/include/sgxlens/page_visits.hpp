@@ -13,6 +13,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <unordered_map>
 #include <utility>
 #include <vector>
 
@@ -80,33 +81,6 @@ class PageVisitLog {
     std::uint64_t position_ = 0; ///< of the last visit
 };
 
-/// The last visits to a few pages, by their numbers: a hash table.
-class LatestVisits {
-  public:
-    explicit LatestVisits(std::size_t page_count_max);
-    /// Null: there is none of the page. Valid until pages are added or removed.
-    const std::size_t *find(std::uint64_t page) const;
-    /// Returns false where there is one of the page. There must be room.
-    bool add(std::uint64_t page, std::size_t visit);
-    /// There must be one.
-    void remove(std::uint64_t page);
-    std::size_t memory_bytes() const { return slots_.capacity() * sizeof slots_[0]; }
-
-  private:
-    static constexpr std::size_t kNoVisit = ~std::size_t{0};
-    struct Slot {
-        std::uint64_t page = 0;
-        std::size_t visit = kNoVisit; ///< in an empty one
-    };
-
-    std::size_t mask() const { return slots_.size() - 1; }
-    std::size_t home_of(std::uint64_t page) const;
-    /// Where the page is, or the empty slot where it belongs.
-    std::size_t slot_of(std::uint64_t page) const;
-
-    std::vector<Slot> slots_; ///< at most half of them in use
-};
-
 /// Collects the visits of a page stack, which calls it as a BlockObserver.
 class PageVisits {
   public:
@@ -151,8 +125,8 @@ class PageVisits {
     LastTime last_time_;
     std::size_t filter_page_count_;
     PageVisitLog visits_;
-    LatestVisits latest_;      ///< of the pages in the filter
-    std::vector<Known> known_; ///< the same pages, a heap
+    std::unordered_map<std::uint64_t, std::size_t> visit_of_; ///< of the pages in the filter
+    std::vector<Known> known_;                                ///< the same pages, a heap
     /// Times of the starts of the last visits, at the number of the visit modulo the size. No more
     /// visits than the filter has pages have started since the last access to any page in it.
     std::vector<std::uint64_t> start_times_;
