@@ -19,12 +19,6 @@ constexpr std::uint64_t kPagesMax = std::uint64_t{1} << (64 - kPageShift);
 constexpr unsigned kWriting = 1u << static_cast<unsigned>(AccessClass::store) |
                               1u << static_cast<unsigned>(AccessClass::kernel_write);
 
-void append_number(std::vector<std::uint8_t> &bytes, std::uint64_t number) {
-    for (; number >= 0x80; number >>= 7)
-        bytes.push_back(static_cast<std::uint8_t>(number | 0x80));
-    bytes.push_back(static_cast<std::uint8_t>(number));
-}
-
 } // namespace
 
 void PageVisitLog::push_back(const PageVisit &visit) {
@@ -32,26 +26,19 @@ void PageVisitLog::push_back(const PageVisit &visit) {
         throw std::invalid_argument("a page, a context or an access class is out of range");
     if (visit.position < position_)
         throw std::invalid_argument("the position of a visit is before that of the last one");
-    if (count_ % kChunkVisits == 0) {
-        if (!chunks_.empty())
-            chunks_.back().numbers.shrink_to_fit();
-        chunks_.emplace_back();
-        chunks_.back().packed.reserve(kChunkVisits);
-    }
-    Chunk &chunk = chunks_.back();
-    chunk.packed.push_back(visit.page << kPageShift |
-                           std::uint64_t{visit.context} << kContextShift |
-                           std::uint64_t{visit.access_class} << kClassShift | visit.written);
-    append_number(chunk.numbers, visit.position - position_);
-    append_number(chunk.numbers, visit.ended);
+    packed_.push_back(visit.page << kPageShift | std::uint64_t{visit.context} << kContextShift |
+                      std::uint64_t{visit.access_class} << kClassShift | visit.written);
+    append_number(visit.position - position_);
+    append_number(visit.ended);
     if (visit.ended != 0)
-        append_number(chunk.numbers, visit.idle);
+        append_number(visit.idle);
     position_ = visit.position;
-    ++count_;
 }
 
-void PageVisitLog::set_written(std::size_t index) {
-    chunks_[index / kChunkVisits].packed[index % kChunkVisits] |= 1;
+void PageVisitLog::append_number(std::uint64_t number) {
+    for (; number >= 0x80; number >>= 7)
+        numbers_.push_back(static_cast<std::uint8_t>(number | 0x80));
+    numbers_.push_back(static_cast<std::uint8_t>(number));
 }
 
 PageVisit PageVisitLog::unpack(std::uint64_t packed) {
@@ -61,13 +48,6 @@ PageVisit PageVisitLog::unpack(std::uint64_t packed) {
     visit.access_class = static_cast<std::uint8_t>(packed >> kClassShift & 7);
     visit.written = (packed & 1) != 0;
     return visit;
-}
-
-std::size_t PageVisitLog::memory_bytes() const {
-    std::size_t bytes = chunks_.capacity() * sizeof(Chunk);
-    for (const Chunk &chunk : chunks_)
-        bytes += chunk.packed.capacity() * sizeof(std::uint64_t) + chunk.numbers.capacity();
-    return bytes;
 }
 
 PageVisits::PageVisits(LastTime last_time, std::size_t filter_page_count)

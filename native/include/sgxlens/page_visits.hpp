@@ -9,6 +9,7 @@
 #pragma once
 
 #include "sgxlens/attribution.hpp"
+#include "sgxlens/row_log.hpp"
 
 #include <cstddef>
 #include <cstdint>
@@ -33,51 +34,43 @@ struct PageVisit {
 /// Visits in the order of their starts, 8 bytes each and a few more.
 class PageVisitLog {
   public:
-    std::size_t size() const { return count_; }
+    std::size_t size() const { return packed_.size(); }
     /// Positions must not decrease.
     void push_back(const PageVisit &visit);
-    void set_written(std::size_t index);
-    std::size_t memory_bytes() const;
+    void set_written(std::size_t index) { packed_[index] |= 1; }
+    std::size_t memory_bytes() const { return packed_.memory_bytes() + numbers_.memory_bytes(); }
 
     /// Calls `take(const PageVisit &)` for each visit.
     template <typename Take> void for_each(Take take) const {
         std::uint64_t position = 0;
-        std::size_t left = count_;
-        for (const Chunk &chunk : chunks_) {
-            const std::uint8_t *at = chunk.numbers.data();
-            for (std::size_t i = 0; i < kChunkVisits && left > 0; ++i, --left) {
-                PageVisit visit = unpack(chunk.packed[i]);
-                position += read_number(at);
-                visit.position = position;
-                visit.ended = static_cast<std::uint32_t>(read_number(at));
-                visit.idle = visit.ended == 0 ? 0 : static_cast<std::uint32_t>(read_number(at));
-                take(visit);
-            }
+        std::size_t at = 0;
+        for (const std::uint64_t packed : packed_) {
+            PageVisit visit = unpack(packed);
+            position += read_number(at);
+            visit.position = position;
+            visit.ended = static_cast<std::uint32_t>(read_number(at));
+            visit.idle = visit.ended == 0 ? 0 : static_cast<std::uint32_t>(read_number(at));
+            take(visit);
         }
     }
 
   private:
-    static constexpr std::size_t kChunkVisits = std::size_t{1} << 16;
-    struct Chunk {
-        std::vector<std::uint64_t> packed;
-        /// For each visit the advance of the position, `ended`, and `idle` where one ends: 7 bits a
-        /// byte, the lowest first; the top bit says that more follow.
-        std::vector<std::uint8_t> numbers;
-    };
-
     static PageVisit unpack(std::uint64_t packed);
-    static std::uint64_t read_number(const std::uint8_t *&at) {
+    void append_number(std::uint64_t number);
+    std::uint64_t read_number(std::size_t &at) const {
         std::uint64_t number = 0;
         for (unsigned shift = 0;; shift += 7) {
-            const std::uint8_t byte = *at++;
+            const std::uint8_t byte = numbers_[at++];
             number |= static_cast<std::uint64_t>(byte & 0x7f) << shift;
             if (byte < 0x80)
                 return number;
         }
     }
 
-    std::vector<Chunk> chunks_;
-    std::size_t count_ = 0;
+    RowLog<std::uint64_t> packed_;
+    /// For each visit the advance of the position, `ended`, and `idle` where one ends: 7 bits a
+    /// byte, the lowest first; the top bit says that more follow.
+    RowLog<std::uint8_t> numbers_;
     std::uint64_t position_ = 0; ///< of the last visit
 };
 

@@ -13,6 +13,10 @@ namespace sgxlens {
 /// memory be given by the kernel, and cleared, twice.
 template <typename Row> class RowLog {
   public:
+    RowLog() = default;
+    RowLog(const RowLog &) = delete;
+    RowLog &operator=(const RowLog &) = delete;
+
     /// Throws std::bad_alloc.
     Row &push_back(const Row &row) {
         if (size_ % kChunkRows == 0)
