@@ -59,8 +59,7 @@ template <typename Row, std::uint64_t Row::*kBlock> class UseRows {
         return (h ^ (h >> 32)) & (slots_.size() - 1);
     }
 
-    // Apart, so that at() is short: most blocks are among the latest.
-    [[gnu::noinline]] Row &row_of(std::uint64_t block) {
+    Row &row_of(std::uint64_t block) {
         std::size_t slot = slot_of(block, context_);
         for (; slots_[slot] != 0; slot = (slot + 1) & (slots_.size() - 1)) {
             Row &row = rows_[slots_[slot] - 1];
